@@ -1,0 +1,70 @@
+"""Fast quantized convolution: Winograd-aware training, search and a native int8 engine.
+
+Public names are loaded when first used, so that what needs no torch does not import it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tilewise import data, zoo
+    from tilewise.algebra import Bilinear, algorithm, sfc, toom_cook
+    from tilewise.conversion import convert, describe
+    from tilewise.quant import Direct, Winograd
+    from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
+
+_HOME = {
+    "Bilinear": "algebra",
+    "Direct": "quant",
+    "Score": "train",
+    "TrainConfig": "train",
+    "Winograd": "quant",
+    "algorithm": "algebra",
+    "calibrate": "train",
+    "convert": "conversion",
+    "describe": "conversion",
+    "evaluate": "train",
+    "fit": "train",
+    "load_weights": "train",
+    "save_weights": "train",
+    "sfc": "algebra",
+    "toom_cook": "algebra",
+}
+_PACKAGES = ("data", "zoo")
+
+__version__ = "0.1.0"
+__all__ = [  # noqa: PLE0604
+    "Bilinear",
+    "Direct",
+    "Score",
+    "TrainConfig",
+    "Winograd",
+    "algorithm",
+    "calibrate",
+    "convert",
+    "data",
+    "describe",
+    "evaluate",
+    "fit",
+    "load_weights",
+    "save_weights",
+    "sfc",
+    "toom_cook",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"tilewise.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'tilewise' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"tilewise.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,22 @@
+"""Exact mathematics of fast convolution: bilinear algorithms in rational numbers.
+
+Imports neither torch nor any other part of the package.
+"""
+
+from __future__ import annotations
+
+from tilewise.algebra.bilinear import Bilinear, Growth, IntegerForm
+from tilewise.algebra.catalogue import algorithm, algorithm_names
+from tilewise.algebra.sfc import sfc
+from tilewise.algebra.toom_cook import direct, toom_cook
+
+__all__ = [
+    "Bilinear",
+    "Growth",
+    "IntegerForm",
+    "algorithm",
+    "algorithm_names",
+    "direct",
+    "sfc",
+    "toom_cook",
+]

@@ -1,0 +1,270 @@
+"""The centre of the package: a fast convolution algorithm is one triple of matrices.
+
+``y = A^T [ (G g) * (B^T d) ]`` computes ``m`` outputs of a correlation with ``r`` taps from ``t = m + r - 1``
+inputs with ``n >= t`` products. In two dimensions it is nested: ``Y = A^T [ (G g G^T) * (B^T d B) ] A``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Rational: TypeAlias = int | str | Fraction
+Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
+T = TypeVar("T")
+
+
+class Growth(NamedTuple):
+    """Largest factor by which each stage can enlarge the largest absolute value it is given."""
+
+    input: Fraction
+    """``max |B^T d B| / max |d|``."""
+    non_negative_input: Fraction
+    """The same when no entry of ``d`` is negative, as after a ReLU."""
+    weight: Fraction
+    """``max |G g G^T| / max |g|``."""
+    output: Fraction
+    """``max |A^T M A| / max |M|``."""
+
+
+@dataclass(frozen=True)
+class IntegerForm:
+    """The same algorithm with the smallest integer ``A^T``, ``G`` and ``B^T``.
+
+    ``y = A^T [ scale * (G g) * (B^T d) ]``: every row of ``G`` and ``B^T`` and every column of ``A^T`` is a
+    primitive integer vector, and ``scale`` makes up for it, one rational number per product.
+    """
+
+    AT: tuple[tuple[int, ...], ...]
+    G: tuple[tuple[int, ...], ...]
+    BT: tuple[tuple[int, ...], ...]
+    scale: tuple[Fraction, ...]
+
+    @property
+    def denominator(self) -> int:
+        """Smallest ``D`` for which ``D * y`` needs integers only (per dimension; ``D**2`` in 2-D)."""
+        return math.lcm(*(s.denominator for s in self.scale))
+
+
+@dataclass(frozen=True)
+class Bilinear:
+    """A bilinear convolution algorithm F(m, r) in exact rational numbers.
+
+    Parameters
+    ----------
+    name : str
+        What reports call it.
+    m, r : int
+        Outputs and filter taps per dimension, both at least 1.
+    AT : m x n matrix
+        Output transform. Entries are integers, Fractions or strings such as ``"1/6"``; floats are refused.
+    G : n x r matrix
+        Weight transform.
+    BT : n x t matrix, t = m + r - 1
+        Input transform.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit ``m`` and ``r``.
+    TypeError
+        If an entry is not rational.
+
+    References
+    ----------
+    Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, equations 5 and 8.
+    """
+
+    name: str
+    m: int
+    r: int
+    AT: Matrix
+    G: Matrix
+    BT: Matrix
+
+    def __post_init__(self) -> None:
+        if self.m < 1 or self.r < 1:
+            raise ValueError(f"F({self.m}, {self.r}): m and r must be at least 1")
+        for field in ("AT", "G", "BT"):
+            object.__setattr__(self, field, exact_matrix(getattr(self, field)))
+        n = len(self.G)
+        wanted = {"AT": (self.m, n), "G": (n, self.r), "BT": (n, self.tile)}
+        for field, shape in wanted.items():
+            matrix: Matrix = getattr(self, field)
+            if len(matrix) != shape[0] or any(len(row) != shape[1] for row in matrix):
+                raise ValueError(f"{self.name}: {field} must be {shape[0]} x {shape[1]} for F({self.m}, {self.r})")
+
+    @property
+    def tile(self) -> int:
+        """Inputs per tile and dimension, ``t = m + r - 1``."""
+        return self.m + self.r - 1
+
+    @property
+    def products(self) -> int:
+        """Multiplications per tile and dimension, ``n``."""
+        return len(self.G)
+
+    def multiplication_ratio(self, dim: int = 2) -> Fraction:
+        """How many times fewer multiplications than direct convolution: ``(m r / n)**dim``.
+
+        Transforms are not counted: they do not depend on the number of channels that a product sums over.
+        """
+        if dim < 1:
+            raise ValueError(f"dim is {dim}; it must be at least 1")
+        return Fraction(self.m * self.r, self.products) ** dim
+
+    def defect(self) -> tuple[int, int, int, Fraction] | None:
+        """First ``(output i, tap k, input j, value)`` at which the convolution identity fails, or None.
+
+        The identity is ``sum_n A[n, i] G[n, k] B[n, j] == 1 if j == i + k else 0``.
+        """
+        for i in range(self.m):
+            for k in range(self.r):
+                weights = [a * g[k] for a, g in zip(self.AT[i], self.G, strict=True)]
+                for j in range(self.tile):
+                    value = sum((w * b[j] for w, b in zip(weights, self.BT, strict=True)), Fraction(0))
+                    if value != (j == i + k):
+                        return i, k, j, value
+        return None
+
+    def verify(self) -> Self:
+        """Prove in rational arithmetic that this is a convolution; return self.
+
+        Raises
+        ------
+        ValueError
+            With the first output, tap and input at which it is not.
+        """
+        if (found := self.defect()) is not None:
+            i, k, j, value = found
+            raise ValueError(
+                f"{self.name} is not a convolution: output {i}, tap {k}, input {j} has the factor {value} "
+                f"instead of {int(j == i + k)}"
+            )
+        return self
+
+    @cached_property
+    def growth(self) -> Growth:
+        """Worst-case growth of each stage in two dimensions.
+
+        The extreme of ``sum b_i b_j d_ij`` over ``|d| <= 1`` is the product of the rows' L1 norms. Over
+        ``0 <= d <= 1`` it is reached by the ones under the positive (or the negative) coefficients alone.
+        """
+        signed = [_signed_sums(row) for row in self.BT]
+        above = max(p * q + n * k for p, n in signed for q, k in signed)
+        below = max(p * k + n * q for p, n in signed for q, k in signed)
+        return Growth(
+            input=_l1(self.BT) ** 2,
+            non_negative_input=max(above, below),
+            weight=_l1(self.G) ** 2,
+            output=_l1(self.AT) ** 2,
+        )
+
+    def integer(self) -> IntegerForm:
+        """Smallest integer matrices and the scale per product that makes up for them."""
+        b_rows, b_scale = _primitive_rows(self.BT)
+        g_rows, g_scale = _primitive_rows(self.G)
+        a_columns, a_scale = _primitive_rows(_transpose(self.AT))
+        scale = tuple(a * g * b for a, g, b in zip(a_scale, g_scale, b_scale, strict=True))
+        return IntegerForm(AT=_transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
+
+    @property
+    def has_integer_input_transform(self) -> bool:
+        """Whether every entry of ``B^T`` is an integer, so that ``V`` is exact in integers."""
+        return all(x.denominator == 1 for row in self.BT for x in row)
+
+    def normalized(self) -> Bilinear:
+        """Give the same algorithm with primitive integer ``B^T`` and ``A^T``; ``G`` takes the fractions."""
+        form = self.integer()
+        g = tuple(tuple(s * x for x in row) for s, row in zip(form.scale, form.G, strict=True))
+        return Bilinear(self.name, self.m, self.r, exact_matrix(form.AT), g, exact_matrix(form.BT))
+
+    def to_float(self, dtype: npt.DTypeLike = "float64") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give ``(A^T, G, B^T)`` as NumPy arrays, each entry correctly rounded to ``dtype``."""
+        import numpy as np
+
+        def convert(matrix: Matrix) -> np.ndarray:
+            return np.array([[float(x) for x in row] for row in matrix], dtype=dtype)
+
+        return convert(self.AT), convert(self.G), convert(self.BT)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON form; fractions are strings such as ``"-1/6"``."""
+        return {
+            "name": self.name,
+            "m": self.m,
+            "r": self.r,
+            **{f: [[str(x) for x in row] for row in getattr(self, f)] for f in ("AT", "G", "BT")},
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read :meth:`to_dict`'s form and prove it.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing or wrong, or if the triple is not a convolution.
+        """
+        missing = [f for f in ("name", "m", "r", "AT", "G", "BT") if f not in data]
+        if missing:
+            raise ValueError(f"algorithm description lacks {', '.join(missing)}")
+        return cls(data["name"], data["m"], data["r"], data["AT"], data["G"], data["BT"]).verify()
+
+
+def exact(value: Rational) -> Fraction:
+    """Read an integer, Fraction or string such as ``"-3/2"`` exactly.
+
+    Raises
+    ------
+    TypeError
+        For floats: 0.1 is not 1/10, so the writer must say which is meant.
+    ValueError
+        For strings that are no rational number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str | Fraction):
+        raise TypeError(f"{value!r} is not exact; write it as an integer, a Fraction or a string such as '1/2'")
+    try:
+        return Fraction(value)
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{value!r} is not a rational number such as '1/2'") from error
+
+
+def exact_matrix(rows: Iterable[Iterable[Rational]]) -> Matrix:
+    """Read a matrix of rational numbers exactly."""
+    return tuple(tuple(exact(x) for x in row) for row in rows)
+
+
+def _transpose(matrix: Sequence[Sequence[T]]) -> tuple[tuple[T, ...], ...]:
+    return tuple(zip(*matrix, strict=True))
+
+
+def _l1(matrix: Matrix) -> Fraction:
+    return max(sum((abs(x) for x in row), Fraction(0)) for row in matrix)
+
+
+def _signed_sums(row: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+    """Sum of the positive entries, and of the absolute negative ones."""
+    return sum((x for x in row if x > 0), Fraction(0)), -sum((x for x in row if x < 0), Fraction(0))
+
+
+def _primitive_rows(
+    matrix: Sequence[Sequence[Fraction]],
+) -> tuple[tuple[tuple[int, ...], ...], tuple[Fraction, ...]]:
+    """Write every row as a positive rational number times an integer row without a common divisor."""
+    rows, scales = [], []
+    for row in matrix:
+        common = math.lcm(*(x.denominator for x in row))
+        whole = [int(x * common) for x in row]
+        divisor = math.gcd(*whole) or 1
+        rows.append(tuple(x // divisor for x in whole))
+        scales.append(Fraction(divisor, common))
+    return tuple(rows), tuple(scales)

@@ -1,0 +1,94 @@
+"""Algorithms by name."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from tilewise.algebra.bilinear import Bilinear
+from tilewise.algebra.sfc import FREQUENCIES, sfc
+from tilewise.algebra.toom_cook import direct, toom_cook
+
+KERNELS = (3, 5, 7)
+
+# Finite points per number of points. Chosen by simulated int8 error (studies/points.py; docs/algebra.md has the
+# ranking), not by condition number, which misleads at 8 bits. Five points: {0, +-2/3, +-3/2} would lose 2.6 dB less,
+# but its V grows by 28561 and leaves 16-bit integers; these grow by 196.
+_POINTS: dict[int, tuple[int | str, ...]] = {
+    3: (0, 1, -1),
+    5: (0, 1, -1, "1/2", -2),
+    7: (0, 1, -1, 2, -2, "1/2", "-1/2"),
+    9: (0, 1, -1, 2, -2, "1/2", "-1/2", "3/4", "-4/3"),
+    11: (0, 1, -1, 2, -2, "1/2", "-1/2", "3/4", "-4/3", "-1/4", 4),
+}
+# The points that papers and libraries use (Lavin and Gray 2016; wincnn).
+_TEXTBOOK: dict[int, tuple[int | str, ...]] = {
+    3: (0, 1, -1),
+    5: (0, 1, -1, 2, -2),
+    7: (0, 1, -1, 2, -2, "1/2", "-1/2"),
+    9: (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3),
+    11: (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, "1/3", "-1/3"),
+}
+# F6 of the code released with Fernandez-Marques et al., MLSys 2020: its points, with the scaling put right.
+_PAPER: dict[int, tuple[int | str, ...]] = {7: (0, 1, -1, 2, -2, "3/2", "-3/2")}
+
+_FAMILIES = {"": _POINTS, "-textbook": _TEXTBOOK, "-paper": _PAPER}
+
+# Outputs per tile when a symbolic Fourier name gives none.
+_SFC_TILE = {
+    (3, 3): 3, (4, 3): 4, (6, 3): 7,
+    (3, 5): 5, (4, 5): 4, (6, 5): 6,
+    (3, 7): 5, (4, 7): 6, (6, 7): 6,
+}  # fmt: skip
+
+
+def algorithm(name: str, r: int = 3) -> Bilinear:
+    """Look up a bilinear algorithm by name.
+
+    Parameters
+    ----------
+    name : str
+        ``"F2"``, ``"F4"``, ``"F6"``: Toom-Cook with the points that lose least at 8 bits.
+        ``"F2-textbook"``, ``"F4-textbook"``, ``"F6-textbook"``: with the usual points.
+        ``"F6-paper"``: with the points of the 2020 paper's code (r = 3 only).
+        ``"SFC3"``, ``"SFC4"``, ``"SFC6"``: symbolic Fourier; ``"SFC6(6)"`` chooses the outputs per tile.
+        ``"direct"``: the trivial algorithm.
+    r : {3, 5, 7}
+        Filter taps per dimension.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or not served for this ``r``.
+
+    Examples
+    --------
+    >>> algorithm("F4").multiplication_ratio()
+    Fraction(4, 1)
+    >>> algorithm("SFC6").products
+    12
+    """
+    if r not in KERNELS:
+        raise ValueError(f"r is {r}; named algorithms serve {KERNELS}. For other sizes give points: toom_cook(m, r, points)")
+    return _algorithm(name, r)
+
+
+@functools.cache
+def _algorithm(name: str, r: int) -> Bilinear:
+    if name == "direct":
+        return direct(1, r)
+    if (match := re.fullmatch(r"F(\d)(-textbook|-paper)?", name)) and name in algorithm_names(r):
+        m = int(match[1])
+        return toom_cook(m, r, _FAMILIES[match[2] or ""][m + r - 2], name=name)
+    if match := re.fullmatch(r"SFC(\d)(?:\((\d+)\))?", name):
+        order = int(match[1])
+        if order in FREQUENCIES:
+            return sfc(order, int(match[2] or _SFC_TILE[order, r]), r)
+    raise ValueError(f"unknown algorithm {name!r} for {r}x{r} kernels; allowed: {', '.join(algorithm_names(r))}, SFC6(m)")
+
+
+def algorithm_names(r: int = 3) -> list[str]:
+    """Names that :func:`algorithm` serves for ``r x r`` kernels, the direct algorithm first."""
+    toom_cook_names = [f"F{m}{family}" for family in ("", "-textbook") for m in (2, 4, 6)]
+    paper = ["F6-paper"] if r == 3 else []
+    return ["direct", *toom_cook_names, *paper, *(f"SFC{order}" for order in FREQUENCIES)]

@@ -1,0 +1,359 @@
+"""The command line: ``tilewise demo | train | adapt | evaluate | algorithms | info``."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tilewise.data import Images
+    from tilewise.quant import Spec
+
+Flat = tyro.conf.OmitArgPrefixes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every command takes."""
+
+    json: Path | None = None
+    """Write the result to this file too."""
+    device: str = "cpu"
+    """Where to run: cpu or cuda."""
+    threads: int | None = None
+    """CPU threads; all cores by default."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Which network, which weights, which data."""
+
+    model: str
+    """lenet5, resnet18, resnet20 or small."""
+    data: str
+    """digits, mnist, cifar10 or cifar100."""
+    data_root: Path | None = None
+    """Folder with the set's original files; without it they are fetched from the Hugging Face hub."""
+    weights: Path | None = None
+    """Weights to start from: safetensors of an earlier run, or a torch checkpoint."""
+    width: float = 1.0
+    """Factor on the channels (resnet18)."""
+    train_images: int | None = None
+    """Use a random part of the training images only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """What the convolutions shall become."""
+
+    algorithm: str | None = None
+    """direct, F2, F4, F6, SFC6, ... (see: tilewise algorithms); without it layers stay as the weights have them."""
+    bits: int = 8
+    """2 to 16, or 32 for float."""
+    scales: Literal["tap", "tensor"] | None = None
+    """One scale for each tap, or one per tensor. Tap by default, tensor with the paper quantizer."""
+    transforms: Literal["static", "learned"] = "static"
+    """Whether the transform matrices are trained too."""
+    quantizer: Literal["tap", "paper"] = "tap"
+    """tap, or the paper's own."""
+    hadamard_bits: int | None = None
+    """Quantize the sums over channels to this width."""
+    layers: str = "*"
+    """Which layers, as a shell pattern over their names; all others become direct at the same width."""
+
+    def specs(self) -> dict[str, Spec]:
+        """Give the specs to convert with."""
+        from tilewise.quant import Direct, Winograd
+
+        if self.algorithm is None:
+            return {}
+        direct = Direct(bits=self.bits, quantizer=self.quantizer)
+        if self.algorithm == "direct":
+            return {self.layers: direct}
+        scales = self.scales or ("tensor" if self.quantizer == "paper" else "tap")
+        fast = Winograd(
+            self.algorithm,
+            bits=self.bits,
+            scales=scales,
+            transforms=self.transforms,
+            quantizer=self.quantizer,
+            hadamard_bits=self.hadamard_bits,
+        )
+        return {self.layers: fast} if self.layers == "*" else {self.layers: fast, "*": direct}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train."""
+
+    out: Path
+    """Run folder for checkpoints and log."""
+    epochs: int = 20
+    """Passes over the training images."""
+    recipe: Literal["modern", "paper"] = "modern"
+    """paper: Adam, rate / 10 at 3/5 and 4/5; modern: AdamW, warm-up and cosine."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    batch: int = 64
+    """Images per step."""
+    resume: bool = False
+    """Continue the run in the folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Accuracy on all test images; with an algorithm given, of the post-training swap."""
+
+    source: Flat[Source]
+    layers: Flat[Layers]
+    common: Flat[Common] = field(default_factory=Common)
+    calibration_images: int = 512
+    """Training images to measure ranges on, when an algorithm is given."""
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate."""
+        from tilewise.data import Batches
+        from tilewise.train import evaluate
+
+        test = _load(self.source, "test")
+        model = _converted(self.source, self.layers, self.common, self.calibration_images)
+        score = evaluate(model, Batches(test, 250), device=self.common.device, progress=True)
+        _print_layers(model)
+        print(f"accuracy {score.accuracy:.2f} % of {score.count} images, loss {score.loss:.4f}")
+        return {**_layers_summary(self.layers), "accuracy": score.accuracy, "loss": score.loss, "images": score.count}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a network, in float or Winograd-aware, from scratch or from weights."""
+
+    source: Flat[Source]
+    training: Flat[Training]
+    layers: Flat[Layers]
+    common: Flat[Common] = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """Train."""
+        return _fit(self.source, self.layers, self.training, self.common)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt:
+    """Adapt a trained network to an algorithm and bit width: swap, calibrate, train on."""
+
+    source: Flat[Source]
+    training: Flat[Training]
+    layers: Flat[Layers]
+    common: Flat[Common] = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """Adapt."""
+        if self.source.weights is None:
+            raise ValueError("adapt needs --weights: the trained network to start from")
+        if self.layers.algorithm is None:
+            raise ValueError("adapt needs --algorithm: what to adapt to, such as F4")
+        return _fit(self.source, self.layers, self.training, self.common)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """The main job: what a swap at each width does, who survives, and what adaptation brings back."""
+
+    common: Flat[Common] = field(default_factory=Common)
+    data_root: Path | None = None
+    """Folder with CIFAR-10 and the pretrained ResNet-20; without it scikit-learn's digits and a small network."""
+    out: Path = Path("runs/demo")
+    """Folder for summary.json and accuracy.png."""
+    test_images: int | None = None
+    """Score on a random part of the test images; all digits, 2000 of CIFAR-10 by default."""
+
+    def run(self) -> dict[str, Any]:
+        """Run the demo."""
+        from tilewise.studies.demo import run
+
+        return run(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithms:
+    """The catalogue: products and reduction factors, proved as they are listed."""
+
+    common: Flat[Common] = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """List them."""
+        from tilewise.algebra import algorithm, algorithm_names
+
+        table = Table(title="Bilinear algorithms, per two-dimensional tile")
+        for column in ("kernel", "name", "outputs", "products", "direct", "reduction", "growth of V", "integer B"):
+            table.add_column(column, justify="left" if column == "name" else "right")
+        rows = []
+        for r in (3, 5, 7):
+            for name in algorithm_names(r):
+                a = algorithm(name, r).verify()
+                row = {
+                    "name": name,
+                    "r": r,
+                    "m": a.m,
+                    "products": a.products**2,
+                    "direct_products": (a.m * r) ** 2,
+                    "reduction": float(a.multiplication_ratio()),
+                    "input_growth": float(a.growth.input),
+                }
+                rows.append(row)
+                table.add_row(
+                    f"{r}x{r}", name, f"{a.m}x{a.m}", str(row["products"]), str(row["direct_products"]),
+                    f"{row['reduction']:.2f}", f"{row['input_growth']:g}", "yes" if a.has_integer_input_transform else "no",
+                )  # fmt: skip
+            table.add_section()
+        Console().print(table)
+        return {"rows": rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Versions, and what this machine has."""
+
+    common: Flat[Common] = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """Print them."""
+        import importlib.metadata
+        import importlib.util
+
+        def version(name: str) -> str | None:
+            try:
+                return importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                return None
+
+        result = {
+            "tilewise": version("tilewise"),
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "machine": platform.machine(),
+            "native_reference": importlib.util.find_spec("tilewise._native") is not None,
+        }
+        for key, value in result.items():
+            print(f"{key}: {value}")
+        return result
+
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Adapt, tyro.conf.subcommand("adapt")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Algorithms, tyro.conf.subcommand("algorithms")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
+
+
+def _load(source: Source, split: Literal["train", "test"]) -> Images:
+    from tilewise.data import load
+
+    images = load(source.data, split, source.data_root)
+    if split == "train" and source.train_images is not None:
+        return images.subset(source.train_images)
+    return images
+
+
+def _plain_model(source: Source, classes: int, channels: int) -> nn.Module:
+    from tilewise.train import load_weights
+    from tilewise.zoo import build
+
+    model = build(source.model, classes=classes, channels=channels, width=source.width)
+    return model if source.weights is None else load_weights(model, source.weights)
+
+
+def _converted(source: Source, layers: Layers, common: Common, calibration_images: int) -> nn.Module:
+    """Build the network, convert it as asked, and calibrate what is new."""
+    import torch
+
+    from tilewise.conversion import convert
+    from tilewise.data import Batches
+    from tilewise.train import calibrate
+
+    specs = layers.specs()
+    train = _load(source, "train")
+    torch.manual_seed(common.seed)
+    model = convert(_plain_model(source, train.classes, train.images.shape[1]), specs)
+    if specs and layers.bits != 32:
+        if calibration_images < 1:
+            raise ValueError(f"calibration-images is {calibration_images}; it must be at least 1")
+        sample = train.subset(min(calibration_images, len(train)), seed=common.seed)
+        calibrate(model, Batches(sample, 64), device=common.device, progress=True)
+    return model
+
+
+def _fit(source: Source, layers: Layers, training: Training, common: Common) -> dict[str, Any]:
+    from tilewise.data import Batches
+    from tilewise.train import TrainConfig, evaluate, fit
+
+    config = TrainConfig(
+        epochs=training.epochs, recipe=training.recipe, lr=training.lr, out=training.out, resume=training.resume,
+        device=common.device, seed=common.seed,
+    )  # fmt: skip
+    train, test = _load(source, "train"), _load(source, "test")
+    model = _converted(source, layers, common, 512)
+    _print_layers(model)
+    scored = Batches(test, 250)
+    before = None if source.weights is None else evaluate(model, scored, device=common.device, progress=True).accuracy
+    batches = Batches(train, training.batch, shuffle=True, augment=True, seed=common.seed, device=common.device)
+    fit(model, batches, scored, config)
+    log = [json.loads(line) for line in (training.out / "log.jsonl").read_text().splitlines()]
+    print(f"accuracy {log[-1]['accuracy']:.2f} % after {training.epochs} epochs; weights in {training.out}")
+    return {
+        **_layers_summary(layers), "before": before, "accuracy": log[-1]["accuracy"], "epochs": training.epochs, "log": log,
+    }  # fmt: skip
+
+
+def _layers_summary(layers: Layers) -> dict[str, Any]:
+    if not (specs := layers.specs()):
+        return {}
+    return {k: v for k, v in next(iter(specs.values())).to_dict().items() if k not in ("kind", "version")} | {
+        "algorithm": layers.algorithm
+    }
+
+
+def _print_layers(model: nn.Module) -> None:
+    """Say what became direct although a fast algorithm was asked, and why."""
+    from tilewise.conversion import describe
+
+    for layer in describe(model):
+        if layer.reason:
+            print(f"{layer.name} ({layer.shape}) is direct at {layer.bits} bits: {layer.reason}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run a command; bad input ends with one line on the error stream and status 2."""
+    command = tyro.cli(Command, prog="tilewise", description="Fast quantized convolution for CNNs.")  # type: ignore[arg-type]
+    try:
+        if command.common.threads is not None:
+            import torch
+
+            if command.common.threads < 1:
+                raise ValueError(f"threads is {command.common.threads}; it must be at least 1")  # noqa: TRY301
+            torch.set_num_threads(command.common.threads)
+        result = command.run()
+        if command.common.json is not None:
+            command.common.json.parent.mkdir(parents=True, exist_ok=True)
+            command.common.json.write_text(json.dumps(result, indent=1) + "\n")
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; a run with --out continues with --resume", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,9 @@
+"""Trainable layers: quantized direct convolution and Winograd-aware convolution."""
+
+from __future__ import annotations
+
+from tilewise.nn.base import QuantizedConv
+from tilewise.nn.direct import Conv2d
+from tilewise.nn.winograd import WinogradConv2d, unservable
+
+__all__ = ["Conv2d", "QuantizedConv", "WinogradConv2d", "unservable"]

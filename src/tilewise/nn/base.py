@@ -1,0 +1,134 @@
+"""What the quantized convolutions share: ranges, calibration, checks."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from tilewise.quant import FLOAT_BITS, Spec
+from tilewise.quant.fake import Range, quantize
+
+
+class QuantizedConv(nn.Conv2d):
+    """A ``torch.nn.Conv2d`` that was given a spec.
+
+    Being a Conv2d, it keeps weight and bias under their usual names, and can itself be converted again.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, **kwargs
+        As in ``torch.nn.Conv2d``.
+    spec : Spec
+        What the layer is.
+    reason : str
+        Why it is not what was asked for, or empty.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Any, *, spec: Spec, reason: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, **kwargs)
+        self.spec = spec
+        self.reason = reason
+        self.calibrating = False
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d, spec: Any, reason: str = "") -> Self:
+        """Build the layer around an existing convolution's own weight and bias, bit for bit.
+
+        The range of the input carries over too if the source had one at the same width and by the same quantizer.
+        """
+        layer = cls(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            spec=spec,
+            reason=reason,
+            stride=conv.stride,
+            padding=conv.padding,
+            dilation=conv.dilation,
+            groups=conv.groups,
+            bias=conv.bias is not None,
+            padding_mode=conv.padding_mode,
+            device="meta",
+        )
+        layer.to_empty(device=conv.weight.device)
+        layer.reset_ranges()
+        layer.take(conv)
+        return layer.train(conv.training)
+
+    def take(self, conv: nn.Conv2d) -> None:
+        """Take over another convolution's parameters and input range."""
+        self.weight, self.bias = conv.weight, conv.bias
+        source = getattr(conv, "input_range", None)
+        target = getattr(self, "input_range", None)
+        if source and target and (source.bits, source.quantizer) == (target.bits, target.quantizer):
+            target.load_state_dict(source.state_dict())
+
+    def add_range(self, name: str, bits: int, shape: tuple[int, ...] = ()) -> None:
+        """Register a running range under ``name``."""
+        self.add_module(name, Range(shape, self.spec.rules, bits))
+
+    def reset_ranges(self) -> None:
+        """Forget all observed ranges."""
+        for module in self.children():
+            if isinstance(module, Range):
+                module.reset()
+
+    def get_range(self, name: str) -> Range:
+        """Give the range registered under ``name``."""
+        module = self.get_submodule(name)
+        assert isinstance(module, Range)
+        return module
+
+    def observed(self, name: str) -> Range:
+        """Give a range that has seen data.
+
+        Raises
+        ------
+        RuntimeError
+            If it has not, and the layer is not learning ranges now.
+        """
+        found = self.get_range(name)
+        if not (found.ready or self.training or self.calibrating):
+            raise RuntimeError(
+                f"{type(self).__name__}({self.in_channels}, {self.out_channels}) has no {name.replace('_', ' ')} yet; "
+                "calibrate(model, batches) or train it first"
+            )
+        return found
+
+    def quantized(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Observe ``x`` if the layer is learning ranges, and give its integers and step."""
+        chosen = self.observed(name)
+        if self.training or self.calibrating:
+            chosen.observe(x.detach(), running=self.training)
+        step, low, high = (value.to(x.dtype) for value in chosen.grid())
+        return quantize(x, step, low, high, clip_gradient=self.spec.rules.clip_gradient), step
+
+    def requantized_output(self, y: Tensor) -> Tensor:
+        """Quantize the layer's output where the quantizer says so."""
+        if not self.spec.rules.everything:
+            return y
+        q, step = self.quantized("output_range", y)
+        return q * step
+
+    def check_input(self, x: Tensor) -> None:
+        """Refuse what the layer can not take.
+
+        Raises
+        ------
+        ValueError
+            Naming the shape, or the data type, and what is allowed.
+        """
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f"input has shape {tuple(x.shape)}; allowed: (N, {self.in_channels}, H, W)")
+        if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"input is {x.dtype}; the layer's weights are {self.weight.dtype}")
+
+    def extra_repr(self) -> str:
+        """Append the spec to Conv2d's description."""
+        spec = self.spec.to_dict()
+        bits = "float" if spec["bits"] == FLOAT_BITS else f"{spec['bits']} bits"
+        return f"{super().extra_repr()}, {bits}" + (f", direct because {self.reason}" if self.reason else "")

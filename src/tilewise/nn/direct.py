@@ -1,0 +1,65 @@
+"""Direct convolution at a bit width: the baseline that runs the same number contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from tilewise.nn.base import QuantizedConv
+from tilewise.quant import FLOAT_BITS, Direct
+from tilewise.quant.fake import quantize
+
+
+class Conv2d(QuantizedConv):
+    """Direct convolution with quantized input and weights.
+
+    Everything ``torch.nn.Conv2d`` does (stride, dilation, groups, padding modes), at ``spec.bits``. Inputs are
+    quantized per tensor by a running range, weights symmetrically by their largest absolute value per output channel
+    (``"tap"`` quantizer) or per tensor by a running range (``"paper"``, which quantizes the output too).
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, **kwargs
+        As in ``torch.nn.Conv2d``.
+    spec : Direct
+        Bit width and quantizer.
+    reason : str
+        Why the layer is direct although something else was asked, for reports.
+    """
+
+    spec: Direct
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Any, *, spec: Direct, reason: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, spec=spec, reason=reason, **kwargs)
+        if spec.bits != FLOAT_BITS:
+            self.add_range("input_range", spec.bits)
+            if spec.rules.everything:
+                self.add_range("weight_range", spec.bits)
+                self.add_range("output_range", spec.bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``x`` of shape (N, C, H, W)."""
+        self.check_input(x)
+        if self.spec.bits == FLOAT_BITS:
+            return self._conv_forward(x, self.weight, self.bias)
+        q, step = self.quantized("input_range", x)
+        weight, weight_step = self._quantized_weight()
+        y = self._conv_forward(q, weight, None).mul_((step * weight_step).view(1, -1, 1, 1))
+        if self.bias is not None:
+            y = y + self.bias.view(1, -1, 1, 1)
+        return self.requantized_output(y)
+
+    def _quantized_weight(self) -> tuple[Tensor, Tensor]:
+        """Integer weights, and their step per output channel (or one for all)."""
+        if self.spec.rules.everything:
+            return self.quantized("weight_range", self.weight)
+        low, high = self.spec.rules.limits(self.spec.bits)
+        absmax = self.weight.detach().abs().amax((1, 2, 3), keepdim=True)
+        step = absmax.clamp_min(1e-30) / self.spec.rules.steps(self.spec.bits)
+        limits = step.new_tensor(low), step.new_tensor(high)
+        return quantize(self.weight, step, *limits, clip_gradient=False), step
+
+

@@ -1,0 +1,156 @@
+"""The stages of a fast convolution on tensors, under the names they have everywhere.
+
+``input_transform, requantize, weight_transform, multiply, output_transform``. Tiles are kept tap first: V is
+``(n*n, C, P)`` and M ``(n*n, K, P)`` with P all tiles of the batch, so that ``multiply`` is one matrix product per tap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is cut into tiles: ``m`` outputs, ``t`` inputs, ``r`` taps per dimension."""
+
+    batch: int
+    height: int
+    width: int
+    padding: tuple[int, int]
+    m: int
+    r: int
+
+    @property
+    def t(self) -> int:
+        """Inputs per tile and dimension."""
+        return self.m + self.r - 1
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        return self.height + 2 * self.padding[0] - self.r + 1, self.width + 2 * self.padding[1] - self.r + 1
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        h, w = self.out
+        return -(-h // self.m), -(-w // self.m)
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width of the input with all padding that whole tiles need."""
+        rows, cols = self.grid
+        return rows * self.m + self.r - 1, cols * self.m + self.r - 1
+
+
+def extract_tiles(x: Tensor, tiling: Tiling) -> Tensor:
+    """Cut ``x`` of shape (N, C, H, W) into overlapping tiles, shape (t, t, C * P) with P = rows * cols * N.
+
+    The batch goes last first, one matrix transposition: every later copy then moves runs of N values.
+    """
+    n, c, h, w = x.shape
+    (ph, pw), (padded_h, padded_w), t, m = tiling.padding, tiling.padded, tiling.t, tiling.m
+    last = x.reshape(n, -1).t().contiguous().view(c, h, w, n)
+    last = F.pad(last, (0, 0, pw, padded_w - w - pw, ph, padded_h - h - ph))
+    sc, sh, sw, sn = last.stride()
+    return last.as_strided((t, t, c, *tiling.grid, n), (sh, sw, sc, m * sh, m * sw, sn)).reshape(t, t, -1)
+
+
+def scatter_tiles(tiles: Tensor, channels: int, tiling: Tiling) -> Tensor:
+    """Adjoint of :func:`extract_tiles`: add overlapping tiles up to an image of shape (N, C, H, W)."""
+    t, m, n, (ph, pw), (rows, cols) = tiling.t, tiling.m, tiling.batch, tiling.padding, tiling.grid
+    tiles = tiles.view(t, t, channels, rows, cols, n)
+    image = tiles.new_zeros(channels, *tiling.padded, n)
+    for i in range(t):
+        for j in range(t):
+            image[:, i : i + (rows - 1) * m + 1 : m, j : j + (cols - 1) * m + 1 : m] += tiles[i, j]
+    return _batch_first(image[:, ph : ph + tiling.height, pw : pw + tiling.width])
+
+
+def join_tiles(tiles: Tensor, channels: int, tiling: Tiling) -> Tensor:
+    """Lay ``(m, m, K * P)`` output tiles side by side and crop, shape (N, K, H_out, W_out)."""
+    m, n, (rows, cols), (h, w) = tiling.m, tiling.batch, tiling.grid, tiling.out
+    image = tiles.view(m, m, channels, rows, cols, n).permute(2, 3, 0, 4, 1, 5)
+    return _batch_first(image.reshape(channels, rows * m, cols * m, n)[:, :h, :w])
+
+
+def split_tiles(y: Tensor, tiling: Tiling) -> Tensor:
+    """Adjoint of :func:`join_tiles`: zeros where it cropped, shape (m, m, K * P)."""
+    m, n, (rows, cols), (h, w) = tiling.m, tiling.batch, tiling.grid, tiling.out
+    k = y.shape[1]
+    last = y.reshape(n, -1).t().contiguous().view(k, h, w, n)
+    last = F.pad(last, (0, 0, 0, cols * m - w, 0, rows * m - h)).view(k, rows, m, cols, m, n)
+    return last.permute(2, 4, 0, 1, 3, 5).reshape(m, m, -1)
+
+
+def _batch_first(image: Tensor) -> Tensor:
+    """(C, H, W, N) -> (N, C, H, W), contiguous."""
+    c, h, w, n = image.shape
+    return image.reshape(-1, n).t().contiguous().view(n, c, h, w)
+
+
+def sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:
+    """``matrix @ tile @ matrix.T`` for tiles of shape (t, t, Q); gives (n, n, Q)."""
+    n, t = matrix.shape
+    left = matrix @ tiles.reshape(t, -1)
+    # bmm, because matmul would fold the batch by copying the tiles twice.
+    return torch.bmm(matrix.expand(n, n, t), left.view(n, t, -1))
+
+
+def sandwich_backward(
+    matrix: Tensor, tiles: Tensor | None, grad: Tensor, *, need_tiles: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of :func:`sandwich`: of its matrix (if ``tiles`` is given) and of its tiles (if needed).
+
+    Parameters
+    ----------
+    matrix : Tensor of shape (n, t)
+        As given to :func:`sandwich`.
+    tiles : Tensor of shape (t, t, Q), optional
+        As given to :func:`sandwich`.
+    grad : Tensor of shape (n, n, Q)
+        Gradient of the result.
+    need_tiles : bool
+        Whether the tiles' gradient is wanted.
+    """
+    n, t = matrix.shape
+    dmatrix = dtiles = None
+    if tiles is not None:
+        # Of the Kronecker product first: one matrix product over all tiles, then small sums.
+        kron = (grad.reshape(n * n, -1) @ tiles.reshape(t * t, -1).T).view(n, n, t, t)
+        dmatrix = torch.einsum("abij,bj->ai", kron, matrix) + torch.einsum("abij,ai->bj", kron, matrix)
+    if need_tiles:
+        dtiles = sandwich(matrix.T, grad)
+    return dmatrix, dtiles
+
+
+def input_transform(x: Tensor, bt: Tensor, tiling: Tiling) -> Tensor:
+    """``V = B^T d B`` for every tile: (N, C, H, W) -> (n*n, C, P)."""
+    v = sandwich(bt, extract_tiles(x, tiling))
+    return v.view(bt.shape[0] ** 2, x.shape[1], -1)
+
+
+def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
+    """``clamp(round_half_up(V * mult))`` in place; ``mult`` has shape (n*n or 1, C or 1, 1)."""
+    return v.mul_(mult).add_(0.5).floor_().clamp_(low, high)
+
+
+def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:
+    """``U = G g G^T``: (K, C, r, r) -> (n*n, K, C). Differentiable in both arguments."""
+    u = torch.einsum("ax,kcxy,by->abkc", matrix, g, matrix)
+    return u.reshape(-1, *g.shape[:2])
+
+
+def multiply(u: Tensor, v: Tensor) -> Tensor:
+    """``M = sum_c U V``, one matrix product per tap: (n*n, K, C) x (n*n, C, P) -> (n*n, K, P)."""
+    return torch.bmm(u, v)
+
+
+def output_transform(product: Tensor, at: Tensor, tiling: Tiling) -> Tensor:
+    """``Y = A^T M A``, tiles joined and cropped: (n*n, K, P) -> (N, K, H_out, W_out)."""
+    n, k = at.shape[1], product.shape[1]
+    return join_tiles(sandwich(at, product.view(n, n, -1)), k, tiling)

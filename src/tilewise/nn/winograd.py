@@ -1,0 +1,262 @@
+"""The Winograd-aware convolution: trains through exactly what will run."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tilewise.algebra import Bilinear
+from tilewise.nn.base import QuantizedConv
+from tilewise.nn.function import Requantization, tile_domain
+from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
+from tilewise.quant import FLOAT_BITS, Winograd
+from tilewise.quant.fake import multiplier, quantize
+from tilewise.quant.quantizer import fraction_bits
+
+
+class WinogradConv2d(QuantizedConv):
+    """Convolution by a bilinear algorithm, every stage quantized as ``spec`` says.
+
+    ``Y = A^T [ (G g G^T) * (B^T d B) ] A`` per tile, one matrix product per tap. The input is quantized per tensor; V
+    by a fixed-point multiplier per tap; U, which takes in V's step, per tap and output channel; M stays exact.
+    docs/numbers.md is the contract. Any height and width; stride, dilation and groups are 1.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and K.
+    kernel_size : int or (int, int)
+        ``(r, r)``, square.
+    spec : Winograd
+        Algorithm, bits, scales, transforms, quantizer.
+    reason : str
+        Unused by this layer; reports read it.
+    **kwargs
+        padding, bias, device, dtype as in ``torch.nn.Conv2d``.
+
+    Raises
+    ------
+    ValueError
+        If the layer is one that a fast algorithm can not serve (see :func:`unservable`).
+
+    References
+    ----------
+    Fernandez-Marques et al., "Searching for Winograd-aware Quantized Networks", MLSys 2020, section 4.
+    """
+
+    spec: Winograd
+    balance: Tensor
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Any, *, spec: Winograd, reason: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, spec=spec, reason=reason, **kwargs)
+        if why := unservable(self, spec, min_channels=1):
+            raise ValueError(f"a fast algorithm can not serve this layer: {why}")
+        self.algorithm: Bilinear = spec.resolve(self.kernel_size[0])
+        self._static: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        taps = self.algorithm.products**2
+        if spec.transforms == "learned":
+            for name in ("AT", "G", "BT"):
+                self.register_parameter(name, nn.Parameter(torch.empty(0)))
+            self.reset_transforms()
+        if spec.bits != FLOAT_BITS:
+            self.add_range("input_range", spec.bits)
+            self.add_range("v_range", spec.bits, (taps, in_channels))
+            if spec.product_bits != FLOAT_BITS:
+                self.add_range("product_range", spec.product_bits)
+            if spec.rules.everything:
+                for name in ("weight_range", "u_range", "output_range"):
+                    self.add_range(name, spec.bits)
+            self.fraction_bits = fraction_bits(self._v_max())
+            # Balances the ranges of V and U per tap and input channel: V is divided by it, U multiplied.
+            self.register_buffer("balance", torch.ones(taps, in_channels))
+
+    def take(self, conv: nn.Conv2d) -> None:
+        """Take over another convolution's parameters and input range."""
+        super().take(conv)
+        if self.spec.bits != FLOAT_BITS:
+            self.balance = torch.ones_like(self.balance)
+        if self.spec.transforms == "learned":
+            self.reset_transforms()
+
+    def _v_max(self) -> int:
+        """Largest integer that V can take, by the algorithm's growth, for signed or unsigned inputs."""
+        growth = self.algorithm.growth
+        half = 2 ** (self.spec.bits - 1)
+        return math.ceil(max(growth.input * half, growth.non_negative_input * 2 * half))
+
+    def reset_transforms(self) -> None:
+        """Set learned transforms back to the algorithm's own."""
+        for name, matrix in zip(("AT", "G", "BT"), self.algorithm.to_float(), strict=True):
+            value = torch.as_tensor(matrix, dtype=self.weight.dtype, device=self.weight.device)
+            setattr(self, name, nn.Parameter(value))
+
+    def transforms(self) -> tuple[Tensor, Tensor, Tensor]:
+        """``A^T``, ``G`` and ``B^T`` as this layer uses them, in the weights' type."""
+        if self.spec.transforms == "learned":
+            at, g, bt = self.AT, self.G, self.BT
+        else:
+            at, g, bt = self._static_transforms()
+        if self.spec.rules.everything and self.spec.bits != FLOAT_BITS:
+            return self._quantize_matrix(at), self._quantize_matrix(g), self._quantize_matrix(bt)
+        return at, g, bt
+
+    def _static_transforms(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rounded from the rationals once into each type and device, so that double() does not round twice."""
+        key = self.weight.dtype, self.weight.device
+        if key not in self._static:
+            matrices = self.algorithm.to_float()
+            self._static[key] = [torch.as_tensor(x, dtype=key[0], device=key[1]) for x in matrices]
+        at, g, bt = self._static[key]
+        return at, g, bt
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``x`` of shape (N, C, H, W), giving (N, K, H_out, W_out).
+
+        Raises
+        ------
+        ValueError
+            If shape or data type of ``x`` does not fit.
+        RuntimeError
+            If the layer is quantized and was never calibrated or trained.
+        """
+        self.check_input(x)
+        at, g, bt = self.transforms()
+        if self.spec.bits == FLOAT_BITS:
+            u = weight_transform(self.weight, g)
+            y, _, _ = tile_domain(x, u, at, bt, u.new_ones(()), self.tiling(x), None)
+            return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
+        q, input_step = self.quantized("input_range", x)
+        tiling = self.tiling(x)
+        self._observe_v(q, input_step, bt, tiling)
+        mult = self.v_multiplier(input_step)
+        u, scale = self.quantized_weights(g, input_step / mult)
+        rule = self._rule(mult, q, u, scale, bt, tiling)
+        y, v_absmax, product_absmax = tile_domain(q, u, at, bt, scale, tiling, rule)
+        if self.training:
+            self.get_range("v_range").update(v_absmax * input_step)
+            if self.spec.product_bits != FLOAT_BITS:
+                self.get_range("product_range").update(product_absmax)
+        if self.bias is not None:
+            y = y + self.bias.view(1, -1, 1, 1)
+        return self.requantized_output(y)
+
+    def tiling(self, x: Tensor) -> Tiling:
+        """How an input is cut into tiles.
+
+        Raises
+        ------
+        ValueError
+            If the padded input is smaller than the kernel.
+        """
+        r = self.kernel_size[0]
+        padding = (r // 2, r // 2) if self.padding == "same" else (0, 0) if self.padding == "valid" else self.padding
+        assert not isinstance(padding, str)
+        tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), self.algorithm.m, r)
+        if min(tiling.out) < 1:
+            raise ValueError(f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel")
+        return tiling
+
+    def v_multiplier(self, input_step: Tensor) -> Tensor:
+        """Fixed-point multipliers of V, shape (n*n or 1, C or 1, 1).
+
+        They turn V, in integers of the input's step, into integers of V's own step per tap, which covers the range
+        observed there; docs/numbers.md, section "V".
+        """
+        absmax = self.get_range("v_range").absmax.to(input_step.dtype)
+        if self.spec.scales == "tensor":
+            wanted = absmax.amax().view(1, 1)
+        else:
+            wanted = (absmax / self.balance).amax(1, keepdim=True) * self.balance
+        step = wanted.clamp_min(1e-30) / self.spec.rules.steps(self.spec.bits)
+        return multiplier(input_step / step, self.fraction_bits).unsqueeze(2)
+
+    def quantized_weights(self, g: Tensor, v_step: Tensor) -> tuple[Tensor, Tensor]:
+        """Integer U of shape (n*n, K, C) and the scale of the products U*V, shape (n*n or 1, K or 1, 1).
+
+        U takes in V's step, so that one number per tap and output channel is all that is left after the sum over
+        channels.
+        """
+        rules, bits = self.spec.rules, self.spec.bits
+        weight = self.weight
+        if rules.everything:
+            q, step = self.quantized("weight_range", weight)
+            weight = q * step
+            q, step = self.quantized("u_range", weight_transform(weight, g))
+            return q, (step * v_step).view(1, 1, 1)
+        u = weight_transform(weight, g) * v_step.transpose(1, 2)
+        absmax = u.detach().abs()
+        absmax = absmax.amax().view(1, 1, 1) if self.spec.scales == "tensor" else absmax.amax(2, keepdim=True)
+        scale = absmax.clamp_min(1e-30) / rules.steps(bits)
+        low, high = rules.limits(bits)
+        return quantize(u, scale, scale.new_tensor(low), scale.new_tensor(high), clip_gradient=False), scale
+
+    def _quantize_matrix(self, matrix: Tensor) -> Tensor:
+        rules, bits = self.spec.rules, self.spec.bits
+        step = matrix.detach().abs().amax() / rules.steps(bits)
+        low, high = (step.new_tensor(v) for v in rules.limits(bits))
+        return quantize(matrix, step, low, high, clip_gradient=False) * step
+
+    def _observe_v(self, q: Tensor, input_step: Tensor, bt: Tensor, tiling: Tiling) -> None:
+        """Observe V before it is needed: when calibrating, and at the very first training batch.
+
+        Later training batches use the running range from before themselves, so that one pass over V is enough.
+        """
+        v_range = self.observed("v_range")
+        if v_range.ready and not self.calibrating:
+            return
+        v = input_transform(q.detach(), bt.detach(), tiling)
+        if v.shape[2]:
+            v_range.update(v.abs().amax(2) * input_step, running=False)
+
+    def _rule(self, mult: Tensor, q: Tensor, u: Tensor, scale: Tensor, bt: Tensor, tiling: Tiling) -> Requantization:
+        rules, spec = self.spec.rules, self.spec
+        low, high = rules.limits(spec.bits)
+        if spec.product_bits == FLOAT_BITS:
+            return Requantization(mult, low, high, None, 0, 0, rules.clip_gradient)
+        product_range = self.observed("product_range")
+        if self.calibrating or not product_range.ready:
+            v = requantize_(input_transform(q.detach(), bt.detach(), tiling), mult, low, high)
+            product_range.observe(multiply(u.detach(), v) * scale, running=False)
+        step, _, _ = product_range.grid()
+        product_low, product_high = rules.limits(spec.product_bits)
+        return Requantization(mult, low, high, step.to(q.dtype), product_low, product_high, rules.clip_gradient)
+
+
+def unservable(conv: nn.Conv2d, spec: Winograd, *, min_channels: int = 4) -> str:
+    """Say why a fast algorithm can not serve a convolution; empty if it can.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv2d
+        The layer.
+    spec : Winograd
+        What is asked.
+    min_channels : int
+        Fewest input channels; below 4 the transforms cost more than the products they save.
+    """
+    r = conv.kernel_size[0]
+    reasons = {
+        "its kernel is 1x1": tuple(conv.kernel_size) == (1, 1),
+        f"its kernel {conv.kernel_size[0]}x{conv.kernel_size[1]} is not square": len(set(conv.kernel_size)) > 1,
+        f"its stride is {conv.stride}": tuple(conv.stride) != (1, 1),
+        f"its dilation is {conv.dilation}": tuple(conv.dilation) != (1, 1),
+        f"it has {conv.groups} groups": conv.groups != 1,
+        f"its padding mode is {conv.padding_mode}": conv.padding_mode != "zeros",
+        f"it has fewer than {min_channels} input channels": conv.in_channels < min_channels,
+        "padding 'same' of an even kernel is lopsided": conv.padding == "same" and r % 2 == 0,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            return reason
+    try:
+        spec.resolve(r)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+

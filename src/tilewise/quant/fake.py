@@ -1,0 +1,169 @@
+"""Fake quantization in torch: the one rounding rule, running ranges, fixed-point multipliers.
+
+Integers are held in floating point tensors. In float32 they are exact up to 2**24; docs/numbers.md shows why that
+makes the 8-bit pipeline exact from end to end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tilewise.quant.quantizer import MULTIPLIER_BITS, Quantizer
+
+
+def round_half_up(x: Tensor) -> Tensor:
+    """Round to the nearest integer, halves towards plus infinity: the package's one rounding rule."""
+    return torch.floor(x + 0.5)
+
+
+def multiplier(ratio: Tensor, fraction_bits: int) -> Tensor:
+    """Give the fixed-point multiplier ``mult / 2**fraction_bits`` for a wanted ratio of steps.
+
+    Rounded down, so that the new range covers what the old one covered, with 1 <= mult <= 2**15 - 1: a ratio of one
+    already keeps every integer, so no larger one is ever needed.
+
+    Parameters
+    ----------
+    ratio : Tensor
+        Old step divided by new step, positive.
+    fraction_bits : int
+        See :func:`tilewise.quant.quantizer.fraction_bits`.
+
+    Returns
+    -------
+    Tensor
+        Same shape and dtype, each value a multiple of ``2**-fraction_bits`` in (0, 1).
+    """
+    return (ratio * 2**fraction_bits).floor().clamp(1, 2**MULTIPLIER_BITS - 1) / 2**fraction_bits
+
+
+class _Quantize(torch.autograd.Function):
+    """``clamp(round_half_up(x * factor), low, high)`` with a straight-through gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, factor: Tensor, low: Tensor, high: Tensor, clip_gradient: bool  # noqa: FBT001
+    ) -> Tensor:
+        q = (x * factor).add_(0.5).floor_()
+        inside = (q >= low).logical_and_(q <= high) if clip_gradient else None
+        ctx.save_for_backward(factor, inside)
+        return q.clamp_(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        factor, inside = ctx.saved_tensors
+        grad = grads[0] * factor
+        return (grad if inside is None else grad.mul_(inside)), None, None, None, None
+
+
+def quantize(x: Tensor, step: Tensor, low: Tensor, high: Tensor, *, clip_gradient: bool) -> Tensor:
+    """Quantize to integers ``low .. high`` in steps of ``step``; the gradient passes straight through.
+
+    Parameters
+    ----------
+    x, step : Tensor
+        ``step`` is positive, broadcasts against ``x`` and gets no gradient.
+    low, high : Tensor
+        Limits of the grid, broadcasting too.
+    clip_gradient : bool
+        Whether values outside the grid get no gradient.
+
+    Returns
+    -------
+    Tensor
+        Integer-valued, shape and dtype of ``x``. Multiply by ``step`` to come back.
+    """
+    out: Tensor = _Quantize.apply(x, 1.0 / step, low, high, clip_gradient)  # type: ignore[no-untyped-call]
+    return out
+
+
+class Range(nn.Module):
+    """Running range of a tensor: largest absolute value, by whatever groups its shape has.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the groups; ``()`` for one range.
+    quantizer : Quantizer
+        Gives momentum and grid.
+    bits : int
+        Width of the grid, 2 to 16.
+    """
+
+    absmax: Tensor
+    negative: Tensor
+    batches: Tensor
+
+    def __init__(self, shape: tuple[int, ...], quantizer: Quantizer, bits: int) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.bits = bits
+        self.register_buffer("absmax", torch.zeros(shape))
+        self.register_buffer("negative", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self._seen = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether anything was observed. Asked once per device transfer, not once per step."""
+        self._seen = self._seen or bool(self.batches)
+        return self._seen
+
+    def reset(self) -> None:
+        """Forget everything observed."""
+        self.absmax.zero_()
+        self.negative.zero_()
+        self.batches.zero_()
+        self._seen = False
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._seen = False
+
+    @torch.no_grad()
+    def update(self, absmax: Tensor, minimum: Tensor | None = None, *, running: bool = True) -> None:
+        """Take in one batch: move by the momentum, or (not ``running``) widen to the largest seen.
+
+        Parameters
+        ----------
+        absmax : Tensor
+            The batch's largest absolute values, shape of the range.
+        minimum : Tensor, optional
+            The batch's smallest value; without it the tensor counts as signed.
+        running : bool
+            Training follows the data; calibration keeps the extremes.
+        """
+        absmax = absmax.to(self.absmax.dtype)
+        if running:
+            moved = self.absmax.lerp(absmax, self.quantizer.momentum)
+            self.absmax.copy_(torch.where(self.batches == 0, absmax, moved))
+        else:
+            self.absmax.copy_(torch.maximum(self.absmax, absmax))
+        self.negative.logical_or_(minimum < 0 if minimum is not None else torch.ones_like(self.negative))
+        self.batches.add_(1)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, *, running: bool) -> None:
+        """Take in a whole tensor as one group; an empty one changes nothing."""
+        if x.numel():
+            low, high = torch.aminmax(x)
+            self.update(torch.maximum(-low, high), low, running=running)
+
+    def grid(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Step, smallest and largest integer, as tensors.
+
+        The step is never zero: an all-zero tensor gets a tiny one.
+        """
+        low, high = self.quantizer.limits(self.bits)
+        steps = self.quantizer.steps(self.bits)
+        unsigned = ~self.negative if not self.quantizer.asymmetric_limits else torch.zeros_like(self.negative)
+        wide = self.absmax.clamp_min(1e-30)
+        full = 2**self.bits - 1
+        return (
+            torch.where(unsigned, wide / full, wide / steps),
+            torch.where(unsigned, 0, low).to(wide.dtype),
+            torch.where(unsigned, full, high).to(wide.dtype),
+        )

@@ -1,0 +1,75 @@
+"""The two quantizers as data: what the 2020 paper's code does, and what works best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FLOAT_BITS = 32
+"""The bit width that means: not quantized."""
+
+MULTIPLIER_BITS = 15
+"""Requantization multiplies by an integer ``1 <= mult <= 2**15 - 1`` and shifts right by ``fraction_bits``."""
+
+
+def fraction_bits(v_max: int) -> int:
+    """Right shift of the requantization of V, from the largest value that V can take.
+
+    15 as long as V has at most 20 bits: one int16 multiply-high where V fits 16 bits, and exact in float32. Algorithms
+    of larger growth shift further, so that the multiplier keeps at least about 10 significant bits.
+    """
+    return max(MULTIPLIER_BITS, v_max.bit_length() - 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantizer:
+    """Rules by which a layer turns real numbers into integers.
+
+    Parameters
+    ----------
+    name : str
+        As specs call it.
+    asymmetric_limits : bool
+        Whether the grid uses ``-2**(b-1)`` too, with the step ``max / (2**(b-1) - 0.5)``; else it is
+        ``+-(2**(b-1) - 1)`` and unsigned for inputs that were never negative.
+    clip_gradient : bool
+        Whether values beyond the grid get no gradient (else straight through everywhere).
+    momentum : float
+        Weight of the newest batch in a running range.
+    everything : bool
+        Whether weights before their transform, the transform matrices, ``M`` and the layer's output are quantized
+        too, all per tensor.
+    """
+
+    name: str
+    asymmetric_limits: bool
+    clip_gradient: bool
+    momentum: float
+    everything: bool
+
+    def limits(self, bits: int) -> tuple[int, int]:
+        """Smallest and largest integer of the signed grid."""
+        half = 2 ** (bits - 1)
+        return (-half if self.asymmetric_limits else 1 - half), half - 1
+
+    def steps(self, bits: int) -> float:
+        """Number of steps from zero to the end of the range."""
+        return 2 ** (bits - 1) - (0.5 if self.asymmetric_limits else 1)
+
+
+QUANTIZERS = {
+    # The code released with Fernandez-Marques et al., MLSys 2020 (docs/numbers.md lists each tensor).
+    "paper": Quantizer(name="paper", asymmetric_limits=True, clip_gradient=False, momentum=0.01, everything=True),
+    "tap": Quantizer(name="tap", asymmetric_limits=False, clip_gradient=True, momentum=0.05, everything=False),
+}
+
+
+def check_bits(bits: int, field: str = "bits") -> None:
+    """Refuse bit widths outside 2..16 and 32.
+
+    Raises
+    ------
+    ValueError
+        Naming the field, the value and what is allowed.
+    """
+    if bits != FLOAT_BITS and not 2 <= bits <= 16:
+        raise ValueError(f"{field} is {bits}; allowed: 2 to 16, or {FLOAT_BITS} for float")

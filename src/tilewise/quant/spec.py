@@ -1,0 +1,181 @@
+"""What a layer shall become: frozen, checked, with a versioned JSON form."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from tilewise.algebra import Bilinear, algorithm
+from tilewise.algebra.catalogue import KERNELS
+from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, Quantizer, check_bits
+
+SPEC_VERSION = 1
+
+
+def _check_choice(field: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{field} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Direct convolution at a bit width.
+
+    Parameters
+    ----------
+    bits : int
+        2 to 16 for inputs and weights, or 32 for float.
+    quantizer : {"tap", "paper"}
+        ``"tap"``: weights per output channel. ``"paper"``: per tensor, output quantized too.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+    """
+
+    _: KW_ONLY
+    bits: int = 8
+    quantizer: Literal["tap", "paper"] = "tap"
+    kind: ClassVar[str] = "direct"
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+        _check_choice("quantizer", self.quantizer, tuple(QUANTIZERS))
+
+    @property
+    def rules(self) -> Quantizer:
+        """The quantizer itself."""
+        return QUANTIZERS[self.quantizer]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON form."""
+        return _to_dict(self)
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """Fast convolution by any bilinear algorithm.
+
+    Parameters
+    ----------
+    algorithm : str or Bilinear
+        A name (see :func:`tilewise.algorithm`), resolved for each layer's kernel size, or the algorithm itself.
+    bits : int
+        2 to 16 for every quantized stage, or 32 for float.
+    scales : {"tap", "tensor"}
+        One scale for each tap of V, and for each tap and output channel of U; or one for all of V and one for all of U.
+    transforms : {"static", "learned"}
+        Whether ``A^T``, ``G`` and ``B^T`` are trained ("flex" in the paper).
+    quantizer : {"tap", "paper"}
+        ``"paper"`` is the released code's and is always per tensor.
+    hadamard_bits : int, optional
+        Quantize M, the sum over channels, to this width. None leaves M exact, except that the
+        ``"paper"`` quantizer then takes ``bits``.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+    """
+
+    algorithm: str | Bilinear
+    _: KW_ONLY
+    bits: int = 8
+    scales: Literal["tap", "tensor"] = "tap"
+    transforms: Literal["static", "learned"] = "static"
+    quantizer: Literal["tap", "paper"] = "tap"
+    hadamard_bits: int | None = None
+    kind: ClassVar[str] = "winograd"
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+        _check_choice("scales", self.scales, ("tap", "tensor"))
+        _check_choice("transforms", self.transforms, ("static", "learned"))
+        _check_choice("quantizer", self.quantizer, tuple(QUANTIZERS))
+        if self.quantizer == "paper" and self.scales != "tensor":
+            raise ValueError("scales is 'tap', but the 'paper' quantizer is per tensor; allowed with it: tensor")
+        if self.hadamard_bits is not None:
+            check_bits(self.hadamard_bits, "hadamard_bits")
+        if isinstance(self.algorithm, str):
+            self._check_name(self.algorithm)
+
+    @staticmethod
+    def _check_name(name: str) -> None:
+        failures = []
+        for r in KERNELS:
+            try:
+                algorithm(name, r)
+            except ValueError as error:
+                failures.append(error)
+            else:
+                return
+        raise failures[0]
+
+    def resolve(self, r: int) -> Bilinear:
+        """Give the algorithm for ``r x r`` kernels, with integer ``A^T`` and ``B^T``.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if isinstance(self.algorithm, str):
+            return algorithm(self.algorithm, r)
+        if self.algorithm.r != r:
+            raise ValueError(f"{self.algorithm.name} is for r = {self.algorithm.r}, not for {r}x{r} kernels")
+        return self.algorithm.normalized()
+
+    @property
+    def rules(self) -> Quantizer:
+        """The quantizer itself."""
+        return QUANTIZERS[self.quantizer]
+
+    @property
+    def product_bits(self) -> int:
+        """Width of M; ``FLOAT_BITS`` where it stays exact."""
+        if self.bits == FLOAT_BITS:
+            return FLOAT_BITS
+        if self.hadamard_bits is not None:
+            return self.hadamard_bits
+        return self.bits if self.rules.everything else FLOAT_BITS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON form."""
+        return _to_dict(self)
+
+
+Spec: TypeAlias = Direct | Winograd
+_KINDS: dict[str, type[Direct] | type[Winograd]] = {Direct.kind: Direct, Winograd.kind: Winograd}
+
+
+def _to_dict(spec: Spec) -> dict[str, Any]:
+    values = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    if isinstance(values.get("algorithm"), Bilinear):
+        values["algorithm"] = values["algorithm"].to_dict()
+    return {"kind": spec.kind, "version": SPEC_VERSION, **values}
+
+
+def spec_from_dict(data: dict[str, Any]) -> Spec:
+    """Read the JSON form of a spec.
+
+    Raises
+    ------
+    ValueError
+        If kind, version or a field is unknown, or a value is not allowed.
+    """
+    values = dict(data)
+    kind, version = values.pop("kind", None), values.pop("version", None)
+    if kind not in _KINDS:
+        raise ValueError(f"spec kind is {kind!r}; allowed: {', '.join(_KINDS)}")
+    if version != SPEC_VERSION:
+        raise ValueError(f"spec version is {version!r}; this release reads version {SPEC_VERSION}")
+    cls = _KINDS[kind]
+    known = {f.name for f in fields(cls)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"{kind} spec has unknown fields {', '.join(unknown)}; allowed: {', '.join(sorted(known))}")
+    if isinstance(values.get("algorithm"), dict):
+        values["algorithm"] = Bilinear.from_dict(values["algorithm"])
+    if cls is Winograd and "algorithm" not in values:
+        raise ValueError("winograd spec lacks the field algorithm")
+    return cls(**values)

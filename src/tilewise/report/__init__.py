@@ -1,0 +1,3 @@
+"""Tables and pictures from results."""
+
+from __future__ import annotations

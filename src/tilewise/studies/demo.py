@@ -1,0 +1,126 @@
+"""The main job in one recipe: swap convolutions without training, see who survives, adapt the rest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from tilewise.conversion import convert
+from tilewise.data import Batches, Images
+from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
+from tilewise.train import TrainConfig, calibrate, evaluate, fit
+from tilewise.train.progress import track
+
+SWAPPED = ("direct", "F2", "F4-textbook", "F4", "F6", "SFC6")
+WIDTHS = (16, 10, 8)
+CALIBRATION_IMAGES = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured network."""
+
+    algorithm: str
+    bits: int
+    scales: Literal["tensor", "tap"]
+    transforms: Literal["static", "learned"] = "static"
+    adapted: bool = False
+    epochs: int = 0
+    accuracy: float
+    images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON form."""
+        return asdict(self)
+
+
+@dataclass(kw_only=True)
+class Study:
+    """A trained network, its data, and the rows measured so far.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained in fp32.
+    train, test : Images
+        For calibration and adaptation, and for scoring.
+    epochs : int
+        Of each adaptation.
+    lr : float
+        Peak learning rate of adaptation.
+    device : str
+        Where to run.
+    seed : int
+        Of calibration images and adaptation.
+    """
+
+    model: nn.Module
+    train: Images
+    test: Images
+    epochs: int
+    lr: float
+    device: str = "cpu"
+    seed: int = 0
+    rows: list[Row] = field(default_factory=list)
+
+    def swap(self) -> None:
+        """Measure every algorithm at every width without training."""
+        cases: list[tuple[str, int, Literal["tensor", "tap"]]] = [(name, FLOAT_BITS, "tensor") for name in SWAPPED]
+        cases += [
+            (name, bits, scales)
+            for bits in WIDTHS
+            for name in SWAPPED
+            for scales in (("tensor", "tap") if name != "direct" else ("tap",))  # type: ignore[misc]
+        ]
+        for name, bits, scales in track(cases, "swap without training", enabled=True):
+            model = self.calibrated(make_spec(name, bits, scales, "static"))
+            self.measure(model, Row(algorithm=name, bits=bits, scales=scales, accuracy=0, images=0))
+
+    def adapt(self, name: str, scales: Literal["tensor", "tap"], transforms: Literal["static", "learned"]) -> None:
+        """Adapt to one algorithm at 8 bits, Winograd-aware, and measure."""
+        model = self.calibrated(make_spec(name, 8, scales, transforms))
+        batches = Batches(self.train, 64, shuffle=True, augment=True, seed=self.seed, device=self.device)
+        config = TrainConfig(epochs=self.epochs, lr=self.lr, seed=self.seed, device=self.device)
+        fit(model, batches, self.test_batches(), config)
+        empty = Row(
+            algorithm=name, bits=8, scales=scales, transforms=transforms, adapted=True, epochs=self.epochs, accuracy=0, images=0
+        )
+        self.measure(model, empty)
+
+    def calibrated(self, spec: Spec) -> nn.Module:
+        """Convert all layers to a spec and calibrate on training images."""
+        model = convert(self.model, {"*": spec})
+        images = self.train.subset(min(CALIBRATION_IMAGES, len(self.train)), seed=self.seed)
+        return calibrate(model, Batches(images, 64, device=self.device), device=self.device)
+
+    def test_batches(self) -> Batches:
+        """All test images in order."""
+        return Batches(self.test, 250, device=self.device)
+
+    def measure(self, model: nn.Module, row: Row) -> None:
+        """Score a model and keep the row. Collapsed networks may overflow; that is a result, not an error."""
+        score = evaluate(model, self.test_batches(), device=self.device)
+        values = {**asdict(row), "accuracy": round(score.accuracy, 2), "images": score.count}
+        self.rows.append(Row(**values))
+
+
+def make_spec(
+    name: str, bits: int, scales: Literal["tensor", "tap"], transforms: Literal["static", "learned"]
+) -> Spec:
+    """Give the spec of a demo's row."""
+    if name == "direct":
+        return Direct(bits=bits)
+    return Winograd(name, bits=bits, scales=scales, transforms=transforms)
+
+
+def train_small(train: Images, test: Images, *, epochs: int, seed: int) -> nn.Module:
+    """Train the demo's small network in fp32."""
+    from tilewise.zoo import small_cnn
+
+    torch.manual_seed(seed)
+    model = small_cnn(classes=train.classes, channels=train.images.shape[1])
+    batches = Batches(train, 64, shuffle=True, augment=True, seed=seed)
+    return fit(model, batches, Batches(test, 250), TrainConfig(epochs=epochs, lr=3e-3, seed=seed))

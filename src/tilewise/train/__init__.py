@@ -1,0 +1,11 @@
+"""One loop that trains, adapts and evaluates; calibration; checkpoints."""
+
+from __future__ import annotations
+
+from tilewise.train.calibration import calibrate
+from tilewise.train.checkpoint import load_weights, save_weights
+from tilewise.train.config import TrainConfig
+from tilewise.train.evaluation import Score, evaluate
+from tilewise.train.loop import fit
+
+__all__ = ["Score", "TrainConfig", "calibrate", "evaluate", "fit", "load_weights", "save_weights"]

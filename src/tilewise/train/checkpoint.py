@@ -1,0 +1,157 @@
+"""Checkpoints: one safetensors file, its JSON description inside, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tilewise.conversion import convert, specs_of
+from tilewise.quant import spec_from_dict
+
+VERSION = 1
+_KEY = "tilewise"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that at every moment ``path`` is either the old or the new file, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    header = json.dumps({"version": VERSION, **description})
+    try:
+        # Tensors that share memory (tied weights) must be written as copies.
+        owned = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+        save_file(owned, temporary, metadata={_KEY: header})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint: tensors and description.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged, or was not written by this package.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            header = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    if header is None:
+        return tensors, {}
+    try:
+        description = json.loads(header)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: its description is not JSON: {error}") from error
+    if not isinstance(description, dict) or description.get("version") != VERSION:
+        raise ValueError(f"{path}: its description is not of version {VERSION}, which this release reads")
+    return tensors, description
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Save a model's weights, ranges and layer specs to one safetensors file.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Converted or not.
+    path : path
+        Such as ``"resnet20.safetensors"``; an existing file is replaced atomically.
+    """
+    write(Path(path), model.state_dict(), {"specs": _specs(model)})
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Load weights into a model, converting its layers as the file says.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The plain (unconverted) model that the weights belong to; it is not changed.
+    path : path
+        A file of :func:`save_weights` or of a training run; or a torch checkpoint (``.th``, ``.pt``, ``.pth``) with a
+        state dict, which is read without running any code that it might carry.
+
+    Returns
+    -------
+    torch.nn.Module
+        A copy of the model with the file's specs, weights and ranges.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or does not fit the model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    if path.suffix in (".th", ".pt", ".pth"):
+        tensors, description = _read_torch(path), {}
+    else:
+        tensors, description = read(path)
+    specs = {_literal(name): spec_from_dict(spec) for name, spec in description.get("specs", {}).items()}
+    model = convert(model, specs)
+    tensors = {name: t for name, t in tensors.items() if not name.startswith("optimizer.")}
+    load_state(model, tensors, path)
+    return model
+
+
+def load_state(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put tensors into a model, refusing any that are missing, unknown, of another shape or not finite."""
+    wanted = model.state_dict()
+    # Files from before torch counted batches lack these counters, which nothing here reads.
+    tensors = {**{n: t for n, t in wanted.items() if n.endswith(".num_batches_tracked")}, **tensors}
+    problems = [f"lacks {name}" for name in wanted if name not in tensors]
+    problems += [f"has the unknown {name}" for name in tensors if name not in wanted]
+    problems += [
+        f"has {name} of shape {tuple(t.shape)} instead of {tuple(wanted[name].shape)}"
+        for name, t in tensors.items()
+        if name in wanted and t.shape != wanted[name].shape
+    ]
+    problems += [f"has NaN or infinity in {n}" for n, t in tensors.items() if not torch.isfinite(t).all()]
+    if problems:
+        more = f" and {len(problems) - 3} more problems" if len(problems) > 3 else ""
+        raise ValueError(f"{path} does not fit the model: it {'; '.join(problems[:3])}{more}")
+    model.load_state_dict(tensors)
+
+
+def _specs(model: nn.Module) -> dict[str, Any]:
+    return {name: spec.to_dict() for name, spec in specs_of(model).items()}
+
+
+def _literal(name: str) -> str:
+    """Write a layer name as a pattern that matches it alone."""
+    return name.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is not a readable torch checkpoint of plain tensors: {reason}") from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{path} holds no state dict of tensors")
+    return {str(name).removeprefix("module."): t for name, t in state.items()}

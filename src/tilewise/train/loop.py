@@ -1,0 +1,173 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tilewise.train import checkpoint
+from tilewise.train.config import CLIP_NORM, TrainConfig
+from tilewise.train.evaluation import evaluate
+from tilewise.train.progress import bar
+
+M = TypeVar("M", bound=nn.Module)
+CHECK_EVERY = 25
+
+
+class Loader(Protocol):
+    """What ``fit`` trains on: sized and re-iterable, such as ``data.Batches`` or a torch DataLoader."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Any: ...
+
+
+def fit(model: M, train: Loader, val: Iterable[tuple[Tensor, Tensor]], config: TrainConfig) -> M:
+    """Train or adapt a classifier.
+
+    With ``config.out``, every epoch ends with a checkpoint; a run that was killed continues with ``resume`` and
+    ends with bit-identical weights (on the same machine and thread count). Batches come in an order that depends on
+    seed and epoch only: ``data.Batches`` sees to it by itself, a DataLoader by torch's seed, which is set each epoch.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Gives logits of shape (N, classes). Changed in place.
+    train : Loader
+        Batches of (x, y).
+    val : iterable of (x, y)
+        Scored after every epoch.
+    config : TrainConfig
+        Recipe, epochs, run folder.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same model, after its last epoch, in evaluation mode. The best epoch's weights are in
+        ``out/best.safetensors``.
+
+    Raises
+    ------
+    ValueError
+        If the loss stops being finite, the folder holds a run that is not to be resumed, or the run to be resumed
+        was started with other settings.
+    """
+    if len(train) == 0:
+        raise ValueError("no training batches")
+    run = _Run(model, config)
+    optimizer = config.optimizer(model.to(config.device))
+    first = run.restore(optimizer)
+    with bar(enabled=config.progress) as display:
+        task = display.add_task("train", total=(config.epochs - first) * len(train))
+        for epoch in range(first, config.epochs):
+            began = time.perf_counter()
+            torch.manual_seed(config.seed * 1_000_003 + epoch)
+            if hasattr(train, "set_epoch"):
+                train.set_epoch(epoch)
+            model.train()
+            loss = _epoch(model, train, optimizer, config, epoch, lambda: display.advance(task))
+            score = evaluate(model, val, device=config.device)
+            display.update(task, description=f"epoch {epoch + 1}/{config.epochs}: {score.accuracy:.2f} %")
+            entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, "accuracy": score.accuracy}
+            run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
+    return model.eval()
+
+
+def _epoch(
+    model: nn.Module, train: Loader, optimizer: torch.optim.Optimizer, config: TrainConfig, epoch: int, advance: Any
+) -> float:
+    """One pass over the training batches; gives the mean loss."""
+    total = torch.zeros((), device=config.device)
+    for step, (x, y) in enumerate(train):
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr_at(epoch, step, len(train))
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(x.to(config.device)), y.to(config.device))
+        loss.backward()
+        if config.recipe == "modern":
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        optimizer.step()
+        total += loss.detach()
+        # Asking for the number waits for the device, so not at every step.
+        if step % CHECK_EVERY == CHECK_EVERY - 1:
+            _check_finite(float(total), epoch, step)
+        advance()
+    _check_finite(float(total), epoch, len(train) - 1)
+    return float(total) / len(train)
+
+
+def _check_finite(loss: float, epoch: int, step: int) -> None:
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"the training loss became {loss} by epoch {epoch + 1}, step {step + 1}: "
+            "NaN in data or weights, or a learning rate that is too high; earlier checkpoints are kept"
+        )
+
+
+class _Run:
+    """A run folder: log, last and best checkpoint."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        self.model, self.config = model, config
+        self.folder = None if config.out is None else Path(config.out)
+        self.log: list[dict[str, Any]] = []
+
+    def restore(self, optimizer: torch.optim.Optimizer) -> int:
+        """Continue from the last checkpoint if asked to; give the epoch to start with."""
+        if self.folder is None:
+            return 0
+        last = self.folder / "last.safetensors"
+        if not last.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return 0
+        if not self.config.resume:
+            raise ValueError(f"{self.folder} already holds a run; resume it, or choose another folder")
+        tensors, description = checkpoint.read(last)
+        for field, value in self.config.identity().items():
+            if description.get("config", {}).get(field) != value:
+                was = description.get("config", {}).get(field)
+                raise ValueError(f"the run in {self.folder} has {field} = {was}, not {value}; resume it with the same")
+        weights = {n: t for n, t in tensors.items() if not n.startswith("optimizer.")}
+        checkpoint.load_state(self.model, weights, last)
+        _load_optimizer(optimizer, tensors)
+        self.log = description["log"]
+        return len(self.log)
+
+    def record(self, entry: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        """End an epoch. The last checkpoint holds the log too, so a kill between two files loses nothing."""
+        self.log.append(entry)
+        if self.folder is None:
+            return
+        best = max(self.log, key=lambda e: e["accuracy"])
+        if best is entry:
+            checkpoint.save_weights(self.model, self.folder / "best.safetensors")
+        tensors = {**self.model.state_dict(), **_optimizer_tensors(optimizer)}
+        description = {
+            "config": self.config.identity(),
+            "specs": {name: spec.to_dict() for name, spec in checkpoint.specs_of(self.model).items()},
+            "log": self.log,
+        }
+        checkpoint.write(self.folder / "last.safetensors", tensors, description)
+        (self.folder / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in self.log))
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"optimizer.{i}.{key}": torch.as_tensor(v) for i, entry in state.items() for key, v in entry.items()}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
