@@ -61,7 +61,8 @@ WinogradStages winograd_conv2d(const Input<std::int16_t, 4>& x, const Input<std:
                                const Input<std::int32_t, 2>& bt, const Input<std::int32_t, 2>& mult,
                                const Input<float, 2>& at, const Input<float, 2>& scale,
                                const std::optional<Input<float, 1>>& bias,
-                               std::pair<std::int64_t, std::int64_t> padding, std::int64_t v_limit) {
+                               std::pair<std::int64_t, std::int64_t> padding, std::int64_t v_limit,
+                               int fraction_bits) {
   winograd::Problem problem{
       .x = view<std::int16_t, 4>(x),
       .u = view<std::int16_t, 3>(u),
@@ -72,6 +73,7 @@ WinogradStages winograd_conv2d(const Input<std::int16_t, 4>& x, const Input<std:
       .bias = std::nullopt,
       .padding = {padding.first, padding.second},
       .v_limit = v_limit,
+      .fraction_bits = fraction_bits,
   };
   if (bias) problem.bias = view<float, 1>(*bias);
 
@@ -96,6 +98,6 @@ NB_MODULE(_native, module) {
   module.def("winograd_conv2d", &tilewise::winograd_conv2d, "x"_a.noconvert(), "u"_a.noconvert(),
              "bt"_a.noconvert(), "mult"_a.noconvert(), "at"_a.noconvert(), "scale"_a.noconvert(),
              "bias"_a.noconvert() = nb::none(), "padding"_a = std::pair<std::int64_t, std::int64_t>(0, 0),
-             "v_limit"_a = 127,
+             "v_limit"_a = 127, "fraction_bits"_a = 15,
              "The reference quantized Winograd convolution, stage by stage: (V, Vq, M, Y).");
 }

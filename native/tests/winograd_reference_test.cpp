@@ -52,10 +52,11 @@ struct Case {
   Tensor<float, 1> bias;
   Shape<2> padding{};
   std::int64_t v_limit = 32767;
+  int fraction_bits = 15;
 
   Problem problem() const {
     return {x.view(),     u.view(),    bt.view(), mult.view(), at.view(),
-            scale.view(), bias.view(), padding,   v_limit};
+            scale.view(), bias.view(), padding,   v_limit,   fraction_bits};
   }
 };
 
@@ -173,12 +174,12 @@ void test_adversarial_images() {
   }
 }
 
-std::int16_t requantize_one(std::int32_t v, std::int32_t mult, std::int64_t v_limit) {
+std::int16_t requantize_one(std::int32_t v, std::int32_t mult, std::int64_t v_limit, int fraction_bits = 15) {
   Tensor<std::int32_t, 3> values({1, 1, 1});
   Tensor<std::int32_t, 2> mults({1, 1});
   values.values[0] = v;
   mults.values[0] = mult;
-  return requantize(std::as_const(values).view(), std::as_const(mults).view(), v_limit).values[0];
+  return requantize(std::as_const(values).view(), std::as_const(mults).view(), v_limit, fraction_bits).values[0];
 }
 
 void test_requantize() {
@@ -201,6 +202,8 @@ void test_requantize() {
     text << "v " << row.v << ", mult " << row.mult << ", v_limit " << row.v_limit;
     CHECK(requantize_one(row.v, row.mult, row.v_limit) == row.expected, text.str());
   }
+  CHECK(requantize_one(1 << 20, 16384, 32767, 31) == 8, "2^34 / 2^31");
+  CHECK(requantize_one(-(1 << 16), 16384, 32767, 31) == 0, "-1/2 goes up");
 }
 
 Case small_case() {
@@ -255,6 +258,7 @@ void test_refusals() {
   check_refused([](Case& c) { c.scale.shape = {8, 1}; }, "scale has 8 taps, must be 16");
   check_refused([](Case& c) { c.scale = Tensor<float, 2>({16, 3}); }, "scale has 3 columns, must be 1 or 2");
   check_refused([](Case& c) { c.bias = Tensor<float, 1>({3}); }, "bias has 3 values, must be 2");
+  check_refused([](Case& c) { c.fraction_bits = 14; }, "fraction_bits is 14, must be 15..31");
   check_refused([](Case& c) { c.v_limit = 0; }, "v_limit is 0, must be 1..32767");
   check_refused([](Case& c) { c.v_limit = 32768; }, "v_limit is 32768, must be 1..32767");
   check_refused([](Case& c) { c.padding = {-1, 0}; }, "padding of the height is -1, must be 0..");

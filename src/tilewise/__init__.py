@@ -35,7 +35,7 @@ _HOME = {
 _PACKAGES = ("data", "zoo")
 
 __version__ = "0.1.0"
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "Bilinear",
     "Direct",
     "Score",

@@ -18,6 +18,7 @@ def winograd_conv2d(
     bias: _Float32 | None = None,
     padding: tuple[int, int] = (0, 0),
     v_limit: int = 127,
+    fraction_bits: int = 15,
 ) -> tuple[_Int32, _Int16, _Int32, _Float32]:
     """Quantized Winograd convolution, the reference, with the result of every stage.
 
@@ -38,7 +39,8 @@ def winograd_conv2d(
     bt
         Input transform B^T of shape (n, t). The absolute values of a row sum to at most 2**23.
     mult
-        Requantization multipliers of shape (n*n, 1) or (n*n, C); 1..32767 stand for ``mult / 2**15``.
+        Requantization multipliers of shape (n*n, 1) or (n*n, C); 1..32767 stand for
+        ``mult / 2**fraction_bits``.
     at
         Output transform A^T of shape (m, n).
     scale
@@ -49,6 +51,8 @@ def winograd_conv2d(
         Rows of zeros above and below, columns of zeros left and right.
     v_limit
         ``Vq`` lies in ``[-v_limit, v_limit]``; 1..32767.
+    fraction_bits
+        Right shift after the multiplication by ``mult``; 15..31.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def winograd_conv2d(
         Transformed image of shape (n*n, C, P), where P counts the tiles of m x m outputs: images,
         then rows, then columns.
     Vq
-        ``V`` requantized: ``clip((V * mult + 2**14) >> 15, -v_limit, v_limit)``.
+        ``V`` requantized: ``clip((V * mult + 2**(f - 1)) >> f, -v_limit, v_limit)`` with f = fraction_bits.
     M
         Sums over input channels of ``u * Vq``, of shape (n*n, K, P).
     Y

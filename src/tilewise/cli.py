@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tilewise.data import Images
     from tilewise.quant import Spec
 
-Flat = tyro.conf.OmitArgPrefixes
-
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
@@ -116,9 +114,9 @@ class Training:
 class Evaluate:
     """Accuracy on all test images; with an algorithm given, of the post-training swap."""
 
-    source: Flat[Source]
-    layers: Flat[Layers]
-    common: Flat[Common] = field(default_factory=Common)
+    source: Source
+    layers: Layers
+    common: Common = field(default_factory=Common)
     calibration_images: int = 512
     """Training images to measure ranges on, when an algorithm is given."""
 
@@ -131,18 +129,23 @@ class Evaluate:
         model = _converted(self.source, self.layers, self.common, self.calibration_images)
         score = evaluate(model, Batches(test, 250), device=self.common.device, progress=True)
         _print_layers(model)
-        print(f"accuracy {score.accuracy:.2f} % of {score.count} images, loss {score.loss:.4f}")
-        return {**_layers_summary(self.layers), "accuracy": score.accuracy, "loss": score.loss, "images": score.count}
+        print(f"accuracy {score.accuracy:.2f} % of {score.images} images, loss {score.loss:.4f}")
+        return {
+            **_layers_summary(self.layers),
+            "accuracy": score.accuracy,
+            "loss": score.loss,
+            "images": score.images,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Train a network, in float or Winograd-aware, from scratch or from weights."""
 
-    source: Flat[Source]
-    training: Flat[Training]
-    layers: Flat[Layers]
-    common: Flat[Common] = field(default_factory=Common)
+    source: Source
+    training: Training
+    layers: Layers
+    common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any]:
         """Train."""
@@ -153,10 +156,10 @@ class Train:
 class Adapt:
     """Adapt a trained network to an algorithm and bit width: swap, calibrate, train on."""
 
-    source: Flat[Source]
-    training: Flat[Training]
-    layers: Flat[Layers]
-    common: Flat[Common] = field(default_factory=Common)
+    source: Source
+    training: Training
+    layers: Layers
+    common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any]:
         """Adapt."""
@@ -171,7 +174,7 @@ class Adapt:
 class Demo:
     """The main job: what a swap at each width does, who survives, and what adaptation brings back."""
 
-    common: Flat[Common] = field(default_factory=Common)
+    common: Common = field(default_factory=Common)
     data_root: Path | None = None
     """Folder with CIFAR-10 and the pretrained ResNet-20; without it scikit-learn's digits and a small network."""
     out: Path = Path("runs/demo")
@@ -181,23 +184,46 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Run the demo."""
-        from tilewise.studies.demo import run
+        from tilewise.report.accuracy import figure, table
+        from tilewise.studies.demo import ADAPTED, prepare
 
-        return run(self)
+        study = prepare(self.data_root, self.test_images, device=self.common.device, seed=self.common.seed)
+        print(f"swapping the convolutions of {study.title} ...")
+        study.swap()
+        for name, scales in ADAPTED:
+            for transforms in ("static", "learned"):
+                print(f"adapting to {name}, 8 bits, one scale per {scales}, {transforms} transforms ...")
+                study.adapt(name, scales, transforms)
+        result = {"title": study.title, "rows": [row.to_dict() for row in study.rows]}
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
+        figure(study.rows, study.title, self.out / "accuracy.png")
+        Console(width=120).print(table(study.rows, f"Accuracy in %: {study.title}"))
+        print(f"wrote {self.out / 'summary.json'} and {self.out / 'accuracy.png'}")
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithms:
     """The catalogue: products and reduction factors, proved as they are listed."""
 
-    common: Flat[Common] = field(default_factory=Common)
+    common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any]:
         """List them."""
         from tilewise.algebra import algorithm, algorithm_names
 
         table = Table(title="Bilinear algorithms, per two-dimensional tile")
-        for column in ("kernel", "name", "outputs", "products", "direct", "reduction", "growth of V", "integer B"):
+        for column in (
+            "kernel",
+            "name",
+            "outputs",
+            "products",
+            "direct",
+            "reduction",
+            "growth of V",
+            "integer B",
+        ):
             table.add_column(column, justify="left" if column == "name" else "right")
         rows = []
         for r in (3, 5, 7):
@@ -215,7 +241,7 @@ class Algorithms:
                 rows.append(row)
                 table.add_row(
                     f"{r}x{r}", name, f"{a.m}x{a.m}", str(row["products"]), str(row["direct_products"]),
-                    f"{row['reduction']:.2f}", f"{row['input_growth']:g}", "yes" if a.has_integer_input_transform else "no",
+                    f"{row['reduction']:.2f}", f"{row['input_growth']:g}",
                 )  # fmt: skip
             table.add_section()
         Console().print(table)
@@ -226,7 +252,7 @@ class Algorithms:
 class Info:
     """Versions, and what this machine has."""
 
-    common: Flat[Common] = field(default_factory=Common)
+    common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any]:
         """Print them."""
@@ -316,7 +342,8 @@ def _fit(source: Source, layers: Layers, training: Training, common: Common) -> 
     log = [json.loads(line) for line in (training.out / "log.jsonl").read_text().splitlines()]
     print(f"accuracy {log[-1]['accuracy']:.2f} % after {training.epochs} epochs; weights in {training.out}")
     return {
-        **_layers_summary(layers), "before": before, "accuracy": log[-1]["accuracy"], "epochs": training.epochs, "log": log,
+        **_layers_summary(layers), "before": before, "accuracy": log[-1]["accuracy"],
+        "epochs": training.epochs, "log": log,
     }  # fmt: skip
 
 
@@ -334,12 +361,20 @@ def _print_layers(model: nn.Module) -> None:
 
     for layer in describe(model):
         if layer.reason:
-            print(f"{layer.name} ({layer.shape}) is direct at {layer.bits} bits: {layer.reason}", file=sys.stderr)
+            print(
+                f"{layer.name} ({layer.shape}) is direct at {layer.bits} bits: {layer.reason}",
+                file=sys.stderr,
+            )
 
 
 def main() -> None:
     """Run a command; bad input ends with one line on the error stream and status 2."""
-    command = tyro.cli(Command, prog="tilewise", description="Fast quantized convolution for CNNs.")  # type: ignore[arg-type]
+    command = tyro.cli(
+        Command,
+        prog="tilewise",
+        description="Fast quantized convolution for CNNs.",
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
     try:
         if command.common.threads is not None:
             import torch

@@ -70,18 +70,8 @@ def convert(model: nn.Module, specs: Mapping[str, Spec]) -> nn.Module:
     TypeError
         If a spec is neither Direct nor Winograd.
     """
-    for pattern, spec in specs.items():
-        if not isinstance(spec, Direct | Winograd):
-            raise TypeError(f"spec for {pattern!r} is {type(spec).__name__}; allowed: Direct, Winograd")
     convs = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    for pattern in specs:
-        if not any(fnmatchcase(name, pattern) for name in convs):
-            known = ", ".join(convs) or "none at all"
-            raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
-    for name, conv in convs.items():
-        if not torch.isfinite(conv.weight).all():
-            raise ValueError(f"weights of {name} contain NaN or infinity; convert a model with finite weights")
-
+    _check(convs, specs)
     converted = copy.deepcopy(model)
     replacement: dict[nn.Module, nn.Module] = {}
     for name in convs:
@@ -95,6 +85,18 @@ def convert(model: nn.Module, specs: Mapping[str, Spec]) -> nn.Module:
             if child in replacement:
                 setattr(module, child_name, replacement[child])
     return replacement.get(converted, converted)
+
+
+def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, Spec]) -> None:
+    for pattern, spec in specs.items():
+        if not isinstance(spec, Direct | Winograd):
+            raise TypeError(f"spec for {pattern!r} is {type(spec).__name__}; allowed: Direct, Winograd")
+        if not any(fnmatchcase(name, pattern) for name in convs):
+            known = ", ".join(convs) or "none at all"
+            raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
+    for name, conv in convs.items():
+        if not torch.isfinite(conv.weight).all():
+            raise ValueError(f"weights of {name} contain NaN or infinity; convert a model with finite weights")
 
 
 def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:

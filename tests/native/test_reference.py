@@ -41,9 +41,7 @@ class Algorithm:
 
 
 def algorithm(bt: list[list[int]], g: list[list[int]], at: list[list[int]], g_scale: int) -> Algorithm:
-    return Algorithm(
-        bt=np.array(bt, np.int32), g=np.array(g, np.int64), at=np.array(at, np.float32), g_scale=g_scale
-    )
+    return Algorithm(bt=np.array(bt, np.int32), g=np.array(g, np.int64), at=np.array(at, np.float32), g_scale=g_scale)
 
 
 # The points 0, 1, -1, 2, -2 and infinity serve F(4,3) and F(2,5).
@@ -114,6 +112,7 @@ class Problem:
     bias: NDArray[Any] | None
     padding: tuple[int, int]
     v_limit: int
+    fraction_bits: int = 15
 
 
 def run(problem: Problem) -> tuple[NDArray[Any], ...]:
@@ -145,7 +144,7 @@ def numpy_reference(problem: Problem) -> tuple[NDArray[Any], ...]:
 
     v = bt @ tiles @ bt.T
     v = np.moveaxis(v.reshape(images * rows * cols, channels, n * n), (0, 1, 2), (2, 1, 0))
-    rounded = np.floor_divide(v * problem.mult[:, :, None] + 2**14, 2**15)
+    rounded = np.floor_divide(v * problem.mult[:, :, None] + 2 ** (problem.fraction_bits - 1), 2**problem.fraction_bits)
     vq = np.clip(rounded, -problem.v_limit, problem.v_limit)
     products = problem.u.astype(np.int64) @ vq
 
@@ -189,6 +188,7 @@ def random_problem(
         bias=rng.normal(size=filters).astype(np.float32) if rng.integers(2) else None,
         padding=padding,
         v_limit=int(rng.choice([1, 7, 127, 32767])),
+        fraction_bits=int(rng.choice([15, 15, 16, 20, 31])),
     )
 
 
@@ -221,9 +221,7 @@ def test_random_problems_equal_numpy(
 @pytest.mark.parametrize("fill", FILLS.values(), ids=FILLS)
 @pytest.mark.parametrize("mult", [1, 16384, 32767])
 @pytest.mark.parametrize("weight", [-32768, -127, 32767])
-def test_adversarial_values_equal_numpy(
-    name: str, fill: Callable[[NDArray[Any]], Any], mult: int, weight: int
-) -> None:
+def test_adversarial_values_equal_numpy(name: str, fill: Callable[[NDArray[Any]], Any], mult: int, weight: int) -> None:
     problem = random_problem(ALGORITHMS[name], (1, 1, 7, 9), (2, 2), np.random.default_rng(0))
     index = np.indices(problem.x.shape).sum(axis=0)
     assert_equals_numpy(
@@ -354,6 +352,8 @@ def with_value(shape: tuple[int, ...], index: tuple[int, ...], value: int) -> ND
         ("x", np.ones((1, 3, 0, 5), np.int16), "the padded height is 2, must be at least 3, the size"),
         ("v_limit", 0, "v_limit is 0, must be 1..32767"),
         ("v_limit", 32768, "v_limit is 32768, must be 1..32767"),
+        ("fraction_bits", 14, "fraction_bits is 14, must be 15..31"),
+        ("fraction_bits", 32, "fraction_bits is 32, must be 15..31"),
         ("bt", np.full((4, 4), 2**14, np.int32), r"V\[0, 0, 0\] is 2415919104, must fit int32"),
     ],
 )

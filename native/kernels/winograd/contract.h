@@ -7,12 +7,13 @@
 //   x      int16   [N, C, H, W]       image; the grids [-127, 127] and [0, 255] as well as up to 16 bits
 //   u      int16   [n*n, K, C]        quantized transformed weights
 //   bt     int32   [n, t]             B^T; sum |bt[a, :]| <= 2^23, which keeps the transform exact in int64
-//   mult   int32   [n*n, 1 or C]      requantization multipliers, fixed point: 1..32767 stand for mult / 2^15
+//   mult   int32   [n*n, 1 or C]      requantization multipliers 1..32767, in units of 2^-fraction_bits
 //   at     float32 [m, n]             A^T
 //   scale  float32 [n*n, 1 or K]      the real value of one step of U*V, per tap and output channel
 //   bias   float32 [K], or none
 //   padding (ph, pw) >= 0             rows of zeros above and below, columns of zeros left and right
 //   v_limit 1..32767                  the requantized V lies in [-v_limit, v_limit]
+//   fraction_bits 15..31              15 unless the growth of B^T asks for more
 //
 // The output has Ho = H + 2*ph - r + 1 rows and Wo = W + 2*pw - r + 1 columns, at least one of each. It is
 // cut into rows x cols tiles of m x m, rows = ceil(Ho/m), cols = ceil(Wo/m). Tile
@@ -37,6 +38,7 @@ struct Problem {
   std::optional<TensorView<const float, 1>> bias;
   Shape<2> padding{};
   std::int64_t v_limit = 127;
+  int fraction_bits = 15;
 };
 
 // The sizes that follow from a problem.

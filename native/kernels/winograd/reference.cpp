@@ -78,14 +78,15 @@ Tensor<std::int32_t, 3> input_transform(const Geometry& g, TensorView<const std:
 }
 
 Tensor<std::int16_t, 3> requantize(TensorView<const std::int32_t, 3> v,
-                                   TensorView<const std::int32_t, 2> mult, std::int64_t v_limit) {
+                                   TensorView<const std::int32_t, 2> mult, std::int64_t v_limit, int fraction_bits) {
   Tensor<std::int16_t, 3> vq(v.shape);
   const bool per_channel = mult.shape[1] != 1;
+  const std::int64_t half = std::int64_t{1} << (fraction_bits - 1);
   for (std::int64_t tap = 0; tap < v.shape[0]; ++tap) {
     for (std::int64_t c = 0; c < v.shape[1]; ++c) {
       const std::int64_t factor = mult(tap, per_channel ? c : 0);
       for (std::int64_t p = 0; p < v.shape[2]; ++p) {
-        const std::int64_t rounded = (v(tap, c, p) * factor + (1 << 14)) >> 15;
+        const std::int64_t rounded = (v(tap, c, p) * factor + half) >> fraction_bits;
         vq.view()(tap, c, p) = static_cast<std::int16_t>(std::clamp(rounded, -v_limit, v_limit));
       }
     }
@@ -146,7 +147,7 @@ Stages convolve(const Problem& problem) {
   const Geometry g = check(problem);
   Stages stages;
   stages.v = input_transform(g, problem.x, problem.bt);
-  stages.vq = requantize(std::as_const(stages.v).view(), problem.mult, problem.v_limit);
+  stages.vq = requantize(std::as_const(stages.v).view(), problem.mult, problem.v_limit, problem.fraction_bits);
   stages.m = multiply(problem.u, std::as_const(stages.vq).view());
   stages.y = output_transform(g, std::as_const(stages.m).view(), problem.at, problem.scale, problem.bias);
   return stages;

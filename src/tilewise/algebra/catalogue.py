@@ -69,7 +69,9 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
     12
     """
     if r not in KERNELS:
-        raise ValueError(f"r is {r}; named algorithms serve {KERNELS}. For other sizes give points: toom_cook(m, r, points)")
+        raise ValueError(
+            f"r is {r}; named algorithms serve {KERNELS}. For other sizes give points: toom_cook(m, r, points)"
+        )
     return _algorithm(name, r)
 
 
@@ -84,7 +86,9 @@ def _algorithm(name: str, r: int) -> Bilinear:
         order = int(match[1])
         if order in FREQUENCIES:
             return sfc(order, int(match[2] or _SFC_TILE[order, r]), r)
-    raise ValueError(f"unknown algorithm {name!r} for {r}x{r} kernels; allowed: {', '.join(algorithm_names(r))}, SFC6(m)")
+    raise ValueError(
+        f"unknown algorithm {name!r} for {r}x{r} kernels; allowed: {', '.join(algorithm_names(r))}, SFC6(m)"
+    )
 
 
 def algorithm_names(r: int = 3) -> list[str]:

@@ -107,8 +107,14 @@ def _frequency(f: int, w: int, order: int, start: int, m: int, r: int) -> list[R
     outputs = [step * (i - start) for i in range(m)]
     if w <= 2:
         sign = (1, -1) if w == 2 else (1, 1)
-        at = [Fraction(sign[e % 2], order) for e in outputs]
-        return [_row(at, [sign[step * k % 2] for k in range(r)], [0 if j is None else sign[step * j % 2] for j in window])]
+        column = [Fraction(sign[e % 2], order) for e in outputs]
+        return [
+            _row(
+                column,
+                [sign[step * k % 2] for k in range(r)],
+                [0 if j is None else sign[step * j % 2] for j in window],
+            )
+        ]
 
     d = [(0, 0) if j is None else _power(step * j, w) for j in window]
     g = [_power(-step * k, w) for k in range(r)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tilewise.data.images import Images
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tilewise.data.images import Images
 
 PAD = 4
 SHIFTS = 2 * PAD + 1
@@ -19,11 +22,12 @@ SHIFTS = 2 * PAD + 1
 class Batches:
     """Iterating yields ``(x, y)``, as often as wanted.
 
-    ``x`` is a float32 Tensor of shape (B, C, H, W), ``(pixel / 255 - mean) / std``; ``y`` is an int64 Tensor of
-    shape (B,).
+    ``x`` is a float32 Tensor of shape (B, C, H, W), ``(pixel / 255 - mean) / std``; ``y`` is an int64 Tensor
+    of shape (B,).
 
-    Order and augmentation depend on nothing but ``seed`` and the epoch: two passes without ``set_epoch`` between
-    them are equal, a resumed run sees what an unbroken one would have seen, and the device makes no difference.
+    Order and augmentation depend on nothing but ``seed`` and the epoch: two passes without ``set_epoch``
+    between them are equal, a resumed run sees what an unbroken one would have seen, and neither the device
+    nor ``batch_size`` changes what is drawn for an image.
 
     Parameters
     ----------
@@ -74,7 +78,7 @@ class Batches:
             raise ValueError(f"seed is {seed}; it must not be negative")
         if drop_last and batch_size > len(images):
             raise ValueError(
-                f"batch_size is {batch_size} and drop_last is set, but {images.name} has {len(images)} images: "
+                f"batch_size is {batch_size}, but {images.name} has {len(images)} images: with drop_last "
                 "no batch is left"
             )
         self.batch_size = batch_size
@@ -122,7 +126,7 @@ class Batches:
             yield x, self._labels.index_select(0, order[here])
 
     def _draw(self) -> tuple[Tensor, Tensor]:
-        """Order and augmentation of this epoch, drawn on the CPU whatever the device, and moved in one piece."""
+        """Order and augmentation of this epoch, drawn on the CPU for any device, and moved in one piece."""
         count = len(self._images)
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0])
@@ -141,8 +145,8 @@ def shift_and_flip(pixels: Tensor, moves: Tensor) -> Tensor:
     pixels : Tensor of shape (B, C, H, W)
         Raw images.
     moves : Tensor of shape (B,), int64 in [0, 161]
-        ``(flip * 9 + dy) * 9 + dx``: the cut starts at row ``dy`` and column ``dx`` of the padded image, so that 4
-        and 4 leave it in place; flip is 0 or 1.
+        ``(flip * 9 + dy) * 9 + dx``: the cut starts at row ``dy`` and column ``dx`` of the padded image, so
+        that 4 and 4 leave it in place; flip is 0 or 1.
 
     Returns
     -------

@@ -38,7 +38,7 @@ class Facts:
     columns: tuple[str, str] = ("image", "label")
 
 
-# Not CIFAR's own statistics but those of ImageNet: the widely used pretrained ResNet-20 was trained with them.
+# Not CIFAR's own statistics but ImageNet's: the widely used pretrained ResNet-20 was trained with them.
 _PHOTO_MEAN = (0.485, 0.456, 0.406)
 _PHOTO_STD = (0.229, 0.224, 0.225)
 
@@ -62,7 +62,5 @@ FACTS = {
         columns=("img", "fine_label"),
     ),
     "digits": Facts(classes=10, shape=(1, 32, 32), mean=(0.3051,), std=(0.3239,), flips=False),
-    "mnist": Facts(
-        classes=10, shape=(1, 28, 28), mean=(0.1307,), std=(0.3081,), flips=False, hub="ylecun/mnist"
-    ),
+    "mnist": Facts(classes=10, shape=(1, 28, 28), mean=(0.1307,), std=(0.3081,), flips=False, hub="ylecun/mnist"),
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,9 @@ import numpy.typing as npt
 from tilewise.data.catalogue import FACTS, Split
 from tilewise.data.files import find
 from tilewise.data.pickles import read_pickle
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PIXELS = 3 * 32 * 32
 
@@ -44,9 +46,7 @@ def read_cifar(
         If a file is damaged, holds something else, or names code.
     """
     paths = [find(name, split, root, FOLDER[name], (file,)) for file in FILES[name, split]]
-    images, labels = zip(
-        *(_read_batch(path, LABELS[name], FACTS[name].classes) for path in paths), strict=True
-    )
+    images, labels = zip(*(_read_batch(path, LABELS[name], FACTS[name].classes) for path in paths), strict=True)
     return np.concatenate(images).reshape(-1, 3, 32, 32), np.concatenate(labels)
 
 

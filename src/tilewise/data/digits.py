@@ -1,4 +1,4 @@
-"""scikit-learn's digits: 1,797 small scans that come with the library, so that something runs without a download."""
+"""scikit-learn's digits: 1,797 small scans that come with the library and need no download."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEST_COUNT = 500
 
 
 def read_digits(split: Split) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Read one split; the images, 8 x 8 with 17 grey levels, are stretched to 0..255 and bilinearly to 32 x 32.
+    """Read one split; 8 x 8 pixels of 17 grey levels are stretched to 0..255 and bilinearly to 32 x 32.
 
     Returns
     -------
@@ -24,9 +24,9 @@ def read_digits(split: Split) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
 
     Notes
     -----
-    The set has no split of its own. Here the images are put in order of their label (within a label as published,
-    that is by writer), and the 500 at positions ``floor((i + 1/2) * 1797 / 500)`` are the test set. So no chance is
-    involved, and each class, and each run of writers within it, gives its share to within one image.
+    The set has no split of its own. Here the images are put in order of their label (within a label as
+    published), and the 500 at positions ``floor((i + 1/2) * 1797 / 500)`` are the test set. So no chance is
+    involved, and each class gives its share to within one image, evenly over the order of publication.
     """
     from sklearn.datasets import load_digits
 

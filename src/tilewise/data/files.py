@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tilewise.data.catalogue import FACTS, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 LAYOUT: dict[tuple[str, Split], str] = {
     ("cifar10", "train"): "cifar-10-batches-py/data_batch_1 .. data_batch_5",
@@ -20,9 +23,9 @@ LAYOUT: dict[tuple[str, Split], str] = {
 def not_found(name: str, split: Split, what: str) -> FileNotFoundError:
     """Error that begins with what is missing and ends with the two ways to get it."""
     return FileNotFoundError(
-        f"{what}. Give --data-root DIR (in Python: root=DIR) with the original files at DIR/{LAYOUT[name, split]}, "
-        f"or give no folder and install the hub extra (pip install 'tilewise[hub]') to fetch {FACTS[name].hub} "
-        "from the Hugging Face hub"
+        f"{what}. Give --data-root DIR (in Python: root=DIR) with the original files at "
+        f"DIR/{LAYOUT[name, split]}, or give no folder and install the hub extra "
+        f"(pip install 'tilewise[hub]') to fetch {FACTS[name].hub} from the Hugging Face hub"
     )
 
 
@@ -41,6 +44,4 @@ def find(name: str, split: Split, root: Path, folder: str, names: Sequence[str])
                 return path
     if not root.is_dir():
         raise not_found(name, split, f"{name}: {root} is not a folder")
-    raise not_found(
-        name, split, f"{name}: neither {root / folder} nor {root} has a file {' or '.join(names)}"
-    )
+    raise not_found(name, split, f"{name}: neither {root / folder} nor {root} has a file {' or '.join(names)}")

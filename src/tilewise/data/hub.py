@@ -22,8 +22,8 @@ def fetch(name: str, split: Split) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
     Raises
     ------
     FileNotFoundError
-        Whatever the cause: the library is not installed, there is no network, the set has changed. It says what
-        to do, and its ``__cause__`` says why.
+        Whatever the cause: the library is not installed, there is no network, the set has changed. It says
+        what to do, and its ``__cause__`` says why.
     """
     facts = FACTS[name]
     try:
@@ -43,14 +43,8 @@ def _fetch(facts: Facts, split: Split) -> tuple[npt.NDArray[np.uint8], npt.NDArr
     labels = np.empty(len(rows), np.int64)
     for i, row in enumerate(rows):
         picture = np.asarray(row[image])
-        if (
-            picture.dtype != np.uint8
-            or picture.size != pixels[i].size
-            or picture.shape[:2] != (height, width)
-        ):
-            raise ValueError(
-                f"image {i} is {picture.dtype} of shape {picture.shape}; expected uint8 of {facts.shape}"
-            )
+        if picture.dtype != np.uint8 or picture.size != pixels[i].size or picture.shape[:2] != (height, width):
+            raise ValueError(f"image {i} is {picture.dtype} of shape {picture.shape}; expected uint8 of {facts.shape}")
         pixels[i] = picture.reshape(height, width, channels)
         labels[i] = row[label]
     if not len(rows) or labels.min() < 0 or labels.max() >= facts.classes:

@@ -23,7 +23,7 @@ class Images:
     classes : int
         Number of classes, at least 1; not all of them need be present.
     mean, std : C floats
-        Per channel of ``images / 255``; ``Batches`` yields ``(images / 255 - mean) / std``. Each std is positive.
+        Per channel, each std positive; ``Batches`` yields ``(images / 255 - mean) / std``.
     flips : bool
         Whether a horizontal flip keeps the label: True for photographs, False for digits.
 
@@ -57,13 +57,12 @@ class Images:
             raise ValueError(f"{self.name}: labels are on {labels.device}, images on {images.device}")
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= self.classes:
-            raise ValueError(
-                f"{self.name}: labels are in [{low}, {high}]; allowed is [0, {self.classes - 1}]"
-            )
+            raise ValueError(f"{self.name}: labels are in [{low}, {high}]; allowed is [0, {self.classes - 1}]")
         channels = images.shape[1]
         if len(self.mean) != channels or len(self.std) != channels or not min(self.std) > 0:
             raise ValueError(
-                f"{self.name}: mean is {self.mean}, std is {self.std}; both need {channels} values, std positive"
+                f"{self.name}: mean is {self.mean}, std is {self.std}; both need {channels} values, and std "
+                "only positive ones"
             )
 
     def __len__(self) -> int:
@@ -77,7 +76,7 @@ class Images:
         count : int
             How many, from 1 to ``len(self)``.
         seed : int
-            The same seed draws the same images on any device; of one seed, a smaller subset starts a larger one.
+            The same seed draws the same images on any device, and a smaller count the first of them.
 
         Raises
         ------

@@ -26,9 +26,9 @@ def load(name: str, split: Split, root: str | Path | None = None) -> Images:
     split : {"train", "test"}
         ``digits`` has 1,297 and 500 images, the others have their original splits.
     root : path, optional
-        Folder with the original files: ``MNIST/raw/train-images-idx3-ubyte`` and its three companions (plain or
-        ``.gz``), ``cifar-10-batches-py/*``, ``cifar-100-python/*``; or that inner folder itself. Without it, the
-        set is fetched from the Hugging Face hub, which needs the ``hub`` extra.
+        Folder with the original files: ``MNIST/raw/train-images-idx3-ubyte`` and its three companions (plain
+        or ``.gz``), ``cifar-10-batches-py/*``, ``cifar-100-python/*``; or that inner folder itself. Without
+        it, the set is fetched from the Hugging Face hub, which needs the ``hub`` extra.
 
     Returns
     -------
@@ -38,8 +38,8 @@ def load(name: str, split: Split, root: str | Path | None = None) -> Images:
     Raises
     ------
     ValueError
-        If ``name`` or ``split`` is unknown, or a file is damaged or not what it should be. No code named in a file
-        is ever run.
+        If ``name`` or ``split`` is unknown, or a file is damaged or not what it should be. No code named in a
+        file is ever run.
     FileNotFoundError
         If a file is missing or the hub cannot be reached; the message says what to do.
     """

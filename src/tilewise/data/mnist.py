@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from tilewise.data.catalogue import FACTS, Split
 from tilewise.data.files import find
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER = "MNIST/raw"
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
@@ -49,7 +52,7 @@ def read_mnist(split: Split, root: Path) -> tuple[npt.NDArray[np.uint8], npt.NDA
 
 
 def read_idx(path: Path, item: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes: a magic number, one size per dimension (32 bits, big-endian), the bytes.
+    """Read an IDX file of unsigned bytes: magic number, one big-endian 32-bit size per dimension, bytes.
 
     Parameters
     ----------

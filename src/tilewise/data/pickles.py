@@ -1,6 +1,6 @@
 """Reading the pickles in which CIFAR is published without running anything that they name.
 
-A pickle is a program that may call whatever it can name. Here it can name four things, and they are not even
+A pickle is a program that may call whatever it can name. Here it can name five things, and they are not even
 NumPy's: stand-ins record what NumPy would have been told, and the array is made afterwards from plain bytes.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class PickledDtype:
@@ -56,27 +57,36 @@ class PickledArray:
         return np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
 
 
-def latin1(text: str, encoding: str) -> bytes:
+class PickledBytes(bytes):
     """Stands in for ``_codecs.encode``, by which Python 3 writes bytes for Python 2."""
-    if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes are encoded as {encoding}, not as latin1")
-    return text.encode("latin1")
+
+    __slots__ = ()
+
+    def __new__(cls, text: str, encoding: str) -> Self:
+        """Encode as Python 2 would have stored it."""
+        if encoding != "latin1":
+            raise ValueError(f"bytes are encoded as {encoding}, not as latin1")
+        return super().__new__(cls, text.encode("latin1"))
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
-# Classes and a function without defaults: a pickle can change no state of them that outlives its reading.
-ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+# All are classes with a __setstate__. A pickle can therefore not alter them: to set the state of a class
+# itself calls this method without an instance, which fails.
+ALLOWED: dict[tuple[str, str], type] = {
     ("numpy.core.multiarray", "_reconstruct"): PickledArray,  # before NumPy 2, as published
     ("numpy._core.multiarray", "_reconstruct"): PickledArray,  # NumPy 2
     ("numpy", "ndarray"): PickledArray,
     ("numpy", "dtype"): PickledDtype,
-    ("_codecs", "encode"): latin1,
+    ("_codecs", "encode"): PickledBytes,
 }
 
 
 class RestrictedUnpickler(pickle.Unpickler):
     """An unpickler to which only the names in ``ALLOWED`` exist."""
 
-    def find_class(self, module: str, name: str, /) -> Callable[..., Any]:
+    def find_class(self, module: str, name: str, /) -> type:
         """Return the stand-in of an allowed name.
 
         Raises
@@ -92,7 +102,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """Read a pickled dict of plain values and byte arrays, by any pickle protocol, without running what it names.
+    """Read a pickled dict of plain values and byte arrays without running what it names.
 
     Returns
     -------
@@ -102,8 +112,8 @@ def read_pickle(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is damaged, names anything but a NumPy array of bytes, or is not a dict. The message names the
-        file.
+        If the file is damaged, names anything but NumPy arrays, or is no dict of byte arrays and plain
+        values. The message names the file.
     """
     try:
         with path.open("rb") as file:
@@ -111,12 +121,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, not a dict")  # noqa: TRY004, TRY301
         return {
-            key.decode("latin1") if isinstance(key, bytes) else str(key): value.array()
-            if isinstance(value, PickledArray)
-            else value
-            for key, value in content.items()
+            _text(key): value.array() if isinstance(value, PickledArray) else value for key, value in content.items()
         }
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{path} is not a readable CIFAR pickle: {error}") from error
+
+
+def _text(key: Any) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)

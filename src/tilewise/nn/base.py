@@ -27,7 +27,14 @@ class QuantizedConv(nn.Conv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, *, spec: Spec, reason: str = "", **kwargs: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        *,
+        spec: Spec,
+        reason: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, **kwargs)
         self.spec = spec
@@ -131,4 +138,5 @@ class QuantizedConv(nn.Conv2d):
         """Append the spec to Conv2d's description."""
         spec = self.spec.to_dict()
         bits = "float" if spec["bits"] == FLOAT_BITS else f"{spec['bits']} bits"
-        return f"{super().extra_repr()}, {bits}" + (f", direct because {self.reason}" if self.reason else "")
+        plain: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{plain}, {bits}" + (f", direct because {self.reason}" if self.reason else "")

@@ -31,7 +31,14 @@ class Conv2d(QuantizedConv):
     spec: Direct
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, *, spec: Direct, reason: str = "", **kwargs: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        *,
+        spec: Direct,
+        reason: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, spec=spec, reason=reason, **kwargs)
         if spec.bits != FLOAT_BITS:
@@ -44,10 +51,12 @@ class Conv2d(QuantizedConv):
         """Convolve ``x`` of shape (N, C, H, W)."""
         self.check_input(x)
         if self.spec.bits == FLOAT_BITS:
-            return self._conv_forward(x, self.weight, self.bias)
+            plain: Tensor = self._conv_forward(x, self.weight, self.bias)
+            return plain
         q, step = self.quantized("input_range", x)
         weight, weight_step = self._quantized_weight()
-        y = self._conv_forward(q, weight, None).mul_((step * weight_step).view(1, -1, 1, 1))
+        y: Tensor = self._conv_forward(q, weight, None)
+        y = y.mul_((step * weight_step).view(1, -1, 1, 1))
         if self.bias is not None:
             y = y + self.bias.view(1, -1, 1, 1)
         return self.requantized_output(y)
@@ -61,5 +70,3 @@ class Conv2d(QuantizedConv):
         step = absmax.clamp_min(1e-30) / self.spec.rules.steps(self.spec.bits)
         limits = step.new_tensor(low), step.new_tensor(high)
         return quantize(self.weight, step, *limits, clip_gradient=False), step
-
-

@@ -68,7 +68,14 @@ class _TileDomain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, u: Tensor, at: Tensor, bt: Tensor, scale: Tensor, tiling: Tiling, rule: Requantization | None
+        ctx: Any,
+        x: Tensor,
+        u: Tensor,
+        at: Tensor,
+        bt: Tensor,
+        scale: Tensor,
+        tiling: Tiling,
+        rule: Requantization | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         v = input_transform(x, bt, tiling)
         v_absmax = product_absmax = x.new_empty(0)

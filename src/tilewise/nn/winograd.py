@@ -49,9 +49,19 @@ class WinogradConv2d(QuantizedConv):
 
     spec: Winograd
     balance: Tensor
+    AT: nn.Parameter
+    G: nn.Parameter
+    BT: nn.Parameter
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, *, spec: Winograd, reason: str = "", **kwargs: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        *,
+        spec: Winograd,
+        reason: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, spec=spec, reason=reason, **kwargs)
         if why := unservable(self, spec, min_channels=1):
@@ -86,7 +96,7 @@ class WinogradConv2d(QuantizedConv):
     def _v_max(self) -> int:
         """Largest integer that V can take, by the algorithm's growth, for signed or unsigned inputs."""
         growth = self.algorithm.growth
-        half = 2 ** (self.spec.bits - 1)
+        half: int = 2 ** (self.spec.bits - 1)
         return math.ceil(max(growth.input * half, growth.non_negative_input * 2 * half))
 
     def reset_transforms(self) -> None:
@@ -97,6 +107,9 @@ class WinogradConv2d(QuantizedConv):
 
     def transforms(self) -> tuple[Tensor, Tensor, Tensor]:
         """``A^T``, ``G`` and ``B^T`` as this layer uses them, in the weights' type."""
+        at: Tensor
+        g: Tensor
+        bt: Tensor
         if self.spec.transforms == "learned":
             at, g, bt = self.AT, self.G, self.BT
         else:
@@ -158,7 +171,9 @@ class WinogradConv2d(QuantizedConv):
         assert not isinstance(padding, str)
         tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), self.algorithm.m, r)
         if min(tiling.out) < 1:
-            raise ValueError(f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel")
+            raise ValueError(
+                f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel"
+            )
         return tiling
 
     def v_multiplier(self, input_step: Tensor) -> Tensor:
@@ -258,5 +273,3 @@ def unservable(conv: nn.Conv2d, spec: Winograd, *, min_channels: int = 4) -> str
     except ValueError as error:
         return str(error)
     return ""
-
-

@@ -37,7 +37,8 @@ def multiplier(ratio: Tensor, fraction_bits: int) -> Tensor:
     Tensor
         Same shape and dtype, each value a multiple of ``2**-fraction_bits`` in (0, 1).
     """
-    return (ratio * 2**fraction_bits).floor().clamp(1, 2**MULTIPLIER_BITS - 1) / 2**fraction_bits
+    unit = float(2**fraction_bits)
+    return (ratio * unit).floor().clamp(1, 2**MULTIPLIER_BITS - 1) / unit
 
 
 class _Quantize(torch.autograd.Function):
@@ -45,7 +46,12 @@ class _Quantize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, factor: Tensor, low: Tensor, high: Tensor, clip_gradient: bool  # noqa: FBT001
+        ctx: Any,
+        x: Tensor,
+        factor: Tensor,
+        low: Tensor,
+        high: Tensor,
+        clip_gradient: bool,
     ) -> Tensor:
         q = (x * factor).add_(0.5).floor_()
         inside = (q >= low).logical_and_(q <= high) if clip_gradient else None

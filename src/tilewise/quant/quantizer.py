@@ -53,7 +53,8 @@ class Quantizer:
 
     def steps(self, bits: int) -> float:
         """Number of steps from zero to the end of the range."""
-        return 2 ** (bits - 1) - (0.5 if self.asymmetric_limits else 1)
+        half: int = 2 ** (bits - 1)
+        return half - (0.5 if self.asymmetric_limits else 1)
 
 
 QUANTIZERS = {

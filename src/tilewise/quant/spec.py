@@ -146,7 +146,7 @@ class Winograd:
 
 
 Spec: TypeAlias = Direct | Winograd
-_KINDS: dict[str, type[Direct] | type[Winograd]] = {Direct.kind: Direct, Winograd.kind: Winograd}
+_KINDS: dict[str, type[Direct | Winograd]] = {Direct.kind: Direct, Winograd.kind: Winograd}
 
 
 def _to_dict(spec: Spec) -> dict[str, Any]:

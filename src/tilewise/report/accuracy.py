@@ -26,7 +26,12 @@ def table(rows: Sequence[Row], title: str) -> Table:
     out = Table(title=title)
     for column in ("algorithm", "scales"):
         out.add_column(column)
-    for column in ("32 bits", *(f"{b} bits" for b in WIDTHS), "8 bits, adapted static", "8 bits, adapted learned"):
+    for column in (
+        "32 bits",
+        *(f"{b} bits" for b in WIDTHS),
+        "8 bits, adapted static",
+        "8 bits, adapted learned",
+    ):
         out.add_column(column, justify="right")
     for algorithm in SWAPPED:
         for scales in ("tensor", "tap"):
@@ -69,7 +74,9 @@ def figure(rows: Sequence[Row], title: str, path: Path) -> None:
             plain = {
                 r.bits: r.accuracy
                 for r in rows
-                if r.algorithm == algorithm and not r.adapted and (algorithm == "direct" or r.scales == scales or r.bits == 32)
+                if r.algorithm == algorithm
+                and not r.adapted
+                and (algorithm == "direct" or r.scales == scales or r.bits == 32)
             }
             x = [widths.index(bits) for bits in plain]
             style = "--" if algorithm == "direct" else "-"

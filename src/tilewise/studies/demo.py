@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from tilewise.conversion import convert
-from tilewise.data import Batches, Images
+from tilewise.data import Batches, Images, load
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 from tilewise.train import TrainConfig, calibrate, evaluate, fit
 from tilewise.train.progress import track
+from tilewise.zoo import resnet20, small_cnn
 
+Scales = Literal["tensor", "tap"]
 SWAPPED = ("direct", "F2", "F4-textbook", "F4", "F6", "SFC6")
 WIDTHS = (16, 10, 8)
 CALIBRATION_IMAGES = 512
+# What is worth adapting: what the swap broke, and the largest tile.
+ADAPTED: tuple[tuple[str, Scales], ...] = (
+    ("F4-textbook", "tensor"),
+    ("F4", "tensor"),
+    ("F6", "tensor"),
+    ("F6", "tap"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +35,7 @@ class Row:
 
     algorithm: str
     bits: int
-    scales: Literal["tensor", "tap"]
+    scales: Scales
     transforms: Literal["static", "learned"] = "static"
     adapted: bool = False
     epochs: int = 0
@@ -66,27 +76,35 @@ class Study:
     seed: int = 0
     rows: list[Row] = field(default_factory=list)
 
+    @property
+    def title(self) -> str:
+        """What is measured on what."""
+        return f"{type(self.model).__name__} on {len(self.test)} test images of {self.test.name}"
+
     def swap(self) -> None:
         """Measure every algorithm at every width without training."""
-        cases: list[tuple[str, int, Literal["tensor", "tap"]]] = [(name, FLOAT_BITS, "tensor") for name in SWAPPED]
-        cases += [
-            (name, bits, scales)
-            for bits in WIDTHS
-            for name in SWAPPED
-            for scales in (("tensor", "tap") if name != "direct" else ("tap",))  # type: ignore[misc]
-        ]
+        cases: list[tuple[str, int, Scales]] = [(name, FLOAT_BITS, "tensor") for name in SWAPPED]
+        cases += [(name, bits, "tap") for bits in WIDTHS for name in SWAPPED]
+        cases += [(name, bits, "tensor") for bits in WIDTHS for name in SWAPPED if name != "direct"]
         for name, bits, scales in track(cases, "swap without training", enabled=True):
             model = self.calibrated(make_spec(name, bits, scales, "static"))
             self.measure(model, Row(algorithm=name, bits=bits, scales=scales, accuracy=0, images=0))
 
-    def adapt(self, name: str, scales: Literal["tensor", "tap"], transforms: Literal["static", "learned"]) -> None:
+    def adapt(self, name: str, scales: Scales, transforms: Literal["static", "learned"]) -> None:
         """Adapt to one algorithm at 8 bits, Winograd-aware, and measure."""
         model = self.calibrated(make_spec(name, 8, scales, transforms))
         batches = Batches(self.train, 64, shuffle=True, augment=True, seed=self.seed, device=self.device)
         config = TrainConfig(epochs=self.epochs, lr=self.lr, seed=self.seed, device=self.device)
         fit(model, batches, self.test_batches(), config)
         empty = Row(
-            algorithm=name, bits=8, scales=scales, transforms=transforms, adapted=True, epochs=self.epochs, accuracy=0, images=0
+            algorithm=name,
+            bits=8,
+            scales=scales,
+            transforms=transforms,
+            adapted=True,
+            epochs=self.epochs,
+            accuracy=0,
+            images=0,
         )
         self.measure(model, empty)
 
@@ -101,26 +119,45 @@ class Study:
         return Batches(self.test, 250, device=self.device)
 
     def measure(self, model: nn.Module, row: Row) -> None:
-        """Score a model and keep the row. Collapsed networks may overflow; that is a result, not an error."""
+        """Score a model and keep the row."""
         score = evaluate(model, self.test_batches(), device=self.device)
-        values = {**asdict(row), "accuracy": round(score.accuracy, 2), "images": score.count}
+        values = {**asdict(row), "accuracy": round(score.accuracy, 2), "images": score.images}
         self.rows.append(Row(**values))
 
 
-def make_spec(
-    name: str, bits: int, scales: Literal["tensor", "tap"], transforms: Literal["static", "learned"]
-) -> Spec:
+def make_spec(name: str, bits: int, scales: Scales, transforms: Literal["static", "learned"]) -> Spec:
     """Give the spec of a demo's row."""
     if name == "direct":
         return Direct(bits=bits)
     return Winograd(name, bits=bits, scales=scales, transforms=transforms)
 
 
-def train_small(train: Images, test: Images, *, epochs: int, seed: int) -> nn.Module:
-    """Train the demo's small network in fp32."""
-    from tilewise.zoo import small_cnn
+def prepare(data_root: Path | None, test_images: int | None, *, device: str, seed: int) -> Study:
+    """Set the study up: CIFAR-10 and the pretrained ResNet-20 from a folder, or digits and a small network.
 
+    Raises
+    ------
+    FileNotFoundError
+        If ``data_root`` is given but lacks CIFAR-10 or the weights.
+    """
+    name = "digits" if data_root is None else "cifar10"
+    train, test = load(name, "train", data_root), load(name, "test", data_root)
+    if data_root is None:
+        if test_images is not None:
+            test = test.subset(test_images, seed)
+        model = train_small(train, test, epochs=8, device=device, seed=seed)
+        return Study(model=model, train=train, test=test, epochs=3, lr=1e-3, device=device, seed=seed)
+    weights = data_root / "pretrained" / "resnet20-12fca82f.th"
+    if not weights.is_file():
+        raise FileNotFoundError(f"the demo on CIFAR-10 needs the pretrained ResNet-20 at {weights}")
+    test = test.subset(2000 if test_images is None else test_images, seed)
+    train = train.subset(12_800, seed)
+    return Study(model=resnet20(weights), train=train, test=test, epochs=1, lr=2e-4, device=device, seed=seed)
+
+
+def train_small(train: Images, test: Images, *, epochs: int, device: str, seed: int) -> nn.Module:
+    """Train the demo's small network in fp32."""
     torch.manual_seed(seed)
     model = small_cnn(classes=train.classes, channels=train.images.shape[1])
-    batches = Batches(train, 64, shuffle=True, augment=True, seed=seed)
-    return fit(model, batches, Batches(test, 250), TrainConfig(epochs=epochs, lr=3e-3, seed=seed))
+    batches = Batches(train, 64, shuffle=True, augment=True, seed=seed, device=device)
+    return fit(model, batches, Batches(test, 250), TrainConfig(epochs=epochs, lr=3e-3, seed=seed, device=device))

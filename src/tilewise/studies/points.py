@@ -65,6 +65,7 @@ def best_points(m: int, r: int, *, keep: int = 5) -> list[tuple[float, tuple[Fra
     decides among the best 40.
     """
     rough = sorted(
-        ((int8_sqnr(toom_cook(m, r, p), channels=4, tiles=24), p) for p in candidates(m + r - 2)), reverse=True
+        ((int8_sqnr(toom_cook(m, r, p), channels=4, tiles=24), p) for p in candidates(m + r - 2)),
+        reverse=True,
     )[:40]
     return sorted(((int8_sqnr(toom_cook(m, r, p)), p) for _, p in rough), reverse=True)[:keep]

@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -77,7 +77,7 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     path : path
         Such as ``"resnet20.safetensors"``; an existing file is replaced atomically.
     """
-    write(Path(path), model.state_dict(), {"specs": _specs(model)})
+    write(Path(path), model.state_dict(), {"specs": describe_specs(model)})
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -107,7 +107,8 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
     if path.suffix in (".th", ".pt", ".pth"):
-        tensors, description = _read_torch(path), {}
+        tensors = _read_torch(path)
+        description: dict[str, Any] = {}
     else:
         tensors, description = read(path)
     specs = {_literal(name): spec_from_dict(spec) for name, spec in description.get("specs", {}).items()}
@@ -136,7 +137,8 @@ def load_state(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> N
     model.load_state_dict(tensors)
 
 
-def _specs(model: nn.Module) -> dict[str, Any]:
+def describe_specs(model: nn.Module) -> dict[str, Any]:
+    """Give the specs by layer name in their JSON form."""
     return {name: spec.to_dict() for name, spec in specs_of(model).items()}
 
 
@@ -148,7 +150,14 @@ def _literal(name: str) -> str:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a readable torch checkpoint of plain tensors: {reason}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None

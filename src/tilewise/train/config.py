@@ -28,7 +28,8 @@ class TrainConfig:
     lr : float
         Peak learning rate.
     out : path, optional
-        Run folder for ``last.safetensors`` (to resume), ``best.safetensors`` (weights) and ``log.jsonl``. None keeps nothing.
+        Run folder for ``last.safetensors`` (to resume), ``best.safetensors`` (weights) and ``log.jsonl``.
+        None keeps nothing.
     resume : bool
         Continue from ``out/last.safetensors``; start afresh if there is none.
     device : str

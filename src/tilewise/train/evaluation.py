@@ -19,7 +19,7 @@ class Score(NamedTuple):
     """Percent of the images whose largest logit is their label."""
     loss: float
     """Mean cross entropy."""
-    count: int
+    images: int
     """Images scored."""
 
 

@@ -81,7 +81,12 @@ def fit(model: M, train: Loader, val: Iterable[tuple[Tensor, Tensor]], config: T
 
 
 def _epoch(
-    model: nn.Module, train: Loader, optimizer: torch.optim.Optimizer, config: TrainConfig, epoch: int, advance: Any
+    model: nn.Module,
+    train: Loader,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    epoch: int,
+    advance: Any,
 ) -> float:
     """One pass over the training batches; gives the mean loss."""
     total = torch.zeros((), device=config.device)
@@ -90,7 +95,7 @@ def _epoch(
             group["lr"] = config.lr_at(epoch, step, len(train))
         optimizer.zero_grad(set_to_none=True)
         loss = F.cross_entropy(model(x.to(config.device)), y.to(config.device))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if config.recipe == "modern":
             nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         optimizer.step()
@@ -151,7 +156,7 @@ class _Run:
         tensors = {**self.model.state_dict(), **_optimizer_tensors(optimizer)}
         description = {
             "config": self.config.identity(),
-            "specs": {name: spec.to_dict() for name, spec in checkpoint.specs_of(self.model).items()},
+            "specs": checkpoint.describe_specs(self.model),
             "log": self.log,
         }
         checkpoint.write(self.folder / "last.safetensors", tensors, description)

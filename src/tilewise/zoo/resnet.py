@@ -126,7 +126,8 @@ def resnet20(weights: str | Path | None = None, *, classes: int = 10, channels: 
     Parameters
     ----------
     weights : path, optional
-        A file for :func:`tilewise.load_weights` with a plain network, such as ``pretrained/resnet20-12fca82f.th`` (91.73 % on CIFAR-10).
+        A file for :func:`tilewise.load_weights` with a plain network, such as
+        ``pretrained/resnet20-12fca82f.th`` (91.73 % on CIFAR-10).
     classes, channels : int
         Outputs, and channels of the input images.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,9 +14,7 @@ class SmallCNN(nn.Module):
     def __init__(self, classes: int, channels: int) -> None:
         super().__init__()
         widths = [channels, 16, 16, 32, 32, 64, 64]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(c, k, 3, padding=1, bias=False) for c, k in zip(widths, widths[1:], strict=False)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(c, k, 3, padding=1, bias=False) for c, k in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(k) for k in widths[1:])
         self.classifier = nn.Linear(widths[-1], classes)
 
