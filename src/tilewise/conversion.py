@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, unservable
+from tilewise.nn import Conv2d, Fallback, QuantizedConv, WinogradConv2d, unservable
 from tilewise.quant import Direct, Spec, Winograd
 
 
@@ -81,7 +81,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec]) -> nn.Module:
         if spec is not None:
             replacement[conv] = _layer(conv, spec)
     for module in list(converted.modules()):  # by parent, so that a layer used twice stays one layer
-        for child_name, child in module.named_children():
+        for child_name, child in module._modules.items():  # noqa: SLF001 - named_children() skips a second name
             if child in replacement:
                 setattr(module, child_name, replacement[child])
     return replacement.get(converted, converted)
@@ -103,7 +103,7 @@ def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
     if isinstance(spec, Direct):
         return Conv2d.from_conv(conv, spec)
     if reason := unservable(conv, spec):
-        return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), reason)
+        return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
     return WinogradConv2d.from_conv(conv, spec)
 
 
@@ -130,10 +130,11 @@ def _report(name: str, conv: nn.Conv2d) -> LayerReport:
         algorithm=conv.algorithm.name if isinstance(conv, WinogradConv2d) else "direct",
         bits=spec.bits if spec else 32,
         spec=spec,
-        reason=conv.reason if isinstance(conv, QuantizedConv) else "",
+        reason=conv.fallback.reason if isinstance(conv, QuantizedConv) and conv.fallback else "",
     )
 
 
 def specs_of(model: nn.Module) -> dict[str, Spec]:
-    """Give the specs by layer name that rebuild a converted model's layers from the plain model."""
-    return {name: m.spec for name, m in model.named_modules() if isinstance(m, QuantizedConv)}
+    """Give the specs by layer name, as they were asked for, that rebuild a converted model from the plain one."""
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv)}
+    return {name: m.fallback.asked if m.fallback else m.spec for name, m in layers.items()}

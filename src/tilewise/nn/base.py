@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from tilewise.quant import FLOAT_BITS, Spec
 from tilewise.quant.fake import Range, quantize
+
+
+class Fallback(NamedTuple):
+    """Why a layer is not what was asked for."""
+
+    asked: Spec
+    reason: str
 
 
 class QuantizedConv(nn.Conv2d):
@@ -22,8 +29,8 @@ class QuantizedConv(nn.Conv2d):
         As in ``torch.nn.Conv2d``.
     spec : Spec
         What the layer is.
-    reason : str
-        Why it is not what was asked for, or empty.
+    fallback : Fallback, optional
+        What was asked for instead, and why it is not that.
     """
 
     def __init__(
@@ -33,16 +40,16 @@ class QuantizedConv(nn.Conv2d):
         kernel_size: Any,
         *,
         spec: Spec,
-        reason: str = "",
+        fallback: Fallback | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, **kwargs)
         self.spec = spec
-        self.reason = reason
+        self.fallback = fallback
         self.calibrating = False
 
     @classmethod
-    def from_conv(cls, conv: nn.Conv2d, spec: Any, reason: str = "") -> Self:
+    def from_conv(cls, conv: nn.Conv2d, spec: Any, fallback: Fallback | None = None) -> Self:
         """Build the layer around an existing convolution's own weight and bias, bit for bit.
 
         The range of the input carries over too if the source had one at the same width and by the same quantizer.
@@ -52,7 +59,7 @@ class QuantizedConv(nn.Conv2d):
             conv.out_channels,
             conv.kernel_size,
             spec=spec,
-            reason=reason,
+            fallback=fallback,
             stride=conv.stride,
             padding=conv.padding,
             dilation=conv.dilation,
@@ -139,4 +146,4 @@ class QuantizedConv(nn.Conv2d):
         spec = self.spec.to_dict()
         bits = "float" if spec["bits"] == FLOAT_BITS else f"{spec['bits']} bits"
         plain: str = super().extra_repr()  # type: ignore[no-untyped-call]
-        return f"{plain}, {bits}" + (f", direct because {self.reason}" if self.reason else "")
+        return f"{plain}, {bits}" + (f", direct because {self.fallback.reason}" if self.fallback else "")

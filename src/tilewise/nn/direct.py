@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tilewise.nn.base import QuantizedConv
+from tilewise.nn.base import Fallback, QuantizedConv
 from tilewise.quant import FLOAT_BITS, Direct
 from tilewise.quant.fake import quantize
 
@@ -24,8 +24,8 @@ class Conv2d(QuantizedConv):
         As in ``torch.nn.Conv2d``.
     spec : Direct
         Bit width and quantizer.
-    reason : str
-        Why the layer is direct although something else was asked, for reports.
+    fallback : Fallback, optional
+        What was asked for instead, and why the layer is direct.
     """
 
     spec: Direct
@@ -37,10 +37,10 @@ class Conv2d(QuantizedConv):
         kernel_size: Any,
         *,
         spec: Direct,
-        reason: str = "",
+        fallback: Fallback | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, spec=spec, reason=reason, **kwargs)
+        super().__init__(in_channels, out_channels, kernel_size, spec=spec, fallback=fallback, **kwargs)
         if spec.bits != FLOAT_BITS:
             self.add_range("input_range", spec.bits)
             if spec.rules.everything:

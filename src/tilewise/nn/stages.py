@@ -54,7 +54,7 @@ def extract_tiles(x: Tensor, tiling: Tiling) -> Tensor:
     """
     n, c, h, w = x.shape
     (ph, pw), (padded_h, padded_w), t, m = tiling.padding, tiling.padded, tiling.t, tiling.m
-    last = x.reshape(n, -1).t().contiguous().view(c, h, w, n)
+    last = x.reshape(n, c * h * w).t().contiguous().view(c, h, w, n)
     last = F.pad(last, (0, 0, pw, padded_w - w - pw, ph, padded_h - h - ph))
     sc, sh, sw, sn = last.stride()
     return last.as_strided((t, t, c, *tiling.grid, n), (sh, sw, sc, m * sh, m * sw, sn)).reshape(t, t, -1)
@@ -82,7 +82,7 @@ def split_tiles(y: Tensor, tiling: Tiling) -> Tensor:
     """Adjoint of :func:`join_tiles`: zeros where it cropped, shape (m, m, K * P)."""
     m, n, (rows, cols), (h, w) = tiling.m, tiling.batch, tiling.grid, tiling.out
     k = y.shape[1]
-    last = y.reshape(n, -1).t().contiguous().view(k, h, w, n)
+    last = y.reshape(n, k * h * w).t().contiguous().view(k, h, w, n)
     last = F.pad(last, (0, 0, 0, cols * m - w, 0, rows * m - h)).view(k, rows, m, cols, m, n)
     return last.permute(2, 4, 0, 1, 3, 5).reshape(m, m, -1)
 
@@ -90,7 +90,7 @@ def split_tiles(y: Tensor, tiling: Tiling) -> Tensor:
 def _batch_first(image: Tensor) -> Tensor:
     """(C, H, W, N) -> (N, C, H, W), contiguous."""
     c, h, w, n = image.shape
-    return image.reshape(-1, n).t().contiguous().view(n, c, h, w)
+    return image.reshape(c * h * w, n).t().contiguous().view(n, c, h, w)
 
 
 def sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:

@@ -32,8 +32,6 @@ class WinogradConv2d(QuantizedConv):
         ``(r, r)``, square.
     spec : Winograd
         Algorithm, bits, scales, transforms, quantizer.
-    reason : str
-        Unused by this layer; reports read it.
     **kwargs
         padding, bias, device, dtype as in ``torch.nn.Conv2d``.
 
@@ -60,10 +58,9 @@ class WinogradConv2d(QuantizedConv):
         kernel_size: Any,
         *,
         spec: Winograd,
-        reason: str = "",
         **kwargs: Any,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, spec=spec, reason=reason, **kwargs)
+        super().__init__(in_channels, out_channels, kernel_size, spec=spec, **kwargs)
         if why := unservable(self, spec, min_channels=1):
             raise ValueError(f"a fast algorithm can not serve this layer: {why}")
         self.algorithm: Bilinear = spec.resolve(self.kernel_size[0])
@@ -150,7 +147,7 @@ class WinogradConv2d(QuantizedConv):
         u, scale = self.quantized_weights(g, input_step / mult)
         rule = self._rule(mult, q, u, scale, bt, tiling)
         y, v_absmax, product_absmax = tile_domain(q, u, at, bt, scale, tiling, rule)
-        if self.training:
+        if self.training and len(x):
             self.get_range("v_range").update(v_absmax * input_step)
             if self.spec.product_bits != FLOAT_BITS:
                 self.get_range("product_range").update(product_absmax)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tilewise.algebra import algorithm, toom_cook
+from tilewise.quant import QUANTIZERS, Direct, Winograd, spec_from_dict
+
+SPECS = [
+    Direct(),
+    Direct(bits=16, quantizer="paper"),
+    Winograd("F4"),
+    Winograd("SFC6", bits=10, scales="tensor", transforms="learned", hadamard_bits=9),
+    Winograd("F2", quantizer="paper", scales="tensor"),
+    Winograd(toom_cook(4, 3, [0, 1, -1, "1/3", -3])),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_json_round_trip(spec: Direct | Winograd) -> None:
+    assert spec_from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"bits": 1}, "bits is 1; allowed: 2 to 16, or 32"),
+        ({"bits": 17}, "bits is 17"),
+        ({"scales": "channel"}, "scales is 'channel'; allowed: tap, tensor"),
+        ({"transforms": "flex"}, "transforms is 'flex'; allowed: static, learned"),
+        ({"quantizer": "best"}, "quantizer is 'best'; allowed: paper, tap"),
+        ({"quantizer": "paper"}, "the 'paper' quantizer is per tensor"),
+        ({"hadamard_bits": 0}, "hadamard_bits is 0"),
+        ({"algorithm": "F5"}, "unknown algorithm 'F5'"),
+    ],
+)
+def test_bad_values_are_refused(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Winograd(**({"algorithm": "F4"} | kwargs))
+
+
+def test_specs_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Winograd("F4").bits = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "fft"}, "spec kind is 'fft'; allowed: direct, winograd"),
+        ({"version": 2}, "spec version is 2"),
+        ({"colour": 1}, "unknown fields colour"),
+        ({"bits": 99}, "bits is 99"),
+    ],
+)
+def test_bad_json_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        spec_from_dict(Winograd("F4").to_dict() | change)
+
+
+def test_winograd_without_algorithm_is_refused() -> None:
+    data = Winograd("F4").to_dict()
+    del data["algorithm"]
+    with pytest.raises(ValueError, match="lacks the field algorithm"):
+        spec_from_dict(data)
+
+
+def test_resolve() -> None:
+    assert Winograd("F4").resolve(5) == algorithm("F4", 5)
+    own = toom_cook(4, 3, [0, 1, -1, "1/3", -3])
+    assert Winograd(own).resolve(3) == own
+    with pytest.raises(ValueError, match="is for r = 3, not for 5x5"):
+        Winograd(own).resolve(5)
+
+
+def test_product_bits() -> None:
+    assert Winograd("F4").product_bits == 32
+    assert Winograd("F4", hadamard_bits=9).product_bits == 9
+    assert Winograd("F4", quantizer="paper", scales="tensor").product_bits == 8
+    assert Winograd("F4", bits=32, hadamard_bits=9).product_bits == 32
+
+
+def test_quantizer_grids() -> None:
+    assert QUANTIZERS["paper"].limits(8) == (-128, 127)
+    assert QUANTIZERS["paper"].steps(8) == 127.5
+    assert QUANTIZERS["tap"].limits(8) == (-127, 127)
+    assert QUANTIZERS["tap"].steps(8) == 127

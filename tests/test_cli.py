@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tilewise as tw
+from tilewise import zoo
+from tilewise.cli import main
+from tilewise.studies import demo
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["tilewise", *map(str, arguments)])
+        main()
+
+    return run
+
+
+@pytest.fixture
+def refused(cli: Any, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command that must fail; give its one line."""
+
+    def run(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stop:
+            cli(*arguments)
+        assert stop.value.code == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert lines[-1].startswith("error: ")
+        return lines[-1]
+
+    return run
+
+
+SMALL = ("--model", "small", "--data", "digits", "--train-images", 128)
+
+
+def test_life_of_a_network(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained, adapted = tmp_path / "fp32", tmp_path / "f4"
+    cli("train", *SMALL, "--epochs", 2, "--out", trained, "--lr", 3e-3, "--json", tmp_path / "t.json")
+    weights = trained / "last.safetensors"
+    cli("evaluate", *SMALL, "--weights", weights, "--json", tmp_path / "e.json")
+    first, scored = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("t", "e"))
+    assert first["accuracy"] == scored["accuracy"]
+    assert scored["images"] == 500
+
+    arguments = ("--algorithm", "F4", "--scales", "tensor", "--json", tmp_path / "s.json")
+    cli("evaluate", *SMALL, "--weights", weights, *arguments)
+    swapped = json.loads((tmp_path / "s.json").read_text())
+    assert (swapped["algorithm"], swapped["bits"], swapped["scales"]) == ("F4", 8, "tensor")
+    assert "convs.0 (1 -> 16, 3x3) is direct at 8 bits: it has fewer than 4" in capsys.readouterr().err
+
+    adapt = ("adapt", *SMALL, "--weights", weights, "--algorithm", "F4", "--transforms", "learned", "--out", adapted)
+    cli(*adapt, "--epochs", 1, "--json", tmp_path / "a.json")
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert len(result["log"]) == 1
+    assert result["before"] > 0
+    cli("evaluate", *SMALL, "--weights", adapted / "last.safetensors", "--json", tmp_path / "e.json")
+    assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == result["accuracy"]
+
+
+def test_layers_pattern_and_paper_quantizer(cli: Any, tmp_path: Path) -> None:
+    tw.save_weights(zoo.small_cnn(), tmp_path / "m.safetensors")
+    common = ("evaluate", *SMALL, "--weights", tmp_path / "m.safetensors", "--json", tmp_path / "r.json")
+    cli(*common, "--algorithm", "F2", "--layers", "convs.[45]", "--quantizer", "paper")
+    assert json.loads((tmp_path / "r.json").read_text())["scales"] == "tensor"
+
+
+def test_algorithms_table(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("algorithms", "--json", tmp_path / "a.json")
+    rows = {(r["name"], r["r"]): r for r in json.loads((tmp_path / "a.json").read_text())["rows"]}
+    assert rows["F4", 3]["reduction"] == 4
+    assert rows["F6", 3]["reduction"] == 5.0625
+    assert rows["SFC6", 3]["products"] == 144
+    assert rows["F4", 5]["reduction"] == 6.25
+    assert "5.06" in capsys.readouterr().out
+
+
+def test_info(cli: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("info")
+    assert "native_reference: True" in capsys.readouterr().out
+
+
+def test_bad_input_ends_with_one_line(refused: Any, tmp_path: Path) -> None:
+    tw.save_weights(zoo.small_cnn(), tmp_path / "m.safetensors")
+    known = ("evaluate", "--model", "small", "--data", "digits", "--weights", tmp_path / "m.safetensors")
+    assert "unknown algorithm 'F9'" in refused(*known, "--algorithm", "F9")
+    assert "bits is 1; allowed" in refused(*known, "--algorithm", "F4", "--bits", 1)
+    assert "pattern 'layer*' matches no" in refused(*known, "--algorithm", "F4", "--layers", "layer*")
+    assert "calibration-images is 0" in refused(*known, "--algorithm", "F4", "--calibration-images", 0)
+    assert "threads is 0" in refused(*known, "--threads", 0)
+    assert "unknown model 'vgg'" in refused("evaluate", "--model", "vgg", "--data", "digits")
+    assert "'imagenet'" in refused("evaluate", "--model", "small", "--data", "imagenet")
+    assert "9999999" in refused(*known, "--algorithm", "F4", "--train-images", 9999999)
+    assert "no weights at" in refused("evaluate", *SMALL, "--weights", tmp_path / "none.safetensors")
+    assert "adapt needs --weights" in refused("adapt", *SMALL, "--out", tmp_path / "x", "--algorithm", "F4")
+    wrong = ("evaluate", "--model", "resnet20", "--data", "digits", "--weights", tmp_path / "m.safetensors")
+    assert "does not fit the model: it lacks" in refused(*wrong)
+    missing = ("evaluate", "--model", "resnet20", "--data", "cifar10", "--data-root", tmp_path)
+    assert str(tmp_path) in refused(*missing)
+    assert "cifar10" in refused("demo", "--data-root", tmp_path, "--out", tmp_path / "demo")
+    assert not (tmp_path / "demo").exists()
+
+
+def test_demo(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole recipe on a few images: its numbers mean nothing, its files must be whole."""
+    small = {split: tw.data.load("digits", split).subset(64) for split in ("train", "test")}
+    monkeypatch.setattr(demo, "load", lambda _, split, __: small[split])
+    monkeypatch.setattr(demo, "WIDTHS", (8,))
+    monkeypatch.setattr(demo, "ADAPTED", (("F4", "tap"),))
+    cli("demo", "--out", tmp_path, "--json", tmp_path / "copy.json")
+    result = json.loads((tmp_path / "summary.json").read_text())
+    assert result == json.loads((tmp_path / "copy.json").read_text())
+    fields = {"algorithm", "bits", "scales", "transforms", "adapted", "accuracy"}
+    assert all(fields <= row.keys() and 0 <= row["accuracy"] <= 100 for row in result["rows"])
+    assert len(result["rows"]) == 6 + 6 + 5 + 2
+    assert {r["transforms"] for r in result["rows"] if r["adapted"]} == {"static", "learned"}
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert "F4-textbook" in capsys.readouterr().out

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import tilewise as tw
+from tilewise import zoo
+from tilewise.data import Batches, load
+from tilewise.train import checkpoint
+
+TRAIN = load("digits", "train").subset(320)
+TEST = load("digits", "test").subset(100)
+
+
+def run(spec: tw.Winograd | tw.Direct, *, out: Path | None = None, seed: int = 0, **config: Any) -> nn.Module:
+    torch.manual_seed(0)
+    model = tw.convert(zoo.small_cnn(), {"*": spec})
+    batches = Batches(TRAIN, 64, shuffle=True, augment=True, seed=seed)
+    return tw.fit(model, batches, Batches(TEST, 100), tw.TrainConfig(out=out, seed=seed, progress=False, **config))
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.read(folder / "last.safetensors")[0]
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in e.items() if k != "seconds"} for e in entries]
+
+
+@pytest.mark.parametrize("recipe", ["modern", "paper"])
+def test_training_learns(recipe: Any) -> None:
+    model = run(tw.Winograd("F4", transforms="learned"), epochs=6, recipe=recipe, lr=3e-3)
+    assert tw.evaluate(model, Batches(TEST, 64)).accuracy > 60
+    assert not model.training
+
+
+def test_same_seed_same_weights_other_seed_others() -> None:
+    a, b, c = (run(tw.Direct(), epochs=1, seed=seed) for seed in (0, 0, 1))
+    states = [m.state_dict() for m in (a, b, c)]
+    assert all((states[0][k] == states[1][k]).all() for k in states[0])
+    assert any((states[0][k] != states[2][k]).any() for k in states[0])
+
+
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, {folder!r})
+torch.set_num_threads(1)
+import tilewise as tw
+from tilewise import zoo
+from tilewise.data import Batches, load
+torch.manual_seed(0)
+model = tw.convert(zoo.small_cnn(), {{"*": tw.Winograd("F4", transforms="learned")}})
+train = Batches(load("digits", "train").subset(320), 64, shuffle=True, augment=True)
+val = Batches(load("digits", "test").subset(100), 100)
+tw.fit(model, train, val, tw.TrainConfig(out={out!r}, epochs=4, resume={resume}, progress=False))
+"""
+
+
+def start(out: Path, *, resume: bool) -> subprocess.Popen[bytes]:
+    code = SCRIPT.format(folder=str(Path(tw.__file__).parents[1]), out=str(out), resume=resume)
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_a_killed_run_resumes_to_bit_identical_weights(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole, resume=False).wait() == 0
+    process = start(killed, resume=False)
+    while not (killed / "last.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(checkpoint.read(killed / "last.safetensors")[1]["log"]) < 4
+    assert start(killed, resume=True).wait() == 0
+    a, b = state(whole), state(killed)
+    assert a.keys() == b.keys()
+    assert any(name.startswith("optimizer.") for name in a)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert log(whole) == log(killed)
+    assert len(log(whole)) == 4
+
+
+def test_an_existing_run_is_neither_overwritten_nor_mixed(tmp_path: Path) -> None:
+    run(tw.Direct(), out=tmp_path, epochs=1)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="already holds a run"):
+        run(tw.Direct(), out=tmp_path, epochs=1)
+    with pytest.raises(ValueError, match=r"has lr = 0.001, not 0.5"):
+        run(tw.Direct(), out=tmp_path, epochs=1, lr=0.5, resume=True)
+    with pytest.raises(ValueError, match="does not fit the model"):
+        run(tw.Winograd("F4"), out=tmp_path, epochs=1, resume=True)
+    (tmp_path / "last.safetensors").write_bytes(before[:1000])
+    with pytest.raises(ValueError, match="not a readable safetensors"):
+        run(tw.Direct(), out=tmp_path, epochs=1, resume=True)
+    assert (tmp_path / "last.safetensors").read_bytes() == before[:1000]
+
+
+def test_best_weights_are_kept(tmp_path: Path) -> None:
+    run(tw.Winograd("F2"), out=tmp_path, epochs=3, lr=3e-3)
+    best = tw.load_weights(zoo.small_cnn(), tmp_path / "best.safetensors")
+    score = tw.evaluate(best, Batches(TEST, 100))
+    assert score.accuracy == max(e["accuracy"] for e in log(tmp_path))
+    assert score.images == 100
+
+
+def test_nan_in_data_or_a_diverging_run_stops_with_one_clear_error(tmp_path: Path) -> None:
+    model = zoo.small_cnn()
+    bad = [(torch.full((4, 1, 32, 32), float("nan")), torch.zeros(4, dtype=torch.int64))]
+    config = tw.TrainConfig(epochs=1, out=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"training loss became nan by epoch 1, step 1"):
+        tw.fit(model, bad, bad, config)
+    assert not (tmp_path / "last.safetensors").exists()
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        tw.evaluate(zoo.small_cnn(), bad)
+    with pytest.raises(ValueError, match="is not finite"):
+        tw.calibrate(tw.convert(zoo.small_cnn(), {"*": tw.Direct()}), bad)
+
+
+def test_no_data() -> None:
+    for call in (
+        lambda: tw.evaluate(zoo.small_cnn(), []),
+        lambda: tw.calibrate(zoo.small_cnn(), []),
+        lambda: tw.fit(zoo.small_cnn(), [], [], tw.TrainConfig(epochs=1)),
+    ):
+        with pytest.raises(ValueError, match=r"^no "):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"lr": -1.0}, "lr is -1.0"),
+        ({"recipe": "best"}, "recipe is 'best'; allowed: modern, paper"),
+        ({"resume": True}, "out is not"),
+    ],
+)
+def test_bad_config_is_refused(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tw.TrainConfig(**kwargs)
+
+
+def test_paper_schedule_divides_by_ten_at_three_and_four_fifths() -> None:
+    config = tw.TrainConfig(epochs=10, recipe="paper")
+    rates = [config.lr_at(epoch, 0, 100) for epoch in range(10)]
+    assert rates == pytest.approx([1e-3] * 6 + [1e-4] * 2 + [1e-5] * 2)
+
+
+def test_modern_schedule_warms_up_and_ends_near_zero() -> None:
+    config = tw.TrainConfig(epochs=10)
+    rates = [config.lr_at(e, s, 10) for e in range(10) for s in range(10)]
+    assert max(rates) == pytest.approx(1e-3)
+    assert rates[0] < 3e-4
+    assert rates[-1] < 2e-6
+
+
+def test_calibration_uses_evaluation_mode_and_forgets_earlier_ranges() -> None:
+    model = tw.convert(zoo.small_cnn(), {"*": tw.Winograd("F4")})
+    x = torch.randn(8, 1, 32, 32)
+    tw.calibrate(model, [x * 100])
+    norms = {k: v.clone() for k, v in model.state_dict().items() if "norms" in k}
+    tw.calibrate(model, [(x, None), (x, None)], limit=1)
+    first = model.convs[0].input_range
+    torch.testing.assert_close(first.absmax, x.abs().max())
+    assert int(first.batches) == 1
+    assert all((model.state_dict()[k] == v).all() for k, v in norms.items())
+    assert not model.training

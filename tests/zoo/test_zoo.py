@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tilewise as tw
+from tilewise import zoo
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters"),
+    [
+        ("lenet5", (2, 1, 28, 28), 61_706),
+        ("resnet18", (2, 3, 32, 32), 11_156_778),
+        ("resnet20", (2, 3, 32, 32), 269_722),
+        ("small", (2, 1, 32, 32), 72_666),
+    ],
+)
+def test_shapes_and_sizes(name: str, shape: tuple[int, ...], parameters: int) -> None:
+    model = zoo.build(name, channels=shape[1]).eval()
+    assert model(torch.zeros(shape)).shape == (2, 10)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_every_network_converts(name: str) -> None:
+    channels = 1 if name in ("lenet5", "small") else 3
+    model = tw.convert(zoo.build(name, channels=channels), {"*": tw.Winograd("F4")})
+    tw.calibrate(model, [torch.randn(2, channels, 32, 32)])
+    served = [r for r in tw.describe(model) if r.algorithm == "F4"]
+    assert served
+    if name == "resnet18":
+        reasons = {r.reason for r in tw.describe(model)} - {""}
+        assert reasons == {"its kernel is 1x1", "it has fewer than 4 input channels"}
+
+
+def test_resnet20_loads_a_checkpoint(tmp_path: Path) -> None:
+    source = zoo.resnet20()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "r.th")
+    loaded = zoo.resnet20(tmp_path / "r.th")
+    assert all((loaded.state_dict()[k] == v).all() for k, v in source.state_dict().items())
+
+
+def test_bad_names_and_widths_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown model 'vgg'; allowed: lenet5, resnet18, resnet20, small"):
+        zoo.build("vgg")
+    with pytest.raises(ValueError, match="only resnet18 has a width"):
+        zoo.build("resnet20", width=0.5)
+    with pytest.raises(ValueError, match="width is 0"):
+        zoo.resnet18(width=0)
