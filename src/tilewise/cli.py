@@ -106,6 +106,8 @@ class Training:
     """Peak learning rate."""
     batch: int = 64
     """Images per step."""
+    freeze_norms: bool = False
+    """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
     resume: bool = False
     """Continue the run in the folder."""
 
@@ -330,6 +332,7 @@ def _fit(source: Source, layers: Layers, training: Training, common: Common) -> 
 
     config = TrainConfig(
         epochs=training.epochs, recipe=training.recipe, lr=training.lr, out=training.out, resume=training.resume,
+        freeze_norms=training.freeze_norms,
         device=common.device, seed=common.seed,
     )  # fmt: skip
     train, test = _load(source, "train"), _load(source, "test")

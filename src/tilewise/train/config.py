@@ -27,6 +27,9 @@ class TrainConfig:
         ``"modern"``: AdamW, warm-up and cosine by step, no decay on vectors and transforms, gradient norm clipped.
     lr : float
         Peak learning rate.
+    freeze_norms : bool
+        Keep the statistics of batch normalisation as they are. For adapting a trained network: statistics of the last
+        few batches alone cost ResNet-20 0.3 points (docs/decisions.md).
     out : path, optional
         Run folder for ``last.safetensors`` (to resume), ``best.safetensors`` (weights) and ``log.jsonl``.
         None keeps nothing.
@@ -48,6 +51,7 @@ class TrainConfig:
     epochs: int = 20
     recipe: Literal["modern", "paper"] = "modern"
     lr: float = 1e-3
+    freeze_norms: bool = False
     out: str | Path | None = None
     resume: bool = False
     device: str = "cpu"
@@ -66,7 +70,7 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """What must agree for one run to be the continuation of another."""
-        return {k: v for k, v in asdict(self).items() if k in ("epochs", "recipe", "lr", "seed")}
+        return {k: v for k, v in asdict(self).items() if k in ("epochs", "recipe", "lr", "freeze_norms", "seed")}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make the recipe's optimizer for all trainable parameters of the model."""

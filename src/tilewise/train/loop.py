@@ -72,6 +72,8 @@ def fit(model: M, train: Loader, val: Iterable[tuple[Tensor, Tensor]], config: T
             if hasattr(train, "set_epoch"):
                 train.set_epoch(epoch)
             model.train()
+            if config.freeze_norms:
+                _freeze_norms(model)
             loss = _epoch(model, train, optimizer, config, epoch, lambda: display.advance(task))
             score = evaluate(model, val, device=config.device)
             display.update(task, description=f"epoch {epoch + 1}/{config.epochs}: {score.accuracy:.2f} %")
@@ -106,6 +108,12 @@ def _epoch(
         advance()
     _check_finite(float(total), epoch, len(train) - 1)
     return float(total) / len(train)
+
+
+def _freeze_norms(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the one common base
+            module.eval()
 
 
 def _check_finite(loss: float, epoch: int, step: int) -> None:

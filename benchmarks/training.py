@@ -1,0 +1,206 @@
+"""Training step of ResNet-18: time and peak memory of each kind of layer, as ratios in one run.
+
+    python benchmarks/training.py [--width 0.25] [--batch 64] [--threads 2] [--json FILE]
+
+All networks live in one process and take turns, step by step; the ratio is the median over rounds of a network's step
+time divided by the direct int8 network's in the same round, the spread its quartiles. Peak memory is measured apart,
+each network in a process of its own: the high-water mark after three steps, less what was resident before the first.
+"Formula" is the published formula written plainly, the broadcast product of shape (N, K, C, tiles, n, n) included.
+Every network's first output is checked against the direct float network before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import tilewise as tw
+from tilewise import zoo
+
+BASELINE = "direct int8"
+# How far a network's first output may be from the float one's, relative: F6 at 8 bits is far off.
+TOLERANCE = {"F6": 3.0, "F4": 0.6}
+
+
+class PlainWinograd(nn.Module):
+    """The formula as papers write it: unfold, transform, broadcast product, sum, transform back. F4, float."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.padding = conv.weight, conv.kernel_size[0] // 2
+        self.at, self.g, self.bt = (torch.tensor(x, dtype=torch.float32) for x in tw.algorithm("F4").to_float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, keeping every intermediate tensor for the backward pass."""
+        m, t = 4, 6
+        n, _, h, w = x.shape
+        rows, cols = -(-h // m), -(-w // m)
+        p = self.padding
+        x = F.pad(x, (p, cols * m - w + p, p, rows * m - h + p))
+        tiles = x.unfold(2, t, m).unfold(3, t, m)
+        v = self.bt @ tiles @ self.bt.T
+        u = self.g @ self.weight @ self.g.T
+        product = (u[None, :, :, None, None] * v[:, None]).sum(2)
+        y = (self.at @ product @ self.at.T).permute(0, 1, 2, 4, 3, 5)
+        return y.reshape(n, len(u), rows * m, cols * m)[:, :, :h, :w]
+
+
+def formula(model: nn.Module) -> nn.Module:
+    """Swap every 3x3 layer with enough channels for the plain formula."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d) and child.kernel_size == (3, 3) and child.in_channels >= 4:
+                setattr(parent, name, PlainWinograd(child))
+    return model
+
+
+def networks(width: float) -> dict[str, Callable[[], nn.Module]]:
+    """Builders of the networks by name, all with the same weights."""
+
+    def converted(spec: tw.Winograd | tw.Direct) -> Callable[[], nn.Module]:
+        return lambda: tw.convert(plain(), {"*": spec})
+
+    def plain() -> nn.Module:
+        torch.manual_seed(0)
+        return zoo.resnet18(width=width)
+
+    result: dict[str, Callable[[], nn.Module]] = {"direct float": plain, BASELINE: converted(tw.Direct())}
+    for name in ("F2", "F4", "F6"):
+        result[f"{name} static int8"] = converted(tw.Winograd(name))
+        result[f"{name} learned int8"] = converted(tw.Winograd(name, transforms="learned"))
+    result["F4 float"] = converted(tw.Winograd("F4", bits=32))
+    result["F4 formula, float"] = lambda: formula(plain())
+    return result
+
+
+class Step:
+    """One network's training step on a fixed batch."""
+
+    def __init__(self, build: Callable[[], nn.Module], batch: int) -> None:
+        torch.manual_seed(1)
+        self.x, self.y = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+        self.model = build().train()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5)
+
+    def __call__(self) -> float:
+        """Take a step; give its seconds."""
+        began = time.perf_counter()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(self.model(self.x), self.y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return time.perf_counter() - began
+
+
+def check(steps: dict[str, Step]) -> None:
+    """Refuse to time a network that computes something else."""
+    with torch.no_grad():
+        wanted = steps["direct float"].model(steps["direct float"].x)
+        for name, step in steps.items():
+            error = float((step.model(step.x) - wanted).norm() / wanted.norm())
+            if error > TOLERANCE.get(name.split()[0], 0.1):
+                raise SystemExit(f"{name} is off by {error:.2f} of the output")
+
+
+def resident(field: str) -> int:
+    """A line of the kernel's memory report, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def memory_of(name: str, width: float, batch: int) -> int:
+    """Peak memory of three steps, less what was there before; in this process."""
+    step = Step(networks(width)[name], batch)
+    before = resident("VmRSS:")
+    for _ in range(3):
+        step()
+    return resident("VmHWM:") - before
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--formula", action="store_true", help="time the plain formula too (slow, much memory)")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory_of:
+        print(memory_of(arguments.memory_of, arguments.width, arguments.batch))
+        return
+
+    builders = networks(arguments.width)
+    if not arguments.formula:
+        del builders["F4 formula, float"]
+    steps = {name: Step(build, arguments.batch) for name, build in builders.items()}
+    check(steps)
+    for step in steps.values():
+        step()
+    rounds = [{name: step() for name, step in steps.items()} for _ in range(arguments.rounds)]
+    command = [sys.executable, __file__, "--width", str(arguments.width), "--batch", str(arguments.batch)]
+    command += ["--threads", str(arguments.threads), "--memory-of"]
+    memory = {
+        name: int(subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout) for name in steps
+    }
+
+    rows: list[dict[str, Any]] = []
+    for name in steps:
+        ratios = [r[name] / r[BASELINE] for r in rounds]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        rows.append(
+            {
+                "network": name,
+                "milliseconds": round(1e3 * statistics.median(r[name] for r in rounds), 1),
+                "time_ratio": round(middle, 3),
+                "time_quartiles": [round(low, 3), round(high, 3)],
+                "peak_bytes": memory[name],
+                "memory_ratio": round(memory[name] / memory[BASELINE], 3),
+            }
+        )
+    table = Table(title=f"ResNet-18 width {arguments.width}, batch {arguments.batch}, {arguments.threads} threads")
+    for column in ("network", "ms", f"time / {BASELINE}", "quartiles", "peak MB", f"memory / {BASELINE}"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for row in rows:
+        low, high = row["time_quartiles"]
+        table.add_row(
+            row["network"], f"{row['milliseconds']}", f"{row['time_ratio']:.2f}", f"{low:.2f} to {high:.2f}",
+            f"{row['peak_bytes'] / 1e6:.0f}", f"{row['memory_ratio']:.2f}",
+        )  # fmt: skip
+    Console(width=110).print(table)
+    if arguments.json:
+        settings = {"width": arguments.width, "batch": arguments.batch, "threads": arguments.threads}
+        machine = {"processor": processor(), "torch": torch.__version__, "python": platform.python_version()}
+        arguments.json.write_text(
+            json.dumps({**settings, **machine, "rounds": arguments.rounds, "rows": rows}, indent=1) + "\n"
+        )
+
+
+def processor() -> str:
+    """Name of the processor and its vector extensions that matter here."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    fields = {k.strip(): v.strip() for k, v in fields.items()}
+    flags = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if f in fields.get("flags", "").split()]
+    return f"{fields.get('model name', platform.processor())} ({', '.join(flags)})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_example_runs_and_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 60
+    done = subprocess.run([sys.executable, path], check=True, capture_output=True, text=True)
+    assert "adapted" in done.stdout
