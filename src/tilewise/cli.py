@@ -162,6 +162,8 @@ class Adapt:
     training: Training
     layers: Layers
     common: Common = field(default_factory=Common)
+    distill: bool = False
+    """Learn the logits of the network given by --weights instead of the labels."""
 
     def run(self) -> dict[str, Any]:
         """Adapt."""
@@ -169,7 +171,7 @@ class Adapt:
             raise ValueError("adapt needs --weights: the trained network to start from")
         if self.layers.algorithm is None:
             raise ValueError("adapt needs --algorithm: what to adapt to, such as F4")
-        return _fit(self.source, self.layers, self.training, self.common)
+        return _fit(self.source, self.layers, self.training, self.common, distill=self.distill)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +328,9 @@ def _converted(source: Source, layers: Layers, common: Common, calibration_image
     return model
 
 
-def _fit(source: Source, layers: Layers, training: Training, common: Common) -> dict[str, Any]:
+def _fit(
+    source: Source, layers: Layers, training: Training, common: Common, *, distill: bool = False
+) -> dict[str, Any]:
     from tilewise.data import Batches
     from tilewise.train import TrainConfig, evaluate, fit
 
@@ -341,7 +345,8 @@ def _fit(source: Source, layers: Layers, training: Training, common: Common) -> 
     scored = Batches(test, 250)
     before = None if source.weights is None else evaluate(model, scored, device=common.device, progress=True).accuracy
     batches = Batches(train, training.batch, shuffle=True, augment=True, seed=common.seed, device=common.device)
-    fit(model, batches, scored, config)
+    teacher = _plain_model(source, train.classes, train.images.shape[1]) if distill else None
+    fit(model, batches, scored, config, teacher=teacher)
     log = [json.loads(line) for line in (training.out / "log.jsonl").read_text().splitlines()]
     print(f"accuracy {log[-1]['accuracy']:.2f} % after {training.epochs} epochs; weights in {training.out}")
     return {

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,33 @@ def test_an_existing_run_is_neither_overwritten_nor_mixed(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="not a readable safetensors"):
         run(tw.Direct(), out=tmp_path, epochs=1, resume=True)
     assert (tmp_path / "last.safetensors").read_bytes() == before[:1000]
+
+
+def test_a_teacher_takes_the_place_of_the_labels(tmp_path: Path) -> None:
+    net = run(tw.Direct(bits=32), epochs=4, lr=3e-3)
+    nonsense = [(x, torch.zeros_like(y)) for x, y in Batches(TRAIN, 64)]
+    start = tw.calibrate(tw.convert(net, {"*": tw.Winograd("F4-textbook", scales="tensor", bits=6)}), nonsense)
+    x = next(iter(Batches(TEST, 100)))[0]
+
+    def distance() -> float:
+        with torch.no_grad():
+            return float((start.eval()(x) - net(x)).norm())
+
+    before = distance()
+    config = tw.TrainConfig(epochs=2, out=tmp_path, freeze_norms=True, progress=False)
+    tw.fit(start, nonsense, nonsense, config, teacher=net)
+    assert distance() < before / 2
+    with pytest.raises(ValueError, match="has distilled = True, not False"):
+        tw.fit(start, nonsense, nonsense, replace(config, resume=True))
+
+
+def test_frozen_norms_keep_their_statistics_and_still_learn() -> None:
+    model, before = zoo.small_cnn(), zoo.small_cnn().state_dict()
+    batches = Batches(TRAIN, 64)
+    tw.fit(model, batches, Batches(TEST, 100), tw.TrainConfig(epochs=1, freeze_norms=True, progress=False))
+    after = model.state_dict()
+    assert all((after[k] == before[k]).all() for k in after if "running" in k)
+    assert (after["norms.0.weight"] != 1).any()
 
 
 def test_best_weights_are_kept(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 V and M are ``n**2 / m**2`` times as large as the images. Keeping them for the backward pass is what makes
 straightforward implementations need several times the memory of a direct layer; here V is computed again from the
-input instead, and M only where a learned ``A^T`` asks for it.
+input instead, and M only where a learned ``A^T`` asks for it. Images go through in pieces small enough for the cache.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +26,10 @@ from tilewise.nn.stages import (
     scatter_tiles,
     split_tiles,
 )
+
+# V and M of one piece of the batch. Larger pieces leave the cache, and the allocator asks the system for new memory
+# each time; smaller ones pay for calls. Measured by benchmarks/training.py, docs/results.md.
+PIECE_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,72 @@ class Requantization:
         return self.product_step is not None and self.clip_gradient
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """The tile domain for some of the images: both directions, with nothing kept in between."""
+
+    u: Tensor
+    at: Tensor
+    bt: Tensor
+    scale: Tensor
+    rule: Requantization | None
+
+    def forward(self, x: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor, Tensor]:
+        """Output, largest absolute V per tap and input channel, largest absolute product."""
+        rule = self.rule
+        v = input_transform(x, self.bt, tiling)
+        v_absmax = product_absmax = x.new_empty(0)
+        if rule is not None:
+            v_absmax = _absmax(v, (2,))
+            v = requantize_(v, rule.mult, rule.low, rule.high)
+        product = multiply(self.u, v).mul_(self.scale)
+        if rule is not None and rule.product_step is not None:
+            product_absmax = _absmax(product, (0, 1, 2))
+            product = _quantize_product(product, rule.product_step, rule)
+        return output_transform(product, self.at, tiling), v_absmax, product_absmax
+
+    def backward(self, x: Tensor, dy: Tensor, tiling: Tiling, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """Gradients of x, u, at and bt, as far as they are needed."""
+        need_x, need_u, need_at, need_bt = needs
+        rule, n, channels = self.rule, self.bt.shape[0], x.shape[1]
+        tiles = extract_tiles(x, tiling)
+        v, inside = _v_again(sandwich(self.bt, tiles).view(n * n, channels, -1), rule)
+
+        product, product_inside = None, None
+        if need_at or (rule is not None and rule.clips_product):
+            product, product_inside = _product_again(self.u, v, self.scale, rule)
+            product = product.view(n, n, -1)
+        dat, dproduct = sandwich_backward(
+            self.at, product if need_at else None, split_tiles(dy, tiling), need_tiles=True
+        )
+        assert dproduct is not None
+        del product
+        dproduct = dproduct.view(n * n, self.u.shape[1], -1)
+        if product_inside is not None:
+            dproduct *= product_inside
+
+        du = torch.bmm(dproduct, v.transpose(1, 2)) * self.scale if need_u else None
+        del v
+        if not (need_x or need_bt):
+            return None, du, dat, None
+        # Scale and multiplier are factors per tap and channel: cheaper on U than on V.
+        factors = self.u * self.scale if rule is None else self.u * self.scale * rule.mult.transpose(1, 2)
+        dv = torch.bmm(factors.transpose(1, 2), dproduct)
+        if inside is not None:
+            dv *= inside
+        dbt, dtiles = sandwich_backward(self.bt, tiles if need_bt else None, dv.view(n, n, -1), need_tiles=need_x)
+        dx = None if dtiles is None else scatter_tiles(dtiles, channels, tiling)
+        return dx, du, dat, dbt
+
+    def images_at_once(self, x: Tensor, tiling: Tiling) -> int:
+        """How many images to take so that V and M together stay within PIECE_BYTES."""
+        rows, cols = tiling.grid
+        values = self.u.shape[0] * rows * cols * (x.shape[1] + self.u.shape[1])
+        return max(1, PIECE_BYTES // max(1, values * x.element_size()))
+
+
 class _TileDomain(torch.autograd.Function):
-    """``output_transform(multiply(u, requantize(input_transform(x))) * scale)``.
+    """``output_transform(multiply(u, requantize(input_transform(x))) * scale)``, some images at a time.
 
     Also returns the largest absolute V per tap and input channel (n*n, C) and the largest absolute product, for the
     running ranges; both are empty without requantization and carry no gradient.
@@ -77,56 +146,31 @@ class _TileDomain(torch.autograd.Function):
         tiling: Tiling,
         rule: Requantization | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        v = input_transform(x, bt, tiling)
-        v_absmax = product_absmax = x.new_empty(0)
-        if rule is not None:
-            v_absmax = _absmax(v, (2,))
-            v = requantize_(v, rule.mult, rule.low, rule.high)
-        product = multiply(u, v).mul_(scale)
-        if rule is not None and rule.product_step is not None:
-            product_absmax = _absmax(product, (0, 1, 2))
-            product = _quantize_product(product, rule.product_step, rule)
         ctx.save_for_backward(x, u, at, bt, scale)
         ctx.tiling, ctx.rule = tiling, rule
-        ctx.mark_non_differentiable(v_absmax, product_absmax)
-        return output_transform(product, at, tiling), v_absmax, product_absmax
+        piece = _Piece(u, at, bt, scale, rule)
+        parts = torch.split(x, piece.images_at_once(x, tiling)) if len(x) else (x,)
+        results = [piece.forward(part, replace(tiling, batch=len(part))) for part in parts]
+        y, v_absmax, product_absmax = zip(*results, strict=True)
+        ranges = torch.stack(v_absmax).amax(0), torch.stack(product_absmax).amax(0)
+        ctx.mark_non_differentiable(*ranges)
+        return torch.cat(y), *ranges
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, u, at, bt, scale = ctx.saved_tensors
         tiling: Tiling = ctx.tiling
-        rule: Requantization | None = ctx.rule
-        need_x, need_u, need_at, need_bt = ctx.needs_input_grad[:4]
-        n, channels = bt.shape[0], x.shape[1]
-
-        tiles = extract_tiles(x, tiling)
-        v, inside = _v_again(sandwich(bt, tiles).view(n * n, channels, -1), rule)
-
-        dy = split_tiles(grads[0], tiling)
-        product, product_inside = None, None
-        if need_at or (rule is not None and rule.clips_product):
-            product, product_inside = _product_again(u, v, scale, rule)
-            product = product.view(n, n, -1)
-        dat, dproduct = sandwich_backward(at, product if need_at else None, dy, need_tiles=True)
-        assert dproduct is not None
-        del product
-        dproduct = dproduct.view(n * n, u.shape[1], -1)
-        if product_inside is not None:
-            dproduct *= product_inside
-
-        du = torch.bmm(dproduct, v.transpose(1, 2)) * scale if need_u else None
-        del v
-        dx = dbt = None
-        if need_x or need_bt:
-            # Scale and multiplier are factors per tap and channel: cheaper on U than on V.
-            factors = u * scale if rule is None else u * scale * rule.mult.transpose(1, 2)
-            dv = torch.bmm(factors.transpose(1, 2), dproduct)
-            if inside is not None:
-                dv *= inside
-            dv = dv.view(n, n, -1)
-            dbt, dtiles = sandwich_backward(bt, tiles if need_bt else None, dv, need_tiles=need_x)
-            dx = None if dtiles is None else scatter_tiles(dtiles, channels, tiling)
-        return dx, du, dat, dbt, None, None, None
+        piece = _Piece(u, at, bt, scale, ctx.rule)
+        size = piece.images_at_once(x, tiling)
+        parts = zip(torch.split(x, size), torch.split(grads[0], size), strict=True) if len(x) else [(x, grads[0])]
+        dx: list[Tensor] = []
+        sums: list[Tensor | None] = [None, None, None]
+        for part, dy in parts:
+            part_dx, *rest = piece.backward(part, dy, replace(tiling, batch=len(part)), ctx.needs_input_grad[:4])
+            if part_dx is not None:
+                dx.append(part_dx)
+            sums = [new if old is None or new is None else old.add_(new) for old, new in zip(sums, rest, strict=True)]
+        return torch.cat(dx) if dx else None, *sums, None, None, None
 
 
 def _v_again(v: Tensor, rule: Requantization | None) -> tuple[Tensor, Tensor | None]:

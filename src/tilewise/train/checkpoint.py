@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from tilewise.conversion import convert, specs_of
@@ -30,8 +30,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, A
     try:
         # Tensors that share memory (tied weights) must be written as copies.
         owned = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-        save_file(owned, temporary, metadata={_KEY: header})
-        with temporary.open("rb") as file:
+        content = save(owned, metadata={_KEY: header})
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:

@@ -20,6 +20,7 @@ from tilewise.train.progress import bar
 
 M = TypeVar("M", bound=nn.Module)
 CHECK_EVERY = 25
+TEMPERATURE = 4.0
 
 
 class Loader(Protocol):
@@ -29,7 +30,14 @@ class Loader(Protocol):
     def __iter__(self) -> Any: ...
 
 
-def fit(model: M, train: Loader, val: Iterable[tuple[Tensor, Tensor]], config: TrainConfig) -> M:
+def fit(
+    model: M,
+    train: Loader,
+    val: Iterable[tuple[Tensor, Tensor]],
+    config: TrainConfig,
+    *,
+    teacher: nn.Module | None = None,
+) -> M:
     """Train or adapt a classifier.
 
     With ``config.out``, every epoch ends with a checkpoint; a run that was killed continues with ``resume`` and
@@ -46,6 +54,9 @@ def fit(model: M, train: Loader, val: Iterable[tuple[Tensor, Tensor]], config: T
         Scored after every epoch.
     config : TrainConfig
         Recipe, epochs, run folder.
+    teacher : torch.nn.Module, optional
+        Learn this network's logits instead of the labels, such as the float network that ``model`` came from: its
+        training labels have nothing left to say once it fits them. Moved to the device, in evaluation mode.
 
     Returns
     -------
@@ -61,8 +72,10 @@ def fit(model: M, train: Loader, val: Iterable[tuple[Tensor, Tensor]], config: T
     """
     if len(train) == 0:
         raise ValueError("no training batches")
-    run = _Run(model, config)
+    run = _Run(model, config, distilled=teacher is not None)
     optimizer = config.optimizer(model.to(config.device))
+    if teacher is not None:
+        teacher.to(config.device).eval()
     first = run.restore(optimizer)
     with bar(enabled=config.progress) as display:
         task = display.add_task("train", total=(config.epochs - first) * len(train))
@@ -74,7 +87,7 @@ def fit(model: M, train: Loader, val: Iterable[tuple[Tensor, Tensor]], config: T
             model.train()
             if config.freeze_norms:
                 _freeze_norms(model)
-            loss = _epoch(model, train, optimizer, config, epoch, lambda: display.advance(task))
+            loss = _epoch(model, train, optimizer, config, epoch, teacher, lambda: display.advance(task))
             score = evaluate(model, val, device=config.device)
             display.update(task, description=f"epoch {epoch + 1}/{config.epochs}: {score.accuracy:.2f} %")
             entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, "accuracy": score.accuracy}
@@ -88,6 +101,7 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     epoch: int,
+    teacher: nn.Module | None,
     advance: Any,
 ) -> float:
     """One pass over the training batches; gives the mean loss."""
@@ -96,7 +110,7 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(epoch, step, len(train))
         optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(x.to(config.device)), y.to(config.device))
+        loss = _loss(model(x.to(config.device)), x, y, teacher)
         loss.backward()  # type: ignore[no-untyped-call]
         if config.recipe == "modern":
             nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
@@ -108,6 +122,16 @@ def _epoch(
         advance()
     _check_finite(float(total), epoch, len(train) - 1)
     return float(total) / len(train)
+
+
+def _loss(logits: Tensor, x: Tensor, y: Tensor, teacher: nn.Module | None) -> Tensor:
+    if teacher is None:
+        return F.cross_entropy(logits, y.to(logits.device))
+    with torch.no_grad():
+        wanted = F.log_softmax(teacher(x.to(logits.device)) / TEMPERATURE, 1)
+    given = F.log_softmax(logits / TEMPERATURE, 1)
+    # Hinton et al. 2015: softened, and scaled so that gradients keep their size.
+    return TEMPERATURE**2 * F.kl_div(given, wanted, log_target=True, reduction="batchmean")
 
 
 def _freeze_norms(model: nn.Module) -> None:
@@ -127,8 +151,9 @@ def _check_finite(loss: float, epoch: int, step: int) -> None:
 class _Run:
     """A run folder: log, last and best checkpoint."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+    def __init__(self, model: nn.Module, config: TrainConfig, *, distilled: bool) -> None:
         self.model, self.config = model, config
+        self.identity = {**config.identity(), "distilled": distilled}
         self.folder = None if config.out is None else Path(config.out)
         self.log: list[dict[str, Any]] = []
 
@@ -143,7 +168,7 @@ class _Run:
         if not self.config.resume:
             raise ValueError(f"{self.folder} already holds a run; resume it, or choose another folder")
         tensors, description = checkpoint.read(last)
-        for field, value in self.config.identity().items():
+        for field, value in self.identity.items():
             if description.get("config", {}).get(field) != value:
                 was = description.get("config", {}).get(field)
                 raise ValueError(f"the run in {self.folder} has {field} = {was}, not {value}; resume it with the same")
@@ -163,7 +188,7 @@ class _Run:
             checkpoint.save_weights(self.model, self.folder / "best.safetensors")
         tensors = {**self.model.state_dict(), **_optimizer_tensors(optimizer)}
         description = {
-            "config": self.config.identity(),
+            "config": self.identity,
             "specs": checkpoint.describe_specs(self.model),
             "log": self.log,
         }
