@@ -13,7 +13,7 @@ import tilewise
 
 ROOT = Path(tilewise.__file__).parent
 # Each part may import those before it. zoo and data stand beside train; studies, report and cli stand on all.
-LAYERS = ["algebra", "quant", "nn", "conversion", "train", "zoo", "data", "studies", "report", "cli"]
+LAYERS = ["algebra", "quant", "nn", "conversion", "train", "zoo", "data", "studies", "report", "options", "cli"]
 
 
 def imports_of(path: Path) -> set[str]:

@@ -13,103 +13,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from tilewise.options import Common, Layers, Source, Training
+
 if TYPE_CHECKING:
     from torch import nn
 
     from tilewise.data import Images
-    from tilewise.quant import Spec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Common:
-    """What every command takes."""
-
-    json: Path | None = None
-    """Write the result to this file too."""
-    device: str = "cpu"
-    """Where to run: cpu or cuda."""
-    threads: int | None = None
-    """CPU threads; all cores by default."""
-    seed: int = 0
-    """Seed of everything random."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Which network, which weights, which data."""
-
-    model: str
-    """lenet5, resnet18, resnet20 or small."""
-    data: str
-    """digits, mnist, cifar10 or cifar100."""
-    data_root: Path | None = None
-    """Folder with the set's original files; without it they are fetched from the Hugging Face hub."""
-    weights: Path | None = None
-    """Weights to start from: safetensors of an earlier run, or a torch checkpoint."""
-    width: float = 1.0
-    """Factor on the channels (resnet18)."""
-    train_images: int | None = None
-    """Use a random part of the training images only."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layers:
-    """What the convolutions shall become."""
-
-    algorithm: str | None = None
-    """direct, F2, F4, F6, SFC6, ... (see: tilewise algorithms); without it layers stay as the weights have them."""
-    bits: int = 8
-    """2 to 16, or 32 for float."""
-    scales: Literal["tap", "tensor"] | None = None
-    """One scale for each tap, or one per tensor. Tap by default, tensor with the paper quantizer."""
-    transforms: Literal["static", "learned"] = "static"
-    """Whether the transform matrices are trained too."""
-    quantizer: Literal["tap", "paper"] = "tap"
-    """tap, or the paper's own."""
-    hadamard_bits: int | None = None
-    """Quantize the sums over channels to this width."""
-    layers: str = "*"
-    """Which layers, as a shell pattern over their names; all others become direct at the same width."""
-
-    def specs(self) -> dict[str, Spec]:
-        """Give the specs to convert with."""
-        from tilewise.quant import Direct, Winograd
-
-        if self.algorithm is None:
-            return {}
-        direct = Direct(bits=self.bits, quantizer=self.quantizer)
-        if self.algorithm == "direct":
-            return {self.layers: direct}
-        scales = self.scales or ("tensor" if self.quantizer == "paper" else "tap")
-        fast = Winograd(
-            self.algorithm,
-            bits=self.bits,
-            scales=scales,
-            transforms=self.transforms,
-            quantizer=self.quantizer,
-            hadamard_bits=self.hadamard_bits,
-        )
-        return {self.layers: fast} if self.layers == "*" else {self.layers: fast, "*": direct}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How to train."""
-
-    out: Path
-    """Run folder for checkpoints and log."""
-    epochs: int = 20
-    """Passes over the training images."""
-    recipe: Literal["modern", "paper"] = "modern"
-    """paper: Adam, rate / 10 at 3/5 and 4/5; modern: AdamW, warm-up and cosine."""
-    lr: float = 1e-3
-    """Peak learning rate."""
-    batch: int = 64
-    """Images per step."""
-    freeze_norms: bool = False
-    """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
-    resume: bool = False
-    """Continue the run in the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
