@@ -91,11 +91,11 @@ class Study:
             self.measure(model, Row(algorithm=name, bits=bits, scales=scales, accuracy=0, images=0))
 
     def adapt(self, name: str, scales: Scales, transforms: Literal["static", "learned"]) -> None:
-        """Adapt to one algorithm at 8 bits, Winograd-aware, and measure."""
+        """Adapt to one algorithm at 8 bits, Winograd-aware, taught by the float network, and measure."""
         model = self.calibrated(make_spec(name, 8, scales, transforms))
         batches = Batches(self.train, 64, shuffle=True, augment=True, seed=self.seed, device=self.device)
         config = TrainConfig(epochs=self.epochs, lr=self.lr, seed=self.seed, device=self.device)
-        fit(model, batches, self.test_batches(), config)
+        fit(model, batches, self.test_batches(), config, teacher=self.model)
         empty = Row(
             algorithm=name,
             bits=8,
@@ -151,7 +151,7 @@ def prepare(data_root: Path | None, test_images: int | None, *, device: str, see
     if not weights.is_file():
         raise FileNotFoundError(f"the demo on CIFAR-10 needs the pretrained ResNet-20 at {weights}")
     test = test.subset(2000 if test_images is None else test_images, seed)
-    train = train.subset(12_800, seed)
+    train = train.subset(6_400, seed)
     return Study(model=resnet20(weights), train=train, test=test, epochs=1, lr=2e-4, device=device, seed=seed)
 
 
