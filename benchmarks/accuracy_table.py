@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
+BEGIN, END = "<!-- accuracy tables -->", "<!-- end of accuracy tables -->"
 CURVES = {
     "resnet20-F4-tap-adapted-learned": ("F4, tap, learned, distilled", "#0072B2", "-"),
     "resnet20-F4-tap-adapted-static": ("F4, tap, static, distilled", "#009E73", "-"),
@@ -75,12 +76,14 @@ def curves(results: dict[str, dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Write table and figure."""
     results = {p.stem: json.loads(p.read_text()) for p in sorted((RESULTS / "accuracy").glob("*.json"))}
-    lines = ["## ResNet-20, CIFAR-10, 10,000 test images", ""]
+    lines = ["### ResNet-20, CIFAR-10, 10,000 test images", ""]
     lines += swap_table(results, "resnet20", ["F2", "F4-textbook", "F4", "F6", "SFC6", "SFC6(6)"])
-    lines += ["", *adapted_table(results, "resnet20"), "", "## LeNet-5 (5x5 kernels), MNIST, 10,000 test images", ""]
+    lines += ["", *adapted_table(results, "resnet20"), "", "### LeNet-5 (5x5 kernels), MNIST, 10,000 test images", ""]
     lines += swap_table(results, "lenet5", ["F2", "F4"])
     lines += ["", *adapted_table(results, "lenet5")]
-    (RESULTS / "accuracy.md").write_text("\n".join(lines) + "\n")
+    page = RESULTS.parent / "results.md"
+    before, rest = page.read_text().split(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{rest.split(END)[1]}")
     curves(results, RESULTS / "adaptation.png")
     print("\n".join(lines))
 
