@@ -154,6 +154,18 @@ def test_direct_layer_is_near_the_float_one(quantizer: Any, weights: str) -> Non
     assert step.numel() == (8 if weights == "channel" else 1)
 
 
+@pytest.mark.parametrize("bits", [8, 32])
+def test_first_use_in_inference_mode_does_not_spoil_training(bits: int) -> None:
+    layer = WinogradConv2d.from_conv(nn.Conv2d(4, 4, 3), Winograd("F4", bits=bits))
+    x = torch.randn(1, 4, 9, 9)
+    layer.calibrating = True
+    with torch.inference_mode():
+        layer.eval()(x)
+    layer.calibrating = False
+    layer.train()(x).sum().backward()
+    assert layer.weight.grad is not None
+
+
 def test_float_direct_layer_is_conv2d() -> None:
     conv = nn.Conv2d(4, 4, 3)
     x = torch.randn(1, 4, 9, 9)

@@ -120,7 +120,8 @@ class WinogradConv2d(QuantizedConv):
         key = self.weight.dtype, self.weight.device
         if key not in self._static:
             matrices = self.algorithm.to_float()
-            self._static[key] = [torch.as_tensor(x, dtype=key[0], device=key[1]) for x in matrices]
+            with torch.inference_mode(mode=False):  # kept, so it must serve training later
+                self._static[key] = [torch.as_tensor(x, dtype=key[0], device=key[1]) for x in matrices]
         at, g, bt = self._static[key]
         return at, g, bt
 
