@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint native-test clean
+MUTATIONS := 100000
+
+.PHONY: setup demo test lint native-test fuzz clean
 
 setup: $(VENV)/.ready
 
@@ -17,7 +19,7 @@ $(VENV)/.ready: constraints.txt pyproject.toml CMakeLists.txt $(shell find nativ
 demo: setup
 	$(BIN)/tilewise demo --json summary.json
 
-test: setup lint native-test
+test: setup lint native-test fuzz
 	$(BIN)/python -m pytest -n auto
 
 lint: setup
@@ -25,11 +27,21 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The C++ tests under the address and undefined-behaviour sanitizers.
+# The C++ tests under the address and undefined-behaviour sanitizers, and the Python module built with them.
 native-test: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/sanitized -DTILEWISE_TESTS=ON -DTILEWISE_PYTHON=OFF -DTILEWISE_SANITIZE=ON
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/sanitized -DTILEWISE_TESTS=ON -DTILEWISE_SANITIZE=ON \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	$(BIN)/cmake --build build/sanitized
-	$(BIN)/ctest --test-dir build/sanitized --output-on-failure
+	$(BIN)/ctest --test-dir build/sanitized --output-on-failure -j2
+
+# Mutated .tilewise files through that module, two processes at once: make fuzz MUTATIONS=5000000
+fuzz: native-test
+	$(BIN)/python tests/engine/fuzz.py make build/fuzz
+	for seed in 0 1; do \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 LD_PRELOAD=$$($${CXX:-c++} -print-file-name=libasan.so) \
+	  $(BIN)/python tests/engine/fuzz.py run build/fuzz --mutations $$(($(MUTATIONS) / 2)) --seed $$seed \
+	  --native $$(ls build/sanitized/_native*.so) & pids="$$pids $$!"; \
+	done; for pid in $$pids; do wait $$pid || exit 1; done
 
 clean:
 	rm -rf $(VENV) build

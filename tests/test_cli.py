@@ -10,7 +10,7 @@ import pytest
 import tilewise as tw
 from tilewise import zoo
 from tilewise.cli import main
-from tilewise.studies import demo
+from tilewise.studies import demo, speed
 
 
 @pytest.fixture
@@ -83,7 +83,8 @@ def test_algorithms_table(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_info(cli: Any, capsys: pytest.CaptureFixture[str]) -> None:
     cli("info")
-    assert "native_reference: True" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("tilewise: ", "portable", "reference", "fast_int8"))
 
 
 def test_bad_input_ends_with_one_line(refused: Any, tmp_path: Path) -> None:
@@ -113,9 +114,16 @@ def test_demo(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(demo, "load", lambda _, split, __: small[split])
     monkeypatch.setattr(demo, "WIDTHS", (8,))
     monkeypatch.setattr(demo, "ADAPTED", (("F4", "tap"),))
+    monkeypatch.setattr(speed, "ROUNDS", 2)
+    monkeypatch.setattr(speed, "resnet18", lambda: zoo.resnet18(width=0.125))
     cli("demo", "--out", tmp_path, "--json", tmp_path / "copy.json")
     result = json.loads((tmp_path / "summary.json").read_text())
-    assert result == json.loads((tmp_path / "copy.json").read_text())
+    fast = json.loads((tmp_path / "speed.json").read_text())
+    assert {**result, "speed": fast} == json.loads((tmp_path / "copy.json").read_text())
+    cases = [row["case"] for row in fast[result["title"]]]
+    assert cases == list(speed.CASES)
+    assert all(row["milliseconds"] > 0 and 0 <= row["accuracy"] <= 100 for row in fast[result["title"]])
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
     fields = {"algorithm", "bits", "scales", "transforms", "adapted", "accuracy"}
     assert all(fields <= row.keys() and 0 <= row["accuracy"] <= 100 for row in result["rows"])
     assert len(result["rows"]) == 6 + 6 + 5 + 2

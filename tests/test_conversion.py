@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import tilewise as tw
-from tilewise.nn import Conv2d, WinogradConv2d
+from tilewise.conversion import skips_of
+from tilewise.nn import Conv2d, Quantize, QuantizedConv, WinogradConv2d
 
 
 class Net(nn.Module):
@@ -114,3 +118,160 @@ def test_kernel_sizes_without_an_algorithm_stay_direct() -> None:
     own = tw.toom_cook(3, 4, [0, 1, -1, 2, -2])
     served = tw.convert(nn.Sequential(nn.Conv2d(4, 4, 4)).double(), {"*": tw.Winograd(own, bits=32)})
     assert isinstance(served[0], WinogradConv2d)
+
+
+class Skips(nn.Module):
+    """A stem, a block with a skip connection, and a tensor that two convolutions read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.block = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+        self.left, self.right = nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(8, 4, 1)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = (self.block(x) + x).relu()
+        y = self.left(x) + self.right(x)
+        return self.head(y.view(y.size(0), y.shape[1], -1).mean(2))
+
+
+def quantizers(model: nn.Module) -> list[Quantize]:
+    return [m for m in model.modules() if isinstance(m, Quantize)]
+
+
+def skipping(spec: tw.Winograd | tw.Direct | None = None) -> nn.Module:
+    model = tw.convert(Skips(), {"*": spec or tw.Winograd("F4")}, skips="quantized")
+    return tw.calibrate(model, [torch.randn(4, 3, 8, 8)])
+
+
+def test_quantized_skips_stand_where_a_convolution_and_others_read() -> None:
+    model = skipping()
+    assert len(quantizers(model)) == 2
+    first, second = quantizers(model)
+    assert model.get_submodule("block.0").input_range is first.range
+    assert model.left.input_range is model.right.input_range is second.range
+    assert not model.stem.input_is_quantized
+    assert not model.get_submodule("block.2").input_is_quantized
+    assert skips_of(model) == "quantized"
+    assert skips_of(Skips()) == "float"
+    assert [r.name for r in tw.describe(model)] == ["stem", "block.0", "block.2", "left", "right"]
+
+
+def test_all_readers_read_the_same_numbers() -> None:
+    model = skipping()
+    seen: dict[str, Tensor] = {}
+    for name in ("left", "right"):
+        model.get_submodule(name).register_forward_pre_hook(lambda _, x, name=name: seen.update({name: x[0]}))
+    model(torch.randn(2, 3, 8, 8))
+    step = quantizers(model)[1].range.grid()[0]
+    assert (seen["left"] == seen["right"]).all()
+    assert (torch.round(seen["left"] / step) * step == seen["left"]).all()
+
+
+def test_quantized_skips_train_and_their_ranges_move_once_per_batch() -> None:
+    model = skipping().train()
+    before = [int(q.range.batches) for q in quantizers(model)]
+    x = torch.randn(4, 3, 8, 8)
+    model(x).square().sum().backward()
+    assert [int(q.range.batches) for q in quantizers(model)] == [n + 1 for n in before]
+    assert model.stem.weight.grad.abs().sum() > 0
+    float_skips = tw.convert(model, {})
+    assert (float_skips.eval()(x) - model.eval()(x)).abs().max() < 0.1
+
+
+def test_quantized_skips_survive_copies_and_files(tmp_path: Path) -> None:
+    model = skipping()
+    x = torch.randn(2, 3, 8, 8)
+    expected = model(x)
+    twin = copy.deepcopy(model)
+    assert (twin(x) == expected).all()
+    assert twin.left.input_range is quantizers(twin)[1].range is not quantizers(model)[1].range
+    tw.save_weights(model, tmp_path / "m.safetensors")
+    loaded = tw.load_weights(Skips(), tmp_path / "m.safetensors").eval()
+    assert (loaded(x) == expected).all()
+    assert loaded.left.input_range is loaded.right.input_range is quantizers(loaded)[1].range
+    assert tw.describe(loaded) == tw.describe(model)
+
+
+def test_a_training_run_with_quantized_skips_is_resumed_and_loaded(tmp_path: Path) -> None:
+    x, y = torch.randn(16, 3, 8, 8), torch.randint(0, 2, (16,))
+    batches = [(x[:8], y[:8]), (x[8:], y[8:])]
+
+    def fit(folder: str, *, resume: bool = False, killed: bool = False) -> nn.Module:
+        torch.manual_seed(0)
+        model = tw.convert(Skips(), {"*": tw.Winograd("F4")}, skips="quantized")
+        if killed:  # when the first epoch has been written
+            model.train = lambda mode=True: kill(model, mode, tmp_path / folder)  # type: ignore[method-assign]
+        config = tw.TrainConfig(epochs=2, out=tmp_path / folder, resume=resume)
+        return tw.fit(model, batches, batches, config)
+
+    def kill(model: nn.Module, mode: bool, folder: Path) -> nn.Module:
+        if mode and (folder / "last.safetensors").exists():
+            raise KeyboardInterrupt
+        return type(model).train(model, mode)
+
+    whole = fit("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit("parts", killed=True)
+    parts = fit("parts", resume=True)
+    assert all((value == whole.state_dict()[name]).all() for name, value in parts.state_dict().items())
+    for name in ("last", "best"):
+        loaded = tw.load_weights(Skips(), tmp_path / "parts" / f"{name}.safetensors").eval()
+        assert skips_of(loaded) == "quantized"
+        assert name == "best" or (loaded(x) == parts(x)).all()
+
+
+def test_converting_again_changes_skips_as_asked() -> None:
+    model = skipping(tw.Direct())
+    x = torch.randn(2, 3, 8, 8)
+    again = tw.convert(model, {"*": tw.Direct()}, skips="quantized")
+    assert len(quantizers(again)) == 2
+    assert (again(x) == model(x)).all()
+    back = tw.convert(again, {"block*": tw.Winograd("F2")})
+    assert not quantizers(back)
+    assert skips_of(back) == "float"
+    assert not any(m.input_is_quantized for m in back.modules() if isinstance(m, QuantizedConv))
+    assert back.left.input_range is not back.right.input_range
+    assert back.left.input_range.absmax == model.left.input_range.absmax
+    assert len(quantizers(model)) == 2  # the source is as it was
+    assert (tw.convert(tw.convert(Skips(), {"*": tw.Direct()}), {}, skips="float")).train().training
+
+
+def test_quantized_skips_of_a_model_in_either_mode() -> None:
+    assert tw.convert(Skips().eval(), {"*": tw.Direct()}, skips="quantized").training is False
+    model = tw.convert(Skips().train(), {"*": tw.Direct()}, skips="quantized")
+    assert all(m.training for m in model.modules())
+
+
+@pytest.mark.parametrize("spec", [tw.Direct(bits=32), tw.Direct(bits=10), tw.Direct(quantizer="paper")], ids=str)
+def test_what_is_not_in_8_bits_gets_no_quantizer(spec: tw.Direct) -> None:
+    assert not quantizers(tw.convert(Skips(), {"*": spec}, skips="quantized"))
+
+
+def test_the_widest_reader_decides() -> None:
+    specs = {"left": tw.Direct(bits=4), "right": tw.Direct(bits=6), "*": tw.Direct()}
+    model = tw.calibrate(tw.convert(Skips(), specs, skips="quantized"), [torch.randn(4, 3, 8, 8)])
+    assert [q.bits for q in quantizers(model)] == [8, 6]
+    assert model.right.input_is_quantized
+    assert not model.left.input_is_quantized
+    assert model.left.input_range.ready
+
+
+def test_a_bare_layer_has_no_skips() -> None:
+    model = tw.convert(nn.Conv2d(4, 4, 3), {"*": tw.Direct()}, skips="quantized")
+    assert isinstance(model, Conv2d)
+
+
+def test_bad_skips() -> None:
+    class Branches(Skips):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if x.sum() > 0 else x
+
+    with pytest.raises(
+        ValueError, match=r"skips is 'quantized', but torch\.fx can not trace .*; allowed for it: float"
+    ):
+        tw.convert(Branches(), {"*": tw.Direct()}, skips="quantized")
+    with pytest.raises(ValueError, match="skips is 'none'; allowed: float, quantized"):
+        tw.convert(Skips(), {"*": tw.Direct()}, skips="none")  # type: ignore[arg-type]

@@ -13,7 +13,12 @@ import tilewise
 
 ROOT = Path(tilewise.__file__).parent
 # Each part may import those before it. zoo and data stand beside train; studies, report and cli stand on all.
-LAYERS = ["algebra", "quant", "nn", "conversion", "train", "zoo", "data", "studies", "report", "options", "cli"]
+LAYERS = [
+    "algebra", "quant", "nn", "conversion", "engine", "train", "zoo", "data", "studies", "report", "options", "deploy",
+    "cli",
+]  # fmt: skip
+# What may use the compiled module; all else works without a compiler.
+NATIVE = {"engine", "studies", "report", "cli"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -31,7 +36,7 @@ def imports_of(path: Path) -> set[str]:
 def test_imports_go_downwards(part: str) -> None:
     files = [ROOT / f"{part}.py"] if (ROOT / f"{part}.py").exists() else sorted((ROOT / part).rglob("*.py"))
     assert files
-    allowed = set(LAYERS[: LAYERS.index(part) + 1])
+    allowed = set(LAYERS[: LAYERS.index(part) + 1]) | ({"_native"} if part in NATIVE else set())
     for path in files:
         assert imports_of(path) <= allowed, path
 
@@ -56,7 +61,15 @@ def test_algebra_and_specs_need_no_torch() -> None:
 
 
 def test_submodules_do_not_hide_public_functions() -> None:
-    code = "import tilewise.train, tilewise as tw; assert callable(tw.convert) and callable(tw.calibrate)"
+    code = (
+        "import tilewise.train, tilewise.engine.compiler, tilewise.data.loading, tilewise as tw;"
+        "assert all(map(callable, (tw.convert, tw.calibrate, tw.compile, tw.load, tw.Engine)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_engine_needs_no_torch() -> None:
+    code = "import sys, tilewise as tw; tw.load, tw.Engine; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

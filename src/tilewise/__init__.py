@@ -12,21 +12,26 @@ if TYPE_CHECKING:
     from tilewise import data, zoo
     from tilewise.algebra import Bilinear, algorithm, sfc, toom_cook
     from tilewise.conversion import convert, describe
+    from tilewise.engine import Engine, load
+    from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
     from tilewise.quant import Direct, Winograd
     from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
 
 _HOME = {
     "Bilinear": "algebra",
     "Direct": "quant",
+    "Engine": "engine",
     "Score": "train",
     "TrainConfig": "train",
     "Winograd": "quant",
     "algorithm": "algebra",
     "calibrate": "train",
+    "compile": "engine.compiler",
     "convert": "conversion",
     "describe": "conversion",
     "evaluate": "train",
     "fit": "train",
+    "load": "engine",
     "load_weights": "train",
     "save_weights": "train",
     "sfc": "algebra",
@@ -38,16 +43,19 @@ __version__ = "0.1.0"
 __all__ = [
     "Bilinear",
     "Direct",
+    "Engine",
     "Score",
     "TrainConfig",
     "Winograd",
     "algorithm",
     "calibrate",
+    "compile",
     "convert",
     "data",
     "describe",
     "evaluate",
     "fit",
+    "load",
     "load_weights",
     "save_weights",
     "sfc",

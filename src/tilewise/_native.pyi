@@ -1,12 +1,243 @@
 # ruff: noqa: PYI021 - the docstrings of a compiled module have no other place where tools find them.
-from typing import TypeAlias
+from typing import Literal, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+_Int8: TypeAlias = NDArray[np.int8]
 _Int16: TypeAlias = NDArray[np.int16]
 _Int32: TypeAlias = NDArray[np.int32]
+_Int64: TypeAlias = NDArray[np.int64]
 _Float32: TypeAlias = NDArray[np.float32]
+_Pair: TypeAlias = tuple[int, int]
+
+class OpProfile(TypedDict):
+    """What one operation took; a type only, the module gives plain dictionaries."""
+
+    name: str
+    op: str
+    algorithm: str
+    seconds: float
+    input_transform: float
+    requantize: float
+    multiply: float
+    output_transform: float
+
+class Peaks(TypedDict):
+    """What one core can do at most, per second; zeros for ``reference``. A type only."""
+
+    int8_operations: float
+    float_operations: float
+    cache_bytes: float
+    memory_bytes: float
+
+class KernelSet(TypedDict):
+    """One way to compute, for one kind of machine; a type only, the module gives plain dictionaries."""
+
+    name: str
+    description: str
+    supported: bool
+    kernels: list[str]
+
+def kernel_sets() -> list[KernelSet]:
+    """List what this build can compute with, the best first; ``supported`` says whether this machine can."""
+
+def measure_peaks(isa: str = "") -> Peaks:
+    """Measure operations (two for each multiply-add) and bytes read per second of one core; takes 0.3 seconds."""
+
+@final
+class Plan:
+    """A network as the engine runs it: tensors at places of one block of memory, and operations in order.
+
+    All arguments are keywords, all arrays C-contiguous and of exactly the given dtype; they are copied. Everything
+    is checked as it is added, and an error leaves the plan as it was. What the operations compute is written in
+    ``native/kernels/op.h``.
+
+    Tensors lie in memory as (image, row, column, stride), ``stride`` being the channels rounded up to 16 (to 4 is
+    enough for what ``import_nchw`` writes). An 8-bit tensor stores ``q + zero``, where zero is 0 if ``low`` is 0 and
+    else 128; its real numbers are ``q * step``, and ``q = clamp(floor(x * factor + 0.5), low, high)``. Every tensor is
+    written once, before it is read, and tensors that share memory take turns.
+
+    Parameters
+    ----------
+    batch
+        Images that go through at once, 1..65536.
+    arena_bytes
+        Bytes in which all tensors lie, 1..2**40.
+
+    Raises
+    ------
+    TypeError
+        From all methods, if an array has another dtype, number of dimensions or layout.
+    ValueError
+        From all methods, naming the operation, the value and what is allowed.
+    """
+
+    def __init__(self, *, batch: int, arena_bytes: int) -> None: ...
+    def add_tensor(
+        self,
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        stride: int,
+        offset: int,
+        dtype: Literal["uint8", "float32"],
+        step: float = 1.0,
+        factor: float = 1.0,
+        low: int = 0,
+        high: int = 255,
+    ) -> int:
+        """Add a tensor ``offset`` bytes into the arena, a multiple of 64; gives its number, counting from 0."""
+
+    def import_nchw(self, *, name: str, y: int) -> None:
+        """Add the first operation: the network's input, (N, C, H, W) in float32, becomes tensor ``y``."""
+
+    def export_nchw(self, *, name: str, x: int) -> None:
+        """Add the last operation: tensor ``x`` becomes the network's output. Nothing can be added after it."""
+
+    def direct(
+        self,
+        *,
+        name: str,
+        x: int,
+        y: int,
+        weight: _Int8 | _Float32,
+        scale: _Float32 | None = None,
+        bias: _Float32,
+        stride: _Pair = (1, 1),
+        padding: _Pair = (0, 0),
+        dilation: _Pair = (1, 1),
+        residual: int | None = None,
+        act_low: float = ...,
+        act_high: float = ...,
+        unfused: bool = False,
+    ) -> None:
+        """Add a direct convolution.
+
+        ``weight`` is (K, height, width, C), int8 for an 8-bit x, with ``scale`` (K,), or float32 for a float x.
+        ``bias`` is (K,), pairs are (vertical, horizontal). The padding is that above and to the left; what the
+        windows need below and to the right follows from y's size.
+        """
+
+    def fast(
+        self,
+        *,
+        name: str,
+        x: int,
+        y: int,
+        algorithm: str,
+        bt: _Float32,
+        at: _Float32,
+        integer: bool,
+        u: _Int8 | _Float32,
+        mult: _Int32 | None = None,
+        scale: _Float32 | None = None,
+        v_limit: int = 127,
+        fraction_bits: int = 15,
+        bias: _Float32,
+        padding: _Pair = (0, 0),
+        residual: int | None = None,
+        act_low: float = ...,
+        act_high: float = ...,
+    ) -> None:
+        """Add a convolution by a bilinear algorithm; ``algorithm`` is its name in profiles.
+
+        ``bt`` is (n, t), ``at`` (m, n), ``u`` (n*n, K, C). For int8 ``u``, ``mult`` is (n*n, 1) or (n*n, C) and
+        ``scale`` (n*n, K); ``integer`` says that bt holds integers, so that V is exact. The padding is that on both
+        sides.
+        """
+
+    def pool(self, *, name: str, x: int, y: int, maximum: bool, rows: _Int64, cols: _Int64, divisor: int = 0) -> None:
+        """Add a maximum or mean over windows.
+
+        ``rows`` (height of y, 2) and ``cols`` (width of y, 2) hold begin and end of each output's window, within the
+        image and not empty. ``divisor`` 0 means the number of pixels in the window.
+        """
+
+    def eltwise(
+        self,
+        *,
+        name: str,
+        x: int,
+        y: int,
+        scale: _Float32 | None = None,
+        bias: _Float32 | None = None,
+        residual: int | None = None,
+        act_low: float = ...,
+        act_high: float = ...,
+    ) -> None:
+        """Add ``clamp(x * scale + bias + residual)``, each part optional; also changes the grid or dtype."""
+
+    def gather(
+        self, *, name: str, x: int, y: int, rows: _Int64, cols: _Int64, first: int = 0, clear: bool = True
+    ) -> None:
+        """Add ``y[i, j, first + c] = x[rows[i], cols[j], c]``, zero where an index is -1.
+
+        ``clear`` writes zero to y's other channels. A concatenation is several gathers in ascending order of
+        ``first``, of which the first one clears.
+        """
+
+    def pixel_shuffle(self, *, name: str, x: int, y: int, factor: int) -> None:
+        """Add a pixel shuffle by ``factor`` as in torch; y has the dtype and grid of x."""
+
+    def resize(
+        self, *, name: str, x: int, y: int, rows: _Int64, row_weights: _Float32, cols: _Int64, col_weights: _Float32
+    ) -> None:
+        """Add bilinear interpolation.
+
+        ``rows`` (height of y, 2) and ``cols`` (width of y, 2) hold the two neighbours, the weights are those of the
+        second one, 0..1.
+        """
+
+@final
+class Engine:
+    """Runs a finished plan. Keeps nothing of the plan itself; several engines may be made of one.
+
+    Parameters
+    ----------
+    plan
+        Ends with ``export_nchw``.
+    threads
+        1..256, the calling one included.
+    isa
+        Name of a kernel set as in :func:`kernel_sets`; empty for the best that this machine supports.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed, or this machine lacks the kernel set's instructions.
+    MemoryError
+        If the activations or weights do not fit memory.
+    """
+
+    def __init__(self, plan: Plan, *, threads: int, isa: str = "") -> None: ...
+    @property
+    def isa(self) -> str:
+        """Name of the kernel set that computes."""
+
+    @property
+    def threads(self) -> int:
+        """Number of threads, the calling one included."""
+
+    def run(self, x: _Float32, y: _Float32) -> None:
+        """Run the network on ``x`` (N, C, H, W), N >= 1, and write its output to ``y`` (N, ...), float32.
+
+        The GIL is released, and threads that call at the same time take turns.
+
+        Raises
+        ------
+        TypeError
+            If an array has another dtype or layout.
+        ValueError
+            If a shape does not fit the network, or the arrays share memory.
+        """
+
+    def profile(self, x: _Float32, y: _Float32, repeats: int) -> list[OpProfile]:
+        """Run ``repeats`` times, 1..10000, and give the time of every operation.
+
+        ``seconds`` is the median; the stages of fast convolutions are seconds summed over threads, zero elsewhere.
+        """
 
 def winograd_conv2d(
     x: _Int16,

@@ -1,4 +1,4 @@
-"""The command line: ``tilewise demo | train | adapt | evaluate | algorithms | info``."""
+"""The command line: ``tilewise demo | train | adapt | evaluate | compile | run | algorithms | info``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ import platform
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tilewise.options import Common, Layers, Source, Training
+from tilewise.deploy import Compile, Run
+from tilewise.options import (
+    Common,
+    Layers,
+    Source,
+    Training,
+    converted_model,
+    layers_summary,
+    load_images,
+    plain_model,
+    print_layers,
+)
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from tilewise.data import Images
+    from tilewise.studies.demo import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +45,13 @@ class Evaluate:
         from tilewise.data import Batches
         from tilewise.train import evaluate
 
-        test = _load(self.source, "test")
-        model = _converted(self.source, self.layers, self.common, self.calibration_images)
+        test = load_images(self.source, "test")
+        model = converted_model(self.source, self.layers, self.common, self.calibration_images)
         score = evaluate(model, Batches(test, 250), device=self.common.device, progress=True)
-        _print_layers(model)
+        print_layers(model)
         print(f"accuracy {score.accuracy:.2f} % of {score.images} images, loss {score.loss:.4f}")
         return {
-            **_layers_summary(self.layers),
+            **layers_summary(self.layers),
             "accuracy": score.accuracy,
             "loss": score.loss,
             "images": score.images,
@@ -85,13 +94,13 @@ class Adapt:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The main job: what a swap at each width does, who survives, and what adaptation brings back."""
+    """The main job: what a swap at each width does, who survives, what adaptation brings back, and how fast all run."""
 
     common: Common = field(default_factory=Common)
     data_root: Path | None = None
     """Folder with CIFAR-10 and the pretrained ResNet-20; without it scikit-learn's digits and a small network."""
     out: Path = Path("runs/demo")
-    """Folder for summary.json and accuracy.png."""
+    """Folder for summary.json and accuracy.png, speed.json and speed.png."""
     test_images: int | None = None
     """Score on a random part of the test images; all digits, 2000 of CIFAR-10 by default."""
 
@@ -113,7 +122,26 @@ class Demo:
         figure(study.rows, study.title, self.out / "accuracy.png")
         Console(width=120).print(table(study.rows, f"Accuracy in %: {study.title}"))
         print(f"wrote {self.out / 'summary.json'} and {self.out / 'accuracy.png'}")
-        return result
+        return {**result, "speed": self._race(study)}
+
+    def _race(self, study: Study) -> dict[str, Any]:
+        """Compile, measure and draw. Times differ from run to run, so they have a file of their own."""
+        from tilewise import _native
+        from tilewise.report.speed import figure, table
+        from tilewise.studies.speed import race_study
+
+        threads = self.common.threads or 1
+        print(f"compiling for this machine, {threads} threads ...")
+        networks = race_study(study, threads)
+        for title, rows in networks.items():
+            Console(width=120).print(table(rows, title))
+        best = next(kernels["name"] for kernels in _native.kernel_sets() if kernels["supported"])
+        machine = f"{best}, threads: {threads}"
+        figure(networks, machine, self.out / "speed.png")
+        speed = {"machine": machine, **{title: [row.to_dict() for row in rows] for title, rows in networks.items()}}
+        (self.out / "speed.json").write_text(json.dumps(speed, indent=1) + "\n")
+        print(f"wrote {self.out / 'speed.json'} and {self.out / 'speed.png'}")
+        return speed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +166,7 @@ class Algorithms:
             "integer B",
         ):
             table.add_column(column, justify="left" if column == "name" else "right")
-        rows = []
+        rows: list[dict[str, Any]] = []
         for r in (3, 5, 7):
             for name in algorithm_names(r):
                 a = algorithm(name, r).verify()
@@ -178,16 +206,35 @@ class Info:
             except importlib.metadata.PackageNotFoundError:
                 return None
 
-        result = {
+        result: dict[str, Any] = {
             "tilewise": version("tilewise"),
             "python": platform.python_version(),
             "torch": version("torch"),
             "machine": platform.machine(),
-            "native_reference": importlib.util.find_spec("tilewise._native") is not None,
         }
         for key, value in result.items():
             print(f"{key}: {value}")
-        return result
+        if importlib.util.find_spec("tilewise._native") is None:
+            print("the native part is not built: training works, the engine does not")
+            return {**result, "kernel_sets": []}
+        return {**result, "kernel_sets": self._kernel_sets()}
+
+    def _kernel_sets(self) -> list[dict[str, Any]]:
+        """List what this build can compute with, and how fast a core is at it."""
+        from tilewise import _native
+
+        table = Table(title="Kernel sets, best first; TILEWISE_ISA=NAME forces one")
+        for column in ("name", "here", "int8 GOP/s", "fp32 GOP/s", "cache GB/s", "memory GB/s", "description"):
+            table.add_column(column, justify="right" if "/s" in column else "left")
+        rows: list[dict[str, Any]] = []
+        for kernels in _native.kernel_sets():
+            peaks = dict(_native.measure_peaks(kernels["name"])) if kernels["supported"] else {}
+            rows.append({**kernels, "peaks": peaks})
+            numbers = [f"{value / 1e9:.0f}" if value else "" for value in peaks.values()] or [""] * 4  # type: ignore[operator]
+            table.add_row(kernels["name"], "yes" if kernels["supported"] else "no", *numbers, kernels["description"])
+        Console(width=150).print(table)
+        print(f"operations: {', '.join(rows[0]['kernels'])}")
+        return rows
 
 
 Command = (
@@ -195,46 +242,11 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Adapt, tyro.conf.subcommand("adapt")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compile, tyro.conf.subcommand("compile")]
+    | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Algorithms, tyro.conf.subcommand("algorithms")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
-
-
-def _load(source: Source, split: Literal["train", "test"]) -> Images:
-    from tilewise.data import load
-
-    images = load(source.data, split, source.data_root)
-    if split == "train" and source.train_images is not None:
-        return images.subset(source.train_images)
-    return images
-
-
-def _plain_model(source: Source, classes: int, channels: int) -> nn.Module:
-    from tilewise.train import load_weights
-    from tilewise.zoo import build
-
-    model = build(source.model, classes=classes, channels=channels, width=source.width)
-    return model if source.weights is None else load_weights(model, source.weights)
-
-
-def _converted(source: Source, layers: Layers, common: Common, calibration_images: int) -> nn.Module:
-    """Build the network, convert it as asked, and calibrate what is new."""
-    import torch
-
-    from tilewise.conversion import convert
-    from tilewise.data import Batches
-    from tilewise.train import calibrate
-
-    specs = layers.specs()
-    train = _load(source, "train")
-    torch.manual_seed(common.seed)
-    model = convert(_plain_model(source, train.classes, train.images.shape[1]), specs)
-    if specs and layers.bits != 32:
-        if calibration_images < 1:
-            raise ValueError(f"calibration-images is {calibration_images}; it must be at least 1")
-        sample = train.subset(min(calibration_images, len(train)), seed=common.seed)
-        calibrate(model, Batches(sample, 64), device=common.device, progress=True)
-    return model
 
 
 def _fit(
@@ -248,40 +260,20 @@ def _fit(
         freeze_norms=training.freeze_norms,
         device=common.device, seed=common.seed,
     )  # fmt: skip
-    train, test = _load(source, "train"), _load(source, "test")
-    model = _converted(source, layers, common, 512)
-    _print_layers(model)
+    train, test = load_images(source, "train"), load_images(source, "test")
+    model = converted_model(source, layers, common, 512)
+    print_layers(model)
     scored = Batches(test, 250)
     before = None if source.weights is None else evaluate(model, scored, device=common.device, progress=True).accuracy
     batches = Batches(train, training.batch, shuffle=True, augment=True, seed=common.seed, device=common.device)
-    teacher = _plain_model(source, train.classes, train.images.shape[1]) if distill else None
+    teacher = plain_model(source, train.classes, train.images.shape[1]) if distill else None
     fit(model, batches, scored, config, teacher=teacher)
     log = [json.loads(line) for line in (training.out / "log.jsonl").read_text().splitlines()]
     print(f"accuracy {log[-1]['accuracy']:.2f} % after {training.epochs} epochs; weights in {training.out}")
     return {
-        **_layers_summary(layers), "before": before, "accuracy": log[-1]["accuracy"],
+        **layers_summary(layers), "before": before, "accuracy": log[-1]["accuracy"],
         "epochs": training.epochs, "log": log,
     }  # fmt: skip
-
-
-def _layers_summary(layers: Layers) -> dict[str, Any]:
-    if not (specs := layers.specs()):
-        return {}
-    return {k: v for k, v in next(iter(specs.values())).to_dict().items() if k not in ("kind", "version")} | {
-        "algorithm": layers.algorithm
-    }
-
-
-def _print_layers(model: nn.Module) -> None:
-    """Say what became direct although a fast algorithm was asked, and why."""
-    from tilewise.conversion import describe
-
-    for layer in describe(model):
-        if layer.reason:
-            print(
-                f"{layer.name} ({layer.shape}) is direct at {layer.bits} bits: {layer.reason}",
-                file=sys.stderr,
-            )
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Make a trained model's convolutions Winograd-aware, by layer-name patterns."""
+"""Make a trained model's convolutions Winograd-aware, by layer-name patterns; quantize its skip connections."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias, get_args
 
 import torch
-from torch import nn
+from torch import fx, nn
 
-from tilewise.nn import Conv2d, Fallback, QuantizedConv, WinogradConv2d, unservable
+from tilewise.nn import Conv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unservable
 from tilewise.quant import Direct, Spec, Winograd
+
+Skips: TypeAlias = Literal["float", "quantized"]
+SKIPS = "quantized_skips"
+"""The submodule of a converted model that holds its :class:`tilewise.nn.Quantize` modules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,7 @@ class LayerReport:
     reason: str
 
 
-def convert(model: nn.Module, specs: Mapping[str, Spec]) -> nn.Module:
+def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "float") -> nn.Module:
     """Copy a model with its convolutions replaced as the specs say.
 
     Layers are matched by dotted name with shell patterns (``*``, ``?``, ``[...]``); the first pattern that matches a
@@ -57,6 +62,10 @@ def convert(model: nn.Module, specs: Mapping[str, Spec]) -> nn.Module:
         Any model; it is not changed.
     specs : mapping of str to Direct or Winograd
         For example ``{"layer*": Winograd("F4"), "*": Direct(bits=8)}``.
+    skips : {"float", "quantized"}
+        What else reads a tensor that a quantized convolution reads, such as a skip connection: ``"float"`` reads it
+        unquantized, ``"quantized"`` the very integers that the convolution reads, so that the engine keeps it in 8
+        bits only. The latter traces the model with torch.fx, which has to be possible, and gives a ``GraphModule``.
 
     Returns
     -------
@@ -66,13 +75,15 @@ def convert(model: nn.Module, specs: Mapping[str, Spec]) -> nn.Module:
     Raises
     ------
     ValueError
-        If a pattern matches no convolution, or a weight is not finite.
+        If a pattern matches no convolution, a weight is not finite, or the model can not be traced.
     TypeError
         If a spec is neither Direct nor Winograd.
     """
     convs = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     _check(convs, specs)
-    converted = copy.deepcopy(model)
+    if skips not in get_args(Skips):
+        raise ValueError(f"skips is {skips!r}; allowed: {', '.join(get_args(Skips))}")
+    converted = _with_float_skips(copy.deepcopy(model))
     replacement: dict[nn.Module, nn.Module] = {}
     for name in convs:
         conv = converted.get_submodule(name)
@@ -84,7 +95,8 @@ def convert(model: nn.Module, specs: Mapping[str, Spec]) -> nn.Module:
         for child_name, child in module._modules.items():  # noqa: SLF001 - named_children() skips a second name
             if child in replacement:
                 setattr(module, child_name, replacement[child])
-    return replacement.get(converted, converted)
+    converted = replacement.get(converted, converted)
+    return converted if skips == "float" else _with_quantized_skips(converted)
 
 
 def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, Spec]) -> None:
@@ -138,3 +150,110 @@ def specs_of(model: nn.Module) -> dict[str, Spec]:
     """Give the specs by layer name, as they were asked for, that rebuild a converted model from the plain one."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv)}
     return {name: m.fallback.asked if m.fallback else m.spec for name, m in layers.items()}
+
+
+def skips_of(model: nn.Module) -> Skips:
+    """Tell what the skip connections of a model are, as :func:`convert` was asked."""
+    return "quantized" if hasattr(model, SKIPS) else "float"
+
+
+def _with_float_skips(model: nn.Module) -> nn.Module:
+    """Take out, in place, what :func:`_with_quantized_skips` put in."""
+    if skips_of(model) == "float":
+        return model
+    assert isinstance(model, fx.GraphModule)
+    for node in list(model.graph.nodes):
+        if node.op == "call_module" and isinstance(model.get_submodule(node.target), Quantize):
+            node.replace_all_uses_with(node.args[0])
+            model.graph.erase_node(node)
+    delattr(model, SKIPS)
+    for module in model.modules():
+        if isinstance(module, QuantizedConv) and module.input_is_quantized:
+            module.input_range = copy.deepcopy(module.input_range)
+            module.input_is_quantized = False
+            module.norm = ()
+        if isinstance(module, FoldedNorm):
+            module.detach_from_conv()
+    model.recompile()
+    return model
+
+
+def _with_quantized_skips(model: nn.Module) -> nn.Module:
+    """Put one Quantize in front of all readers of every tensor that a quantized convolution and others read."""
+    if isinstance(model, QuantizedConv):
+        return model
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:  # the model's own code runs, on stand-ins for tensors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"skips is 'quantized', but torch.fx can not trace the model: {reason}; allowed for it: float"
+        ) from error
+    traced = fx.GraphModule(model, graph, type(model).__name__)
+    setattr(traced, SKIPS, nn.ModuleList())
+    for node in list(graph.nodes):
+        readers = [user for user in node.users if not _asks_for_shape(user)]
+        convs = [m for user in readers if (m := _quantized_conv(traced, user)) is not None]
+        if convs and len(readers) > 1:
+            _quantize_for(traced, node, readers, convs)
+    _fold_norms(traced)
+    traced.recompile()
+    return traced if model.training else traced.eval()  # containers are new, and start in training mode
+
+
+def _quantize_for(model: fx.GraphModule, value: fx.Node, readers: list[fx.Node], convs: list[QuantizedConv]) -> None:
+    """Insert one Quantize between a value and its readers. Convolutions of its width share its range."""
+    modules = model.get_submodule(SKIPS)
+    assert isinstance(modules, nn.ModuleList)
+    bits = max(conv.spec.bits for conv in convs)
+    sharing = [conv for conv in convs if conv.spec.bits == bits]
+    shared = next((c for c in sharing if c.get_range("input_range").ready), sharing[0]).get_range("input_range")
+    quantize = Quantize(bits)
+    quantize.range = shared
+    for conv in sharing:
+        conv.input_range = shared
+        conv.input_is_quantized = True
+    name = f"{SKIPS}.{len(modules)}"
+    modules.append(quantize.train(model.training))
+    with model.graph.inserting_after(value):
+        quantized = model.graph.call_module(name, (value,))
+    for reader in readers:
+        reader.replace_input_with(value, quantized)
+
+
+def _fold_norms(model: fx.GraphModule) -> None:
+    """Let every quantized convolution take in, in evaluation, a batch norm that alone reads it, as the engine does."""
+    calls = [node for node in model.graph.nodes if node.op == "call_module"]
+    targets = [node.target for node in calls]
+    for node in calls:
+        conv, readers = _quantized_conv(model, node), list(node.users)
+        if conv is None or len(readers) != 1 or readers[0].op != "call_module":
+            continue
+        norm = model.get_submodule(str(readers[0].target))
+        used_once = targets.count(node.target) == targets.count(readers[0].target) == 1
+        if type(norm) is nn.BatchNorm2d and norm.running_mean is not None and used_once:
+            FoldedNorm.attach(norm, conv)
+            assert isinstance(norm, FoldedNorm)
+            conv.norm = (norm,)
+
+
+def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
+    """Give the convolution of at most 8 bits that a node calls, if it does."""
+    module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if isinstance(module, QuantizedConv) and module.spec.bits <= 8 and not module.spec.rules.everything:
+        return module
+    return None
+
+
+def _asks_for_shape(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target in ("size", "dim")
+    return node.op == "call_function" and node.target is getattr
+
+
+class _Tracer(fx.Tracer):
+    """Looks into everything but torch's own layers and the quantized ones."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        leaf: bool = super().is_leaf_module(m, module_qualified_name)
+        return leaf or isinstance(m, QuantizedConv | Quantize)

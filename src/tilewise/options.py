@@ -1,12 +1,16 @@
-"""Options that commands share."""
+"""Options that commands share, and what they stand for."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from tilewise.data import Images
     from tilewise.quant import Spec
 
 
@@ -60,6 +64,8 @@ class Layers:
     """Quantize the sums over channels to this width."""
     layers: str = "*"
     """Which layers, as a shell pattern over their names; all others become direct at the same width."""
+    skips: Literal["float", "quantized"] = "float"
+    """Whether skip connections read the integers that convolutions read: the engine then keeps tensors in 8 bits."""
 
     def specs(self) -> dict[str, Spec]:
         """Give the specs to convert with."""
@@ -100,3 +106,65 @@ class Training:
     """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
     resume: bool = False
     """Continue the run in the folder."""
+
+
+def load_images(source: Source, split: Literal["train", "test"]) -> Images:
+    """Load one split of the data set."""
+    from tilewise.data import load
+
+    images = load(source.data, split, source.data_root)
+    if split == "train" and source.train_images is not None:
+        return images.subset(source.train_images)
+    return images
+
+
+def plain_model(source: Source, classes: int, channels: int) -> nn.Module:
+    """Build the network with its weights, if there are any."""
+    from tilewise.train import load_weights
+    from tilewise.zoo import build
+
+    model = build(source.model, classes=classes, channels=channels, width=source.width)
+    return model if source.weights is None else load_weights(model, source.weights)
+
+
+def converted_model(source: Source, layers: Layers, common: Common, calibration_images: int) -> nn.Module:
+    """Build the network, convert it as asked, and calibrate what is new."""
+    import torch
+
+    from tilewise.conversion import convert
+    from tilewise.data import Batches
+    from tilewise.train import calibrate
+
+    specs = layers.specs()
+    train = load_images(source, "train")
+    torch.manual_seed(common.seed)
+    model = plain_model(source, train.classes, train.images.shape[1])
+    if specs or layers.skips == "quantized":
+        model = convert(model, specs, skips=layers.skips)
+    if specs and layers.bits != 32:
+        if calibration_images < 1:
+            raise ValueError(f"calibration-images is {calibration_images}; it must be at least 1")
+        sample = train.subset(min(calibration_images, len(train)), seed=common.seed)
+        calibrate(model, Batches(sample, 64), device=common.device, progress=True)
+    return model
+
+
+def layers_summary(layers: Layers) -> dict[str, Any]:
+    """Give what was asked for, for results."""
+    if not (specs := layers.specs()):
+        return {}
+    return {k: v for k, v in next(iter(specs.values())).to_dict().items() if k not in ("kind", "version")} | {
+        "algorithm": layers.algorithm, "skips": layers.skips,
+    }  # fmt: skip
+
+
+def print_layers(model: nn.Module) -> None:
+    """Say what became direct although a fast algorithm was asked, and why."""
+    from tilewise.conversion import describe
+
+    for layer in describe(model):
+        if layer.reason:
+            print(
+                f"{layer.name} ({layer.shape}) is direct at {layer.bits} bits: {layer.reason}",
+                file=sys.stderr,
+            )

@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from tilewise.nn.base import Fallback, QuantizedConv
 from tilewise.nn.direct import Conv2d
+from tilewise.nn.frozen import Frozen, Grid
+from tilewise.nn.norm import Affine, FoldedNorm, affine_of
+from tilewise.nn.quantize import Quantize
 from tilewise.nn.winograd import WinogradConv2d, unservable
 
-__all__ = ["Conv2d", "Fallback", "QuantizedConv", "WinogradConv2d", "unservable"]
+__all__ = [
+    "Affine",
+    "Conv2d",
+    "Fallback",
+    "FoldedNorm",
+    "Frozen",
+    "Grid",
+    "Quantize",
+    "QuantizedConv",
+    "WinogradConv2d",
+    "affine_of",
+    "unservable",
+]

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from tilewise.nn.frozen import Frozen
+from tilewise.nn.norm import Affine, FoldedNorm
 from tilewise.quant import FLOAT_BITS, Spec
 from tilewise.quant.fake import Range, quantize
 
@@ -47,6 +49,11 @@ class QuantizedConv(nn.Conv2d):
         self.spec = spec
         self.fallback = fallback
         self.calibrating = False
+        self.input_is_quantized = False
+        """Whether a ``Quantize`` in front of the layer measures the input range, which the two share."""
+        self.folded: Affine | None = None
+        self.norm: tuple[FoldedNorm, ...] = ()
+        """A batch norm after the layer that it takes in during evaluation; in a tuple, as the network owns it."""
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, spec: Any, fallback: Fallback | None = None) -> Self:
@@ -91,6 +98,65 @@ class QuantizedConv(nn.Conv2d):
             if isinstance(module, Range):
                 module.reset()
 
+    def fold(self, alpha: Tensor, beta: Tensor) -> None:
+        """Take in ``y * alpha + beta``, such as a batch norm after the layer, without touching an integer.
+
+        The scale of the sums is multiplied by ``alpha``, the bias becomes ``bias * alpha + beta``. From then on the
+        layer is for evaluation only.
+
+        Parameters
+        ----------
+        alpha, beta : Tensor of shape (out_channels,)
+            In the type of the weights.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, or the layer has taken in another one already.
+        """
+        if self.affine() is not None:
+            raise ValueError("the layer has taken in a factor and an offset already")
+        for name, value in (("alpha", alpha), ("beta", beta)):
+            if value.shape != (self.out_channels,):
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; allowed: ({self.out_channels},)")
+        self.folded = Affine(alpha.detach(), beta.detach())
+
+    def affine(self) -> Affine | None:
+        """What the layer has taken in, if anything."""
+        return self.folded or next((norm.folded() for norm in self.norm), None)
+
+    def folded_scale(self, scale: Tensor) -> Tensor:
+        """Scale of the sums, shape (..., K or 1), with what was folded in."""
+        affine = self.affine()
+        return scale if affine is None else scale * affine.alpha
+
+    def folded_bias(self) -> Tensor | None:
+        """Bias with what was folded in."""
+        affine = self.affine()
+        if affine is None or self.bias is None:
+            return self.bias if affine is None else affine.beta
+        return self.bias * affine.alpha + affine.beta
+
+    def folded_weight(self) -> Tensor:
+        """Weights of a float layer with what was folded in."""
+        affine = self.affine()
+        return self.weight if affine is None else self.weight * affine.alpha.view(-1, 1, 1, 1)
+
+    def add_bias(self, y: Tensor) -> Tensor:
+        """Add the bias to ``y`` of shape (N, K, H, W)."""
+        bias = self.folded_bias()
+        return y if bias is None else y + bias.view(1, -1, 1, 1)
+
+    def frozen(self) -> Frozen:
+        """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation.
+
+        Raises
+        ------
+        RuntimeError
+            If the layer is quantized and was never calibrated or trained.
+        """
+        raise NotImplementedError
+
     def get_range(self, name: str) -> Range:
         """Give the range registered under ``name``."""
         module = self.get_submodule(name)
@@ -116,7 +182,8 @@ class QuantizedConv(nn.Conv2d):
     def quantized(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """Observe ``x`` if the layer is learning ranges, and give its integers and step."""
         chosen = self.observed(name)
-        if self.training or self.calibrating:
+        measured_before = self.input_is_quantized and name == "input_range"
+        if (self.training or self.calibrating) and not measured_before:
             chosen.observe(x.detach(), running=self.training)
         step, low, high = (value.to(x.dtype) for value in chosen.grid())
         return quantize(x, step, low, high, clip_gradient=self.spec.rules.clip_gradient), step
@@ -138,6 +205,8 @@ class QuantizedConv(nn.Conv2d):
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"input has shape {tuple(x.shape)}; allowed: (N, {self.in_channels}, H, W)")
+        if self.folded is not None and self.training:
+            raise RuntimeError("a layer that has taken in a batch norm serves evaluation only; train the original")
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"input is {x.dtype}; the layer's weights are {self.weight.dtype}")
 

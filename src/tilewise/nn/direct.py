@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tilewise.nn.base import Fallback, QuantizedConv
+from tilewise.nn.frozen import Frozen, Grid, array
 from tilewise.quant import FLOAT_BITS, Direct
-from tilewise.quant.fake import quantize
+from tilewise.quant.fake import EXACT, quantize
 
 
 class Conv2d(QuantizedConv):
@@ -51,15 +53,35 @@ class Conv2d(QuantizedConv):
         """Convolve ``x`` of shape (N, C, H, W)."""
         self.check_input(x)
         if self.spec.bits == FLOAT_BITS:
-            plain: Tensor = self._conv_forward(x, self.weight, self.bias)
+            plain: Tensor = self._conv_forward(x, self.folded_weight(), self.folded_bias())
             return plain
         q, step = self.quantized("input_range", x)
         weight, weight_step = self._quantized_weight()
-        y: Tensor = self._conv_forward(q, weight, None)
-        y = y.mul_((step * weight_step).view(1, -1, 1, 1))
-        if self.bias is not None:
-            y = y + self.bias.view(1, -1, 1, 1)
-        return self.requantized_output(y)
+        y = self._sums(q, weight).mul_(self._scale(step, weight_step).view(1, -1, 1, 1))
+        return self.requantized_output(self.add_bias(y))
+
+    def frozen(self) -> Frozen:
+        """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""
+        bias = array(self.folded_bias(), self.out_channels)
+        if self.spec.bits == FLOAT_BITS:
+            return Frozen(weight=array(self.folded_weight().permute(0, 2, 3, 1)), bias=bias)
+        grid = Grid.of(self.observed("input_range"))
+        weight, weight_step = self._quantized_weight()
+        step = self.get_range("input_range").grid()[0]
+        scale = self._scale(step, weight_step).expand(self.out_channels)
+        weight = weight.permute(0, 2, 3, 1)
+        return Frozen(weight=array(weight, dtype="int8"), bias=bias, grid=grid, scale=array(scale))
+
+    def _scale(self, step: Tensor, weight_step: Tensor) -> Tensor:
+        """Real value of one step of the sums, shape (K or 1,)."""
+        return self.folded_scale((step * weight_step).view(-1))
+
+    def _sums(self, q: Tensor, weight: Tensor) -> Tensor:
+        """Sums of integers; in evaluation in float64 if float32 may be too short for them."""
+        largest = q.new_tensor(2.0**self.spec.bits) * weight.detach().abs().sum((1, 2, 3)).amax()
+        wide = torch.float64 if not self.training and float(largest) >= EXACT else q.dtype
+        sums: Tensor = self._conv_forward(q.to(wide), weight.to(wide), None)
+        return sums.to(q.dtype)
 
     def _quantized_weight(self) -> tuple[Tensor, Tensor]:
         """Integer weights, and their step per output channel (or one for all)."""

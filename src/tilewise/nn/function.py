@@ -26,6 +26,7 @@ from tilewise.nn.stages import (
     scatter_tiles,
     split_tiles,
 )
+from tilewise.quant.fake import EXACT
 
 # V and M of one piece of the batch. Larger pieces leave the cache, and the allocator asks the system for new memory
 # each time; smaller ones pay for calls. Of 1 to 16 MiB and the whole batch, 8 and 16 were the fastest.
@@ -48,6 +49,13 @@ class Requantization:
         Grid of M.
     clip_gradient : bool
         Whether values beyond the grid get no gradient.
+    exact : bool
+        Give what the engine gives, bit for bit: transforms in its order of rounding, integers that float32 can not
+        hold in float64. Slower, and for the forward pass only: evaluation uses it.
+    v_max : int
+        Largest integer that V can take before its requantization.
+    integer_transform : bool
+        Whether B^T holds integers, so that V is exact in any order.
     """
 
     mult: Tensor
@@ -57,6 +65,9 @@ class Requantization:
     product_low: int
     product_high: int
     clip_gradient: bool
+    exact: bool = False
+    v_max: int = 0
+    integer_transform: bool = True
 
     @property
     def clips_product(self) -> bool:
@@ -77,6 +88,8 @@ class _Piece:
     def forward(self, x: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor, Tensor]:
         """Output, largest absolute V per tap and input channel, largest absolute product."""
         rule = self.rule
+        if rule is not None and rule.exact:
+            return self._forward_exact(x, tiling, rule)
         v = input_transform(x, self.bt, tiling)
         v_absmax = product_absmax = x.new_empty(0)
         if rule is not None:
@@ -87,6 +100,19 @@ class _Piece:
             product_absmax = _absmax(product, (0, 1, 2))
             product = _quantize_product(product, rule.product_step, rule)
         return output_transform(product, self.at, tiling), v_absmax, product_absmax
+
+    def _forward_exact(self, x: Tensor, tiling: Tiling, rule: Requantization) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`forward`, to the engine's last bit; ranges are not measured."""
+        # V times its multiplier has up to 8 bits more than V loses by the shift: beyond 20 bits of V float32 is short.
+        wide = torch.float64 if rule.integer_transform and rule.v_max >= EXACT // 16 else x.dtype
+        v = input_transform(x.to(wide), self.bt.to(wide), tiling, in_order=not rule.integer_transform)
+        v = requantize_(v, rule.mult.to(wide), rule.low, rule.high)
+        wide = torch.float64 if self.u.shape[2] * rule.low**2 >= EXACT else x.dtype
+        product = multiply(self.u.to(wide), v.to(wide)).to(x.dtype).mul_(self.scale)
+        if rule.product_step is not None:
+            product = _quantize_product(product, rule.product_step, rule)
+        unmeasured = x.new_empty(0)
+        return output_transform(product, self.at, tiling, in_order=True), unmeasured, unmeasured
 
     def backward(self, x: Tensor, dy: Tensor, tiling: Tiling, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """Gradients of x, u, at and bt, as far as they are needed."""

@@ -101,6 +101,42 @@ def sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:
     return torch.bmm(matrix.expand(n, n, t), left.view(n, t, -1))
 
 
+def sandwich_in_order(matrix: Tensor, tiles: Tensor) -> Tensor:
+    """:func:`sandwich` with every product and sum rounded on its own, in the order of docs/numbers.md.
+
+    A matrix product rounds as its library and machine like. This gives the same bits everywhere, the engine included:
+    ``T[a, j] = sum_i matrix[a, i] tile[i, j]``, then ``sum_j T[a, j] matrix[b, j]``, both ascending.
+    """
+    rows = matrix.tolist()
+    n, (_, t, size) = len(rows), tiles.shape
+    half = tiles.new_empty(n, t, size)
+    _combine_in_order(rows, tiles, half)
+    whole = tiles.new_empty(n, n, size)
+    _combine_in_order(rows, half.transpose(0, 1), whole.transpose(0, 1))
+    return whole
+
+
+def _combine_in_order(rows: list[list[float]], parts: Tensor, out: Tensor) -> None:
+    """``out[i] = sum_k rows[i][k] * parts[k]``, k ascending; zeros are skipped, units not multiplied by."""
+    term = torch.empty_like(parts[0], memory_format=torch.contiguous_format)
+    for row, total in zip(rows, out, strict=True):
+        started = False
+        for factor, part in zip(row, parts, strict=True):
+            if factor == 0:
+                continue
+            if not started:
+                torch.mul(part, factor, out=total)
+            elif factor == 1:
+                total.add_(part)
+            elif factor == -1:
+                total.sub_(part)
+            else:  # not addcmul, not add(alpha=): those may round once instead of twice
+                total.add_(torch.mul(part, factor, out=term))
+            started = True
+        if not started:
+            total.zero_()
+
+
 def sandwich_backward(
     matrix: Tensor, tiles: Tensor | None, grad: Tensor, *, need_tiles: bool
 ) -> tuple[Tensor | None, Tensor | None]:
@@ -128,9 +164,9 @@ def sandwich_backward(
     return dmatrix, dtiles
 
 
-def input_transform(x: Tensor, bt: Tensor, tiling: Tiling) -> Tensor:
-    """``V = B^T d B`` for every tile: (N, C, H, W) -> (n*n, C, P)."""
-    v = sandwich(bt, extract_tiles(x, tiling))
+def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, in_order: bool = False) -> Tensor:
+    """``V = B^T d B`` for every tile: (N, C, H, W) -> (n*n, C, P); ``in_order`` as the engine rounds."""
+    v = (sandwich_in_order if in_order else sandwich)(bt, extract_tiles(x, tiling))
     return v.view(bt.shape[0] ** 2, x.shape[1], -1)
 
 
@@ -150,7 +186,7 @@ def multiply(u: Tensor, v: Tensor) -> Tensor:
     return torch.bmm(u, v)
 
 
-def output_transform(product: Tensor, at: Tensor, tiling: Tiling) -> Tensor:
+def output_transform(product: Tensor, at: Tensor, tiling: Tiling, *, in_order: bool = False) -> Tensor:
     """``Y = A^T M A``, tiles joined and cropped: (n*n, K, P) -> (N, K, H_out, W_out)."""
     n, k = at.shape[1], product.shape[1]
-    return join_tiles(sandwich(at, product.view(n, n, -1)), k, tiling)
+    return join_tiles((sandwich_in_order if in_order else sandwich)(at, product.view(n, n, -1)), k, tiling)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tilewise.algebra import Bilinear
 from tilewise.nn.base import QuantizedConv
+from tilewise.nn.frozen import Frozen, Grid, array
 from tilewise.nn.function import Requantization, tile_domain
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Winograd
@@ -138,23 +139,55 @@ class WinogradConv2d(QuantizedConv):
         self.check_input(x)
         at, g, bt = self.transforms()
         if self.spec.bits == FLOAT_BITS:
-            u = weight_transform(self.weight, g)
+            u = weight_transform(self.folded_weight(), g)
             y, _, _ = tile_domain(x, u, at, bt, u.new_ones(()), self.tiling(x), None)
-            return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
+            return self.add_bias(y)
         q, input_step = self.quantized("input_range", x)
         tiling = self.tiling(x)
         self._observe_v(q, input_step, bt, tiling)
         mult = self.v_multiplier(input_step)
         u, scale = self.quantized_weights(g, input_step / mult)
         rule = self._rule(mult, q, u, scale, bt, tiling)
-        y, v_absmax, product_absmax = tile_domain(q, u, at, bt, scale, tiling, rule)
+        y, v_absmax, product_absmax = tile_domain(q, u, at, bt, self._folded_scale(scale), tiling, rule)
         if self.training and len(x):
             self.get_range("v_range").update(v_absmax * input_step)
             if self.spec.product_bits != FLOAT_BITS:
                 self.get_range("product_range").update(product_absmax)
-        if self.bias is not None:
-            y = y + self.bias.view(1, -1, 1, 1)
-        return self.requantized_output(y)
+        return self.requantized_output(self.add_bias(y))
+
+    def frozen(self) -> Frozen:
+        """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""
+        at, g, bt = self.transforms()
+        bias = array(self.folded_bias(), self.out_channels)
+        if self.spec.bits == FLOAT_BITS:
+            # Once and for all, so it may be as exact as it can.
+            u = weight_transform(self.folded_weight().double(), self._exact_weight_transform(g))
+            return Frozen(weight=array(u), bias=bias, at=array(at), bt=array(bt))
+        grid, step = Grid.of(self.observed("input_range")), self.get_range("input_range").grid()[0]
+        mult = self.v_multiplier(step)
+        u, scale = self.quantized_weights(g, step / mult)
+        scale = self._folded_scale(scale).squeeze(2).expand(self.algorithm.products**2, self.out_channels)
+        whole = (mult * 2.0**self.fraction_bits).squeeze(2).expand(self.algorithm.products**2, -1)
+        return Frozen(
+            weight=array(u, dtype="int8"),
+            bias=bias,
+            grid=grid,
+            scale=array(scale),
+            at=array(at),
+            bt=array(bt),
+            mult=array(whole if (whole != whole[:, :1]).any() else whole[:, :1], dtype="int32"),
+            v_limit=self.spec.rules.limits(self.spec.bits)[1],
+            fraction_bits=self.fraction_bits,
+            integer=self.spec.transforms == "static",
+        )
+
+    def _exact_weight_transform(self, g: Tensor) -> Tensor:
+        """``G`` in float64: of a named algorithm not what float32 made of it."""
+        return g.double() if self.spec.transforms == "learned" else torch.as_tensor(self.algorithm.to_float()[1])
+
+    def _folded_scale(self, scale: Tensor) -> Tensor:
+        """Scale of the products, shape (n*n or 1, K or 1, 1), with what was folded in."""
+        return self.folded_scale(scale.squeeze(2)).unsqueeze(2)
 
     def tiling(self, x: Tensor) -> Tiling:
         """How an input is cut into tiles.
@@ -229,15 +262,26 @@ class WinogradConv2d(QuantizedConv):
     def _rule(self, mult: Tensor, q: Tensor, u: Tensor, scale: Tensor, bt: Tensor, tiling: Tiling) -> Requantization:
         rules, spec = self.spec.rules, self.spec
         low, high = rules.limits(spec.bits)
-        if spec.product_bits == FLOAT_BITS:
-            return Requantization(mult, low, high, None, 0, 0, rules.clip_gradient)
-        product_range = self.observed("product_range")
-        if self.calibrating or not product_range.ready:
-            v = requantize_(input_transform(q.detach(), bt.detach(), tiling), mult, low, high)
-            product_range.observe(multiply(u.detach(), v) * scale, running=False)
-        step, _, _ = product_range.grid()
-        product_low, product_high = rules.limits(spec.product_bits)
-        return Requantization(mult, low, high, step.to(q.dtype), product_low, product_high, rules.clip_gradient)
+        product_step, product_low, product_high = None, 0, 0
+        if spec.product_bits != FLOAT_BITS:
+            product_range = self.observed("product_range")
+            if self.calibrating or not product_range.ready:
+                v = requantize_(input_transform(q.detach(), bt.detach(), tiling), mult, low, high)
+                product_range.observe(multiply(u.detach(), v) * scale, running=False)
+            product_step = product_range.grid()[0].to(q.dtype)
+            product_low, product_high = rules.limits(spec.product_bits)
+        return Requantization(
+            mult=mult,
+            low=low,
+            high=high,
+            product_step=product_step,
+            product_low=product_low,
+            product_high=product_high,
+            clip_gradient=rules.clip_gradient,
+            exact=not self.training,
+            v_max=self._v_max(),
+            integer_transform=spec.transforms == "static" and not rules.everything,
+        )
 
 
 def unservable(conv: nn.Conv2d, spec: Winograd, *, min_channels: int = 4) -> str:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from tilewise.quant.quantizer import MULTIPLIER_BITS, Quantizer
 
+EXACT = 2**24
+"""Up to here float32 holds every integer."""
+
 
 def round_half_up(x: Tensor) -> Tensor:
     """Round to the nearest integer, halves towards plus infinity: the package's one rounding rule."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from tilewise.nn import QuantizedConv
+from tilewise.nn import Quantize, QuantizedConv
 from tilewise.quant.fake import Range
 from tilewise.train.progress import track
 
@@ -52,7 +52,7 @@ def calibrate(
     ValueError
         If there is no data, or a range is not finite.
     """
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv)}
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv | Quantize)}
     model.to(device).eval()
     for layer in layers.values():
         layer.reset_ranges()

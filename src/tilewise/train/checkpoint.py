@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from tilewise.conversion import convert, specs_of
+from tilewise.conversion import convert, skips_of, specs_of
 from tilewise.quant import spec_from_dict
 
 VERSION = 1
@@ -79,7 +79,7 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     path : path
         Such as ``"resnet20.safetensors"``; an existing file is replaced atomically.
     """
-    write(Path(path), model.state_dict(), {"specs": describe_specs(model)})
+    write(Path(path), model.state_dict(), {"specs": describe_specs(model), "skips": skips_of(model)})
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -114,7 +114,8 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     else:
         tensors, description = read(path)
     specs = {_literal(name): spec_from_dict(spec) for name, spec in description.get("specs", {}).items()}
-    model = convert(model, specs)
+    skips = description.get("skips", "float")
+    model = convert(model, specs, skips=skips)
     tensors = {name: t for name, t in tensors.items() if not name.startswith("optimizer.")}
     load_state(model, tensors, path)
     return model

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tilewise.conversion import skips_of
 from tilewise.train import checkpoint
 from tilewise.train.config import CLIP_NORM, TrainConfig
 from tilewise.train.evaluation import evaluate
@@ -190,6 +191,7 @@ class _Run:
         description = {
             "config": self.identity,
             "specs": checkpoint.describe_specs(self.model),
+            "skips": skips_of(self.model),
             "log": self.log,
         }
         checkpoint.write(self.folder / "last.safetensors", tensors, description)

@@ -1,0 +1,347 @@
+#include "engine/checks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/check.h"
+
+namespace tilewise::checks {
+namespace {
+
+constexpr std::int64_t kMaxInt32 = 2147483647;
+// A kernel adds up weight * byte from -zero * (sum of weights) on, and every sum on the way must fit int32.
+constexpr std::int64_t kMaxWeightSum = kMaxInt32 / (255 + 128);
+constexpr double kMaxInput = 255;
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+const char* text(Dtype dtype) { return dtype == Dtype::kUint8 ? "uint8" : "float32"; }
+
+void equal(const std::string& name, const char* what, std::int64_t value, std::int64_t expected,
+           const char* meaning) {
+  if (value != expected) refuse(name, ": ", what, " is ", value, ", must be ", expected, ", ", meaning);
+}
+
+// Every value of a dense array is a number.
+template <std::size_t Rank>
+void finite(const std::string& name, const char* what, const TensorView<const float, Rank>& values) {
+  const std::int64_t count = element_count(values.shape);
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(values.data[i])) {
+      refuse(name, ": ", what, " holds ", values.data[i], " at position ", i, ", must be finite");
+    }
+  }
+}
+
+void vector(const std::string& name, const char* what, const FloatVector& values, std::int64_t channels) {
+  equal(name, (std::string("the length of ") + what).c_str(), values.shape[0], channels, "the channels of y");
+  finite(name, what, values);
+}
+
+void activation(const std::string& name, const Activation& activation) {
+  if (!(activation.low <= activation.high)) {
+    refuse(name, ": the activation is limited to ", activation.low, "..", activation.high,
+           ", must be two numbers in order");
+  }
+}
+
+void dtype(const std::string& name, const TensorSpec& x, Dtype expected) {
+  if (x.dtype != expected) {
+    refuse(name, ": x is ", text(x.dtype), ", must be ", text(expected), " as the weights are ",
+           expected == Dtype::kUint8 ? "int8" : "float32");
+  }
+}
+
+void same_channels(const std::string& name, const TensorSpec& x, const TensorSpec& y) {
+  equal(name, "the number of channels of y", y.channels, x.channels, "the channels of x");
+}
+
+void same_size(const std::string& name, const TensorSpec& x, const TensorSpec& y) {
+  same_channels(name, x, y);
+  equal(name, "the height of y", y.height, x.height, "the height of x");
+  equal(name, "the width of y", y.width, x.width, "the width of x");
+}
+
+void grid(const std::string& name, const Grid& grid) {
+  if (!(grid.step > 0) || !std::isfinite(grid.step))
+    refuse(name, ": step is ", grid.step, ", must be finite and above 0");
+  if (!(grid.factor > 0) || !std::isfinite(grid.factor)) {
+    refuse(name, ": factor is ", grid.factor, ", must be finite and above 0");
+  }
+  range(name, "low", grid.low, -128, 0);
+  range(name, "high", grid.high, 1, grid.low == 0 ? 255 : 127);
+}
+
+void stride(const std::string& name, const TensorSpec& spec) {
+  const std::int64_t whole = round_up(spec.channels, kLaneGroup);
+  if (spec.stride != whole && (spec.stride % 4 != 0 || spec.stride < spec.channels || spec.stride > whole)) {
+    refuse(name, ": stride is ", spec.stride, ", must be ", whole, ", the ", spec.channels,
+           " channels rounded up to 16 (or, for the tensor that import_nchw writes, to 4)");
+  }
+}
+
+// The windows of all output rows (or columns) begin inside the padded image.
+void windows(const std::string& name, const char* axis, std::int64_t in, std::int64_t out, std::int64_t step,
+             std::int64_t pad) {
+  const std::int64_t last = (out - 1) * step - pad;
+  if (last >= in + pad) {
+    refuse(name, ": the ", axis, " of y is ", out, ", so its last window begins at ", last,
+           ", must begin below ", in + pad, ", the end of the padded image");
+  }
+}
+
+void window(const std::string& name, const Window& window, const TensorSpec& x, const TensorSpec& y) {
+  range(name, "the height of the window", window.height, 1, kMaxKernel);
+  range(name, "the width of the window", window.width, 1, kMaxKernel);
+  range(name, "the vertical stride", window.stride_h, 1, kMaxStep);
+  range(name, "the horizontal stride", window.stride_w, 1, kMaxStep);
+  range(name, "the vertical dilation", window.dilation_h, 1, kMaxStep);
+  range(name, "the horizontal dilation", window.dilation_w, 1, kMaxStep);
+  range(name, "the padding above", window.pad_top, 0, kMaxExtent);
+  range(name, "the padding to the left", window.pad_left, 0, kMaxExtent);
+  windows(name, "height", x.height, y.height, window.stride_h, window.pad_top);
+  windows(name, "width", x.width, y.width, window.stride_w, window.pad_left);
+}
+
+// The sums of `rows` rows of 8-bit weights fit int32 whatever the activations are.
+void weight_sums(const std::string& name, const char* what, const std::int8_t* weights, std::int64_t rows,
+                 std::int64_t row_length) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < row_length; ++i)
+      sum += std::abs(std::int64_t{weights[row * row_length + i]});
+    if (sum > kMaxWeightSum) {
+      refuse(name, ": the absolute values of ", what, " ", row, " sum to ", sum, ", must be at most ",
+             kMaxWeightSum, " to fit int32 accumulators");
+    }
+  }
+}
+
+void fast_output(const std::string& name, const char* axis, std::int64_t in, std::int64_t out,
+                 std::int64_t pad, std::int64_t r) {
+  const std::int64_t expected = in + 2 * pad - r + 1;
+  if (out != expected) {
+    refuse(name, ": the ", axis, " of y is ", out, ", must be ", expected, ", from ", in, " with padding ",
+           pad, " on both sides and a kernel of ", r);
+  }
+}
+
+// V of 8-bit images fits 32 bits, in integers and in float.
+void growth(const std::string& name, const FastSpec& spec) {
+  double largest = 0;
+  for (std::int64_t a = 0; a < spec.bt.shape[0]; ++a) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < spec.bt.shape[1]; ++i) {
+      const double value = spec.bt(a, i);
+      if (spec.integer && value != std::trunc(value)) {
+        refuse(name, ": bt[", a, ", ", i, "] is ", value, ", must be an integer");
+      }
+      sum += std::abs(value);
+    }
+    largest = std::max(largest, sum);
+  }
+  if (largest * largest * kMaxInput > static_cast<double>(kMaxInt32)) {
+    refuse(name, ": the absolute values of a row of bt sum to ", largest, ", must be at most ",
+           std::floor(std::sqrt(static_cast<double>(kMaxInt32) / kMaxInput)));
+  }
+}
+
+void fast_matrices(const std::string& name, const FastSpec& spec) {
+  const std::int64_t n = spec.bt.shape[0], t = spec.bt.shape[1], m = spec.at.shape[0];
+  range(name, "the number of rows of bt", n, 1, kMaxTransform);
+  range(name, "the number of columns of bt", t, 1, kMaxTransform);
+  range(name, "the number of rows of at", m, 1, t);
+  equal(name, "the number of columns of at", spec.at.shape[1], n, "the rows of bt");
+  finite(name, "bt", spec.bt);
+  finite(name, "at", spec.at);
+}
+
+void fast_int8(const std::string& name, const FastSpec& spec, const TensorView<const std::int8_t, 3>& u,
+               const TensorSpec& x) {
+  const std::int64_t taps = u.shape[0];
+  dtype(name, x, Dtype::kUint8);
+  growth(name, spec);
+  weight_sums(name, "row (tap, output channel) of u", u.data, taps * u.shape[1], u.shape[2]);
+  range(name, "v_limit", spec.v_limit, 1, 127);
+  range(name, "fraction_bits", spec.fraction_bits, 15, 31);
+  if (!spec.mult || !spec.scale) refuse(name, ": int8 weights need mult and scale");
+  equal(name, "the number of rows of mult", spec.mult->shape[0], taps, "the taps of u");
+  if (spec.mult->shape[1] != 1 && spec.mult->shape[1] != x.channels) {
+    refuse(name, ": mult has ", spec.mult->shape[1], " columns, must be 1 or ", x.channels,
+           ", the channels of x");
+  }
+  for (std::int64_t i = 0; i < element_count(spec.mult->shape); ++i)
+    range(name, "mult", spec.mult->data[i], 1, 32767);
+  equal(name, "the number of rows of scale", spec.scale->shape[0], taps, "the taps of u");
+  equal(name, "the number of columns of scale", spec.scale->shape[1], u.shape[1], "the output channels of u");
+  finite(name, "scale", *spec.scale);
+}
+
+void fast_f32(const std::string& name, const FastSpec& spec, const TensorView<const float, 3>& u,
+              const TensorSpec& x) {
+  dtype(name, x, Dtype::kFloat32);
+  finite(name, "u", u);
+  if (spec.mult || spec.scale) refuse(name, ": float32 weights take neither mult nor scale");
+}
+
+// Pairs [count, 2] of positions, each 0..limit, the first one below (or, not strict, at most) the second.
+void pairs(const std::string& name, const char* what, const SpanList& list, std::int64_t count,
+           std::int64_t limit, bool strict) {
+  equal(name, (std::string("the length of ") + what).c_str(), list.shape[0], count, "the extent of y");
+  equal(name, (std::string("the number of columns of ") + what).c_str(), list.shape[1], 2, "for a pair each");
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t first = list(i, 0), second = list(i, 1);
+    if (first < 0 || second > limit || (strict ? first >= second : first > second)) {
+      refuse(name, ": ", what, "[", i, "] is ", first, ", ", second, ", must be in order",
+             strict ? ", not empty," : "", " and within 0..", limit);
+    }
+  }
+}
+
+std::int64_t longest(const SpanList& list) {
+  std::int64_t result = 0;
+  for (std::int64_t i = 0; i < list.shape[0]; ++i) result = std::max(result, list(i, 1) - list(i, 0));
+  return result;
+}
+
+void indices(const std::string& name, const char* what, const IndexVector& list, std::int64_t count,
+             std::int64_t extent) {
+  equal(name, (std::string("the length of ") + what).c_str(), list.shape[0], count, "the extent of y");
+  for (std::int64_t i = 0; i < count; ++i) range(name, what, list(i), -1, extent - 1);
+}
+
+void weights(const std::string& name, const char* what, const FloatVector& list, std::int64_t count) {
+  equal(name, (std::string("the length of ") + what).c_str(), list.shape[0], count, "the extent of y");
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (!(list(i) >= 0 && list(i) <= 1)) refuse(name, ": ", what, "[", i, "] is ", list(i), ", must be 0..1");
+  }
+}
+
+}  // namespace
+
+void range(const std::string& name, const char* what, std::int64_t value, std::int64_t low,
+           std::int64_t high) {
+  if (value < low || value > high) refuse(name, ": ", what, " is ", value, ", must be ", low, "..", high);
+}
+
+void operation_name(const std::string& name) {
+  if (name.empty() || name.size() > kMaxName) {
+    refuse("the name of an operation has ", name.size(), " bytes, must be 1..", kMaxName);
+  }
+}
+
+TensorSpec tensor(std::int64_t number, const TensorSpec& spec, std::int64_t batch, std::int64_t arena_bytes) {
+  const std::string name = "tensor " + std::to_string(number);
+  range(name, "height", spec.height, 1, kMaxExtent);
+  range(name, "width", spec.width, 1, kMaxExtent);
+  range(name, "channels", spec.channels, 1, kMaxExtent);
+  stride(name, spec);
+  TensorSpec result = spec;
+  if (spec.dtype == Dtype::kFloat32) {
+    result.grid = Grid();
+  } else {
+    grid(name, spec.grid);
+    result.grid.zero = spec.grid.low == 0 ? 0 : 128;
+  }
+  // At most 2^50, and once that is below 2^40, at most 2^56.
+  const std::int64_t image = spec.height * spec.width * spec.stride * (spec.dtype == Dtype::kUint8 ? 1 : 4);
+  if (image > arena_bytes || image * batch > arena_bytes || spec.offset < 0 ||
+      spec.offset > arena_bytes - image * batch) {
+    refuse(name, ": ", batch, " images of ", image, " bytes at offset ", spec.offset, " must lie within the ",
+           arena_bytes, " bytes of the arena");
+  }
+  if (spec.offset % static_cast<std::int64_t>(kAlignment) != 0) {
+    refuse(name, ": offset is ", spec.offset, ", must be a multiple of ", kAlignment);
+  }
+  return result;
+}
+
+void direct(const std::string& name, const DirectSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  const Shape<4> shape = std::visit([](const auto& weight) { return weight.shape; }, spec.weight);
+  equal(name, "the number of output channels of weight", shape[0], y.channels, "the channels of y");
+  equal(name, "the number of input channels of weight", shape[3], x.channels, "the channels of x");
+  Window sized = spec.window;
+  sized.height = shape[1];
+  sized.width = shape[2];
+  window(name, sized, x, y);
+  vector(name, "bias", spec.bias, y.channels);
+  activation(name, spec.activation);
+  if (const auto* const weight = std::get_if<TensorView<const std::int8_t, 4>>(&spec.weight)) {
+    dtype(name, x, Dtype::kUint8);
+    weight_sums(name, "the weights of output channel", weight->data, shape[0],
+                shape[1] * shape[2] * shape[3]);
+    if (!spec.scale) refuse(name, ": int8 weights need a scale");
+    vector(name, "scale", *spec.scale, y.channels);
+  } else {
+    dtype(name, x, Dtype::kFloat32);
+    finite(name, "weight", std::get<TensorView<const float, 4>>(spec.weight));
+    if (spec.scale) refuse(name, ": float32 weights take no scale");
+  }
+}
+
+void fast(const std::string& name, const FastSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  fast_matrices(name, spec);
+  const std::int64_t n = spec.bt.shape[0], r = spec.bt.shape[1] - spec.at.shape[0] + 1;
+  const Shape<3> shape = std::visit([](const auto& u) { return u.shape; }, spec.u);
+  equal(name, "the number of taps of u", shape[0], n * n, "the square of the rows of bt");
+  equal(name, "the number of output channels of u", shape[1], y.channels, "the channels of y");
+  equal(name, "the number of input channels of u", shape[2], x.channels, "the channels of x");
+  range(name, "the padding above", spec.pad_top, 0, kMaxExtent);
+  range(name, "the padding to the left", spec.pad_left, 0, kMaxExtent);
+  fast_output(name, "height", x.height, y.height, spec.pad_top, r);
+  fast_output(name, "width", x.width, y.width, spec.pad_left, r);
+  vector(name, "bias", spec.bias, y.channels);
+  activation(name, spec.activation);
+  if (const auto* const u = std::get_if<TensorView<const std::int8_t, 3>>(&spec.u)) {
+    fast_int8(name, spec, *u, x);
+  } else {
+    fast_f32(name, spec, std::get<TensorView<const float, 3>>(spec.u), x);
+  }
+}
+
+void pool(const std::string& name, const PoolSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  same_channels(name, x, y);
+  pairs(name, "rows", spec.rows, y.height, x.height, true);
+  pairs(name, "cols", spec.cols, y.width, x.width, true);
+  range(name, "divisor", spec.divisor, 0, kMaxInt32);
+  const std::int64_t window = longest(spec.rows) * longest(spec.cols);
+  if (!spec.maximum && x.dtype == Dtype::kUint8) {
+    range(name, "the number of pixels of the largest window", window, 1, kMaxInt32 / 255);
+  }
+}
+
+void eltwise(const std::string& name, const EltwiseSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  same_size(name, x, y);
+  if (spec.scale) vector(name, "scale", *spec.scale, y.channels);
+  if (spec.bias) vector(name, "bias", *spec.bias, y.channels);
+  activation(name, spec.activation);
+}
+
+void gather(const std::string& name, const GatherSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  indices(name, "rows", spec.rows, y.height, x.height);
+  indices(name, "cols", spec.cols, y.width, x.width);
+  range(name, "the number of channels of x", x.channels, 1, y.channels);
+  range(name, "first", spec.first, 0, y.channels - x.channels);
+}
+
+void pixel_shuffle(const std::string& name, std::int64_t factor, const TensorSpec& x, const TensorSpec& y) {
+  range(name, "factor", factor, 1, kMaxFactor);
+  equal(name, "the number of channels of x", x.channels, y.channels * factor * factor,
+        "the channels of y times the factor squared");
+  equal(name, "the height of y", y.height, x.height * factor, "the height of x times the factor");
+  equal(name, "the width of y", y.width, x.width * factor, "the width of x times the factor");
+  if (x.dtype != y.dtype || !(x.grid == y.grid)) refuse(name, ": y must have the type and the grid of x");
+}
+
+void resize(const std::string& name, const ResizeSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  same_channels(name, x, y);
+  pairs(name, "rows", spec.rows, y.height, x.height - 1, false);
+  pairs(name, "cols", spec.cols, y.width, x.width - 1, false);
+  weights(name, "row_weights", spec.row_weights, y.height);
+  weights(name, "col_weights", spec.col_weights, y.width);
+}
+
+}  // namespace tilewise::checks

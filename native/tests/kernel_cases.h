@@ -1,0 +1,108 @@
+// Convolutions with random numbers, for the tests of all kernel sets: memory with guard bands, and the
+// parameters.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/op.h"
+
+namespace tilewise::testing {
+
+using Random = std::mt19937;
+
+// A tensor of several images between guard bands, filled with a pattern.
+class Memory {
+ public:
+  Memory(const TensorRef& like, std::int64_t images, unsigned char fill)
+      : tensor(like),
+        bytes_(kGuard * 2 + kSlack + like.image_bytes() * static_cast<std::size_t>(images)),
+        used_(like.image_bytes() * static_cast<std::size_t>(images)),
+        values_(bytes_ + kAlignment) {
+    void* start = values_.data();
+    std::size_t room = values_.size();
+    start_ = static_cast<std::byte*>(std::align(kAlignment, bytes_, start, room));
+    std::memset(start_, kPattern, bytes_);
+    tensor.data = start_ + kGuard;
+    std::memset(tensor.data, fill, used_);
+  }
+
+  bool guards_intact() const {
+    for (std::size_t i = 0; i < bytes_; ++i) {
+      const bool inside = i >= kGuard && i < kGuard + used_;
+      if (!inside && std::to_integer<int>(start_[i]) != kPattern) return false;
+    }
+    return true;
+  }
+  std::vector<std::byte> contents() const { return {tensor.data, tensor.data + used_}; }
+
+  TensorRef tensor;
+
+ private:
+  static constexpr std::size_t kGuard = 256;
+  static constexpr int kPattern = 0xA5;
+  std::size_t bytes_, used_;
+  std::vector<std::byte> values_;
+  std::byte* start_;
+};
+
+inline TensorRef tensor(Dtype dtype, std::int64_t height, std::int64_t width, std::int64_t channels,
+                        bool is_signed, std::int64_t multiple = 16) {
+  TensorRef t;
+  t.dtype = dtype;
+  t.height = height, t.width = width, t.channels = channels;
+  t.stride = (channels + multiple - 1) / multiple * multiple;
+  if (dtype == Dtype::kUint8) {
+    const float step = is_signed ? 0.04F : 0.02F;
+    t.grid = is_signed ? Grid{step, 1 / step, -127, 127, 128} : Grid{step, 1 / step, 0, 255, 0};
+  }
+  return t;
+}
+
+// What the input holds.
+enum class Fill { kRandom, kLowest, kHighest, kAlternating };
+inline constexpr Fill kFills[] = {Fill::kRandom, Fill::kLowest, Fill::kHighest, Fill::kAlternating};
+
+inline void fill(Memory& memory, std::int64_t images, Fill kind, Random& random) {
+  TensorRef& t = memory.tensor;
+  for (std::int64_t i = 0; i < images * t.pixels() * t.stride; ++i) {
+    const bool up = kind == Fill::kHighest || (kind == Fill::kAlternating && (i / t.stride + i) % 2 == 0);
+    if (t.dtype == Dtype::kFloat32) {
+      const float extreme = up ? 3.0F : -3.0F;
+      reinterpret_cast<float*>(t.data)[i] = i % t.stride >= t.channels ? 0.0F
+                                            : kind == Fill::kRandom
+                                                ? std::normal_distribution<float>()(random)
+                                                : extreme;
+    } else {
+      // Every byte is allowed, -128 included; lanes beyond the channels hold the zero point.
+      const int extreme = up ? t.grid.high : t.grid.zero ? -128 : t.grid.low;
+      const int q = kind == Fill::kRandom
+                        ? std::uniform_int_distribution<int>(t.grid.low, t.grid.high)(random)
+                        : extreme;
+      t.data[i] = static_cast<std::byte>((i % t.stride >= t.channels ? 0 : q) + t.grid.zero);
+    }
+  }
+}
+
+inline std::vector<std::int8_t> int8s(std::size_t count, Fill kind, Random& random) {
+  std::vector<std::int8_t> values(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const int extreme = kind == Fill::kHighest || (kind == Fill::kAlternating && i % 2 == 0) ? 127 : -128;
+    values[i] = static_cast<std::int8_t>(
+        kind == Fill::kRandom ? std::uniform_int_distribution<int>(-127, 127)(random) : extreme);
+  }
+  return values;
+}
+
+inline std::vector<float> floats(std::size_t count, float scale, Random& random) {
+  std::vector<float> values(count);
+  for (float& v : values) v = scale * std::normal_distribution<float>()(random);
+  return values;
+}
+
+}  // namespace tilewise::testing

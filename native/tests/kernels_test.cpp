@@ -1,0 +1,338 @@
+// Every convolution kernel of every set against the reference set: odd shapes, extremes, guard bands,
+// poisoned outputs and scratch, run twice. Integers and what is made from them must be equal; float kernels
+// may fuse, so they are near.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <iostream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/op.h"
+#include "kernels/winograd/reference.h"
+#include "tests/check.h"
+#include "tests/kernel_algorithms.h"
+#include "tests/kernel_cases.h"
+
+namespace tilewise::testing {
+namespace {
+
+std::unique_ptr<Op> make(const KernelSet& set, const DirectConv& conv) {
+  return conv.weight_int8.empty() ? set.direct_f32(conv) : set.direct_int8(conv);
+}
+std::unique_ptr<Op> make(const KernelSet& set, const FastConv& conv) {
+  return conv.u_int8.empty() ? set.fast_f32(conv) : set.fast_int8(conv);
+}
+
+// Runs all tasks, in pieces, with scratch full of `poison`.
+void run(const Op& op, const Call& call, std::int64_t piece, unsigned char poison) {
+  const std::size_t bytes = op.scratch_bytes() + kSlack + kAlignment;
+  std::vector<std::byte> scratch(bytes, std::byte{poison});
+  void* start = scratch.data();
+  std::size_t room = bytes;
+  auto* const aligned = static_cast<std::byte*>(std::align(kAlignment, op.scratch_bytes(), start, room));
+  const std::int64_t tasks = op.tasks(call);
+  for (std::int64_t task = 0; task < tasks; task += piece) {
+    op.run(call, task, std::min(tasks, task + piece), aligned, nullptr);
+  }
+}
+
+template <typename Conv>
+std::vector<std::byte> result(const KernelSet& set, Conv conv, std::int64_t images, std::int64_t piece,
+                              unsigned char poison, const std::string& text) {
+  Memory y(*conv.y, images, poison);
+  conv.y = &y.tensor;
+  const std::unique_ptr<Op> op = make(set, conv);
+  run(*op, Call{images}, piece, poison);
+  CHECK(y.guards_intact(), text);
+  return y.contents();
+}
+
+// How far apart two float results are, relative to the largest value.
+double distance(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
+  double largest = 1, difference = 0;
+  for (std::size_t i = 0; i < a.size(); i += 4) {
+    float u, v;
+    std::memcpy(&u, a.data() + i, 4);
+    std::memcpy(&v, b.data() + i, 4);
+    if (!std::isfinite(u) || !std::isfinite(v)) return 1e30;
+    largest = std::max(largest, std::abs(static_cast<double>(u)));
+    difference = std::max(difference, std::abs(static_cast<double>(u) - static_cast<double>(v)));
+  }
+  return difference / largest;
+}
+
+// -0 and +0 are equal, so floats are compared by value, bytes bit by bit.
+bool same(const std::vector<std::byte>& a, const std::vector<std::byte>& b, Dtype dtype) {
+  return dtype == Dtype::kUint8 ? a == b : distance(a, b) == 0;
+}
+
+template <typename Conv>
+void compare(const Conv& conv, std::int64_t images, double tolerance, const std::string& text) {
+  const auto expected = result(kernel_set("reference"), conv, images, 1, 0xFF, text);
+  for (const KernelSet* const set : kernel_sets()) {
+    if (!set->supported()) continue;
+    const std::string where = text + " by " + set->name;
+    const auto first = result(*set, conv, images, 1'000'000, 0xFF, where);
+    const auto again = result(*set, conv, images, 1, 0x7B, where);
+    CHECK(first == again, where);
+    if (tolerance == 0) CHECK(same(first, expected, conv.y->dtype), where);
+    if (tolerance > 0) CHECK(distance(first, expected) <= tolerance, where);
+  }
+}
+
+struct Shape {
+  std::int64_t height, width, channels, filters;
+};
+constexpr Shape kShapes[] = {{1, 1, 1, 1},     {3, 7, 3, 5},    {7, 3, 15, 17},
+                             {8, 8, 16, 16},   {5, 9, 33, 31},  {13, 1, 4, 65},
+                             {10, 11, 63, 64}, {6, 6, 65, 129}, {2, 17, 20, 96}};
+
+struct Store {
+  Dtype dtype;
+  bool is_signed;
+};
+constexpr Store kStores[] = {{Dtype::kUint8, false}, {Dtype::kUint8, true}, {Dtype::kFloat32, false}};
+
+// Bias, a residual of the other kind of grid, and a clipped activation, in turn.
+Epilogue epilogue(int turn, const TensorRef* residual, std::int64_t filters, Random& random) {
+  Epilogue e;
+  e.bias = floats(static_cast<std::size_t>(filters), 0.3F, random);
+  if (turn % 2 == 1) e.residual = residual;
+  if (turn % 3 != 0) e.low = 0;
+  if (turn % 3 == 2) e.high = 1.5F;
+  return e;
+}
+
+void test_direct(Random& random) {
+  int turn = 0;
+  for (const Shape& shape : kShapes) {
+    for (const std::int64_t kernel : {1, 2, 3, 5}) {
+      for (const Store& store : kStores) {
+        for (const Fill kind : kFills) {
+          const std::int64_t stride = 1 + turn % 2, dilation = 1 + turn / 2 % 2, images = 1 + turn % 3;
+          const std::int64_t pad = kernel / 2 * dilation + turn % 2;
+          const std::int64_t reach = dilation * (kernel - 1) + 1;
+          if (shape.height + 2 * pad < reach || shape.width + 2 * pad < reach) continue;
+          const bool quantized = ++turn % 4 != 0;
+          Memory x(tensor(quantized ? Dtype::kUint8 : Dtype::kFloat32, shape.height, shape.width,
+                          shape.channels, turn % 2 == 0, turn % 5 == 0 ? 4 : 16),
+                   images, 0);
+          fill(x, images, kind, random);
+          const TensorRef y =
+              tensor(store.dtype, (shape.height + 2 * pad - reach) / stride + 1,
+                     (shape.width + 2 * pad - reach) / stride + 1, shape.filters, store.is_signed);
+          Memory residual(
+              tensor(turn % 2 ? Dtype::kUint8 : Dtype::kFloat32, y.height, y.width, y.channels, true), images,
+              0);
+          fill(residual, images, Fill::kRandom, random);
+          const auto count = static_cast<std::size_t>(shape.filters * kernel * kernel * shape.channels);
+          const auto w8 = int8s(count, kind, random);
+          const auto wf = floats(count, 0.1F, random);
+          DirectConv conv{.x = &x.tensor,
+                          .y = &y,
+                          .window = {kernel, kernel, stride, stride, pad, pad, dilation, dilation},
+                          .weight_int8 = {},
+                          .weight_f32 = {},
+                          .scale = {},
+                          .unfused = turn % 8 == 0,
+                          .epilogue = epilogue(turn, &residual.tensor, shape.filters, random)};
+          std::ostringstream text;
+          text << "direct " << kernel << "x" << kernel << " of " << shape.height << "x" << shape.width << "x"
+               << shape.channels << " to " << shape.filters << ", turn " << turn;
+          if (quantized) {
+            conv.weight_int8 = w8;
+            conv.scale = floats(static_cast<std::size_t>(shape.filters), 1e-4F, random);
+            compare(conv, images, 0, text.str());
+          } else {
+            conv.weight_f32 = wf;
+            // Next to a half a rounding error moves an 8-bit result by a step, so float sums are stored as
+            // floats.
+            if (conv.unfused)
+              compare(conv, images, 0, text.str());
+            else if (store.dtype == Dtype::kFloat32)
+              compare(conv, images, 1e-5, text.str());
+          }
+        }
+      }
+    }
+  }
+}
+
+FastConv fast_conv(const BilinearCase& algorithm, const TensorRef& x, const TensorRef& y, std::int64_t pad,
+                   int turn, Random& random) {
+  FastConv conv{.x = &x,
+                .y = &y,
+                .m = algorithm.m,
+                .r = algorithm.r,
+                .n = algorithm.n,
+                .pad_top = pad,
+                .pad_left = pad,
+                .bt = algorithm.bt,
+                .at = algorithm.at,
+                .integer = true,
+                .v_limit = turn % 3 ? 127 : 31,
+                .fraction_bits = 15 + (algorithm.wide ? 4 : 0),
+                .mult = {},
+                .u_int8 = {},
+                .u_f32 = {},
+                .scale = {},
+                .epilogue = {}};
+  if (turn % 4 == 0) {  // learned transforms: nearly the algorithm's own
+    conv.integer = false;
+    for (float& v : conv.bt) v += 0.01F * std::normal_distribution<float>()(random);
+    for (float& v : conv.at) v += 0.01F * std::normal_distribution<float>()(random);
+  }
+  const std::int64_t columns = turn % 2 ? 1 : x.channels;
+  conv.mult.resize(static_cast<std::size_t>(conv.n * conv.n * columns));
+  for (auto& mult : conv.mult) mult = std::uniform_int_distribution<std::int32_t>(1, 32767)(random);
+  conv.scale = floats(static_cast<std::size_t>(conv.n * conv.n * y.channels), 1e-4F, random);
+  return conv;
+}
+
+void test_fast(Random& random) {
+  int turn = 0;
+  for (const BilinearCase& algorithm : kAlgorithms) {
+    for (const Shape& shape : kShapes) {
+      for (const Store& store : kStores) {
+        const Fill kind = kFills[++turn % 4];
+        const std::int64_t pad = algorithm.r / 2 + turn % 2, images = 1 + turn % 3;
+        const std::int64_t height = shape.height + 2 * pad - algorithm.r + 1,
+                           width = shape.width + 2 * pad - algorithm.r + 1;
+        if (height < 1 || width < 1) continue;
+        const TensorRef y = tensor(store.dtype, height, width, shape.filters, store.is_signed);
+        Memory residual(
+            tensor(turn % 2 ? Dtype::kUint8 : Dtype::kFloat32, height, width, shape.filters, false), images,
+            0);
+        fill(residual, images, Fill::kRandom, random);
+        std::ostringstream text;
+        text << algorithm.name << " of " << shape.height << "x" << shape.width << "x" << shape.channels
+             << " to " << shape.filters << ", turn " << turn;
+        const auto count =
+            static_cast<std::size_t>(algorithm.n * algorithm.n * shape.filters * shape.channels);
+
+        Memory x(tensor(Dtype::kUint8, shape.height, shape.width, shape.channels, turn % 2 == 0), images, 0);
+        fill(x, images, kind, random);
+        const auto u8 = int8s(count, kind, random);
+        FastConv conv = fast_conv(algorithm, x.tensor, y, pad, turn, random);
+        conv.u_int8 = u8;
+        conv.epilogue = epilogue(turn, &residual.tensor, shape.filters, random);
+        compare(conv, images, 0, text.str());
+
+        if (store.dtype != Dtype::kFloat32) continue;
+        Memory xf(tensor(Dtype::kFloat32, shape.height, shape.width, shape.channels, false), images, 0);
+        fill(xf, images, kind, random);
+        const auto uf = floats(count, 0.1F, random);
+        conv.x = &xf.tensor;
+        conv.u_int8 = {};
+        conv.u_f32 = uf;
+        compare(conv, images, 1e-3, text.str() + ", float");
+      }
+    }
+  }
+}
+
+// The problem of a fast convolution in the reference's terms: NCHW integers.
+winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
+  const TensorRef& x = *conv.x;
+  const std::int64_t taps = conv.n * conv.n, k = conv.y->channels, t = conv.m + conv.r - 1;
+  Tensor<std::int16_t, 4> q({images, x.channels, x.height, x.width});
+  for (std::int64_t image = 0; image < images; ++image) {
+    for (std::int64_t c = 0; c < x.channels; ++c) {
+      for (std::int64_t pixel = 0; pixel < x.pixels(); ++pixel) {
+        const std::byte stored = x.data[(image * x.pixels() + pixel) * x.stride + c];
+        q.view()(image, c, pixel / x.width, pixel % x.width) =
+            static_cast<std::int16_t>(std::to_integer<int>(stored) - x.grid.zero);
+      }
+    }
+  }
+  Tensor<std::int16_t, 3> u({taps, k, x.channels});
+  std::copy(conv.u_int8.begin(), conv.u_int8.end(), u.values.begin());
+  Tensor<std::int32_t, 2> bt({conv.n, t}), mult({taps, static_cast<std::int64_t>(conv.mult.size()) / taps});
+  std::transform(conv.bt.begin(), conv.bt.end(), bt.values.begin(),
+                 [](float v) { return static_cast<std::int32_t>(v); });
+  mult.values = conv.mult;
+  Tensor<float, 2> at({conv.m, conv.n}), scale({taps, k});
+  at.values = conv.at;
+  scale.values = conv.scale;
+  return winograd::convolve({std::as_const(q).view(),
+                             std::as_const(u).view(),
+                             std::as_const(bt).view(),
+                             std::as_const(mult).view(),
+                             std::as_const(at).view(),
+                             std::as_const(scale).view(),
+                             std::nullopt,
+                             {conv.pad_top, conv.pad_left},
+                             conv.v_limit,
+                             conv.fraction_bits});
+}
+
+void compare_stages(const KernelSet& set, const BilinearCase& algorithm, std::int64_t channels, Fill kind,
+                    Random& random) {
+  constexpr std::int64_t kImages = 2, kFilters = 7;
+  const std::int64_t pad = algorithm.r / 2;
+  Memory x(tensor(Dtype::kUint8, 9, 14, channels, kind == Fill::kRandom), kImages, 0);
+  fill(x, kImages, kind, random);
+  Memory y(tensor(Dtype::kFloat32, 9, 14, kFilters, false), kImages, 0);
+  FastConv conv = fast_conv(algorithm, x.tensor, y.tensor, pad, 1, random);
+  const auto u =
+      int8s(static_cast<std::size_t>(algorithm.n * algorithm.n * kFilters * channels), kind, random);
+  conv.u_int8 = u;
+  conv.epilogue.bias.assign(kFilters, 0.0F);
+  const winograd::Stages expected = reference_stages(conv, kImages);
+  const std::unique_ptr<Op> op = set.fast_int8(conv);
+  const StageLayout at = op->stages();
+  std::vector<std::int32_t> scratch((op->scratch_bytes() + kSlack) / 4 + 16);
+  const Call call{kImages};
+  const std::string text = std::string(algorithm.name) + " stages by " + set.name;
+  const std::int64_t tiles = expected.v.shape[2];
+  for (std::int64_t task = 0; at.tiles > 0 && task < op->tasks(call); ++task) {
+    auto* const bytes = reinterpret_cast<std::byte*>(scratch.data());
+    op->run(call, task, task + 1, bytes, nullptr);
+    // Blocks are few here, so each of their panels is a task of its own.
+    const std::int64_t panels = (16 + at.panel - 1) / at.panel, first = task / panels * at.tiles;
+    const std::int64_t begin = task % panels * at.panel;
+    for (std::int64_t tile = 0; tile < std::min(at.tiles, tiles - first); ++tile) {
+      for (std::int64_t tap = 0; tap < algorithm.n * algorithm.n; ++tap) {
+        for (std::int64_t c = 0; c < channels; ++c) {
+          const int v = std::to_integer<int>(bytes[at.v + tap * at.v_tap + tile * at.v_tile + c]) - 128;
+          CHECK(v == expected.vq.view()(tap, c, first + tile), text);
+        }
+        for (std::int64_t k = begin; k < std::min(begin + at.panel, kFilters); ++k) {
+          const std::int64_t where = at.m + tap * at.m_tap + tile * at.m_tile + k - begin;
+          const std::int32_t m = scratch[static_cast<std::size_t>(where)];
+          CHECK(m == expected.m.view()(tap, k, first + tile), text);
+        }
+      }
+    }
+  }
+  CHECK(at.tiles > 0 || std::string(set.name) == "reference", text);
+}
+
+// V and M themselves, integer for integer, against kernels/winograd/reference.h, tile by tile.
+void test_stages(Random& random) {
+  for (const KernelSet* const set : kernel_sets()) {
+    if (!set->supported()) continue;
+    for (const BilinearCase& algorithm : kAlgorithms) {
+      for (const std::int64_t channels : {1, 5, 33}) {
+        for (const Fill kind : kFills) compare_stages(*set, algorithm, channels, kind, random);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tilewise::testing
+
+int main() {
+  tilewise::testing::Random random(20201);
+  tilewise::testing::test_direct(random);
+  tilewise::testing::test_fast(random);
+  tilewise::testing::test_stages(random);
+  for (const tilewise::KernelSet* const set : tilewise::kernel_sets()) {
+    std::cout << set->name << (set->supported() ? ": compared\n" : ": not supported here\n");
+  }
+}

@@ -1,0 +1,116 @@
+"""The commands that make compiled networks, and run them."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from tilewise.options import Common, Layers, Source, converted_model, layers_summary, load_images, print_layers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tilewise.engine import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compile:
+    """Compile a network for the native engine, into one file."""
+
+    source: Source
+    layers: Layers
+    out: Path
+    """File to write, such as resnet20.tilewise."""
+    batch: int = 1
+    """Images that go through at once; running takes any number."""
+    common: Common = field(default_factory=Common)
+    calibration_images: int = 512
+    """Training images to measure ranges on, when an algorithm is given."""
+
+    def run(self) -> dict[str, Any]:
+        """Compile."""
+        import torch
+
+        from tilewise.engine.compiler import compile as compile_model
+
+        if self.batch < 1:
+            raise ValueError(f"batch is {self.batch}; it must be at least 1")
+        images = load_images(self.source, "test").images
+        model = converted_model(self.source, self.layers, self.common, self.calibration_images)
+        print_layers(model)
+        engine = compile_model(model, torch.zeros(self.batch, *images.shape[1:]))
+        engine.save(self.out)
+        size, plan = self.out.stat().st_size, engine.plan
+        print(
+            f"wrote {self.out}: {len(plan.nodes)} operations, {size / 2**20:.1f} MiB of weights, "
+            f"{plan.arena_bytes / 2**20:.2f} MiB of memory for {plan.batch} images at once"
+        )
+        return {
+            **layers_summary(self.layers), "file": str(self.out), "bytes": size, "arena_bytes": plan.arena_bytes,
+            "batch": plan.batch, "operations": len(plan.nodes),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Run a compiled network on all test images: accuracy and speed."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """File that `tilewise compile` wrote."""
+    data: str
+    """digits, mnist, cifar10 or cifar100."""
+    data_root: Path | None = None
+    """Folder with the set's original files; without it they are fetched from the Hugging Face hub."""
+    profile: bool = False
+    """Print seconds per layer and stage too, against what this machine can do."""
+    picture: Path | None = None
+    """With --profile: PNG to draw them to."""
+    common: Common = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """Run."""
+        from tilewise.data import Batches, load
+        from tilewise.engine import load as load_engine
+        from tilewise.train.progress import track
+
+        threads = self.common.threads or len(os.sched_getaffinity(0))
+        engine = load_engine(self.file, threads=threads)
+        test = load(self.data, "test", self.data_root)
+        if engine.plan.output_shape != (test.classes,):
+            raise ValueError(
+                f"{self.file} gives results of shape {engine.plan.output_shape}; {self.data} needs ({test.classes},)"
+            )
+        correct, seconds = 0, 0.0
+        batches = Batches(test, 250)
+        engine(next(iter(batches))[0])  # not measured: memory is touched for the first time
+        for x, y in track(batches, "run", enabled=True):
+            began = time.perf_counter()
+            logits = engine(x)
+            seconds += time.perf_counter() - began
+            correct += int((logits.argmax(1) == y).sum())
+        result = {
+            "accuracy": 100 * correct / len(test), "images": len(test), "images_per_second": len(test) / seconds,
+            "threads": engine.threads, "isa": engine.isa,
+        }  # fmt: skip
+        print(f"accuracy {result['accuracy']:.2f} % of {len(test)} images")
+        print(f"{result['images_per_second']:.0f} images/s, {engine.threads} threads, {engine.isa}")
+        if self.profile:
+            result["profile"] = self._profile(engine, next(iter(Batches(test, engine.plan.batch)))[0])
+        return result
+
+    def _profile(self, engine: Engine, x: Tensor) -> list[dict[str, Any]]:
+        from tilewise.report.profile import figure, table
+
+        rows, peaks = engine.profile(x), engine.peaks()
+        title = f"{self.file.name}: {len(x)} images, {engine.threads} threads, {engine.isa}"
+        Console(width=180).print(table(rows, peaks, title))
+        if self.picture is not None:
+            figure(rows, peaks, title, self.picture)
+            print(f"wrote {self.picture}")
+        return rows

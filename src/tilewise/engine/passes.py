@@ -1,0 +1,234 @@
+"""What makes a graph fast without changing a bit of its result.
+
+Batch norms go into convolutions; residuals, activations and quantization to the end of the operation before them;
+quantization in front of what only moves numbers, so that fewer bytes are moved.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from tilewise.engine.graph import (
+    Add,
+    BatchNorm,
+    Clamp,
+    Conv,
+    Eltwise,
+    Gather,
+    Graph,
+    Ints,
+    Node,
+    Part,
+    Pool,
+    Quantization,
+    Shuffle,
+)  # fmt: skip
+from tilewise.nn import Grid
+from tilewise.quant import FLOAT_BITS
+
+
+def optimize(graph: Graph) -> Graph:
+    """Run all passes, in place."""
+    fold_batch_norms(graph)
+    quantize_inputs(graph)
+    while join_equal_quantizations(graph) or hoist(graph):
+        pass
+    compose_gathers(graph)
+    fuse(graph)
+    widen_inputs(graph)
+    return graph
+
+
+def fold_batch_norms(graph: Graph) -> None:
+    """Multiply a batch norm into the convolution before it, if nothing else reads that one."""
+    readers = graph.readers()
+    for node in list(graph.nodes):
+        if not isinstance(node.op, BatchNorm):
+            continue
+        (x,) = node.inputs
+        if isinstance(x.op, Conv) and x.op.layer.affine() is None and graph.is_read_only_by(x, node, readers):
+            layer = copy.copy(x.op.layer)  # a layer used in two places may have a batch norm of its own in each
+            layer.fold(*node.op.affine)
+            x.op = Conv(layer)
+            _bypass(graph, node, x)
+            readers = graph.readers()
+
+
+def quantize_inputs(graph: Graph) -> None:
+    """Let every quantized convolution read a tensor on its grid."""
+    for node in list(graph.nodes):
+        if isinstance(node.op, Conv) and node.op.layer.spec.bits != FLOAT_BITS:
+            (x,) = node.inputs
+            grid = Grid.of(node.op.layer.get_range("input_range"))
+            quantized = Node(f"{node.name}.quantize", Quantization(grid), [x], x.chw)
+            graph.insert_after(x, quantized)
+            node.inputs = [quantized]
+
+
+def join_equal_quantizations(graph: Graph) -> bool:
+    """Take out quantizations to a grid that a tensor is on already, or that another one does too."""
+    changed = False
+    seen: dict[tuple[Node, Grid], Node] = {}
+    for node in list(graph.nodes):
+        if not isinstance(node.op, Quantization):
+            continue
+        (x,) = node.inputs
+        same = x if _grid(x) == node.op.grid else seen.setdefault((x, node.op.grid), node)
+        if same is not node:
+            _bypass(graph, node, same)
+            changed = True
+    return changed
+
+
+def hoist(graph: Graph) -> bool:
+    """Move one quantization, or one activation, in front of what only moves numbers. Tells whether there was one."""
+    readers = graph.readers()
+    for node in graph.nodes:
+        if not isinstance(node.op, Quantization | Clamp):
+            continue
+        (mover,) = node.inputs
+        if _commutes(mover, node.op) and graph.is_read_only_by(mover, node, readers):
+            kept = [_wants(x, mover, node, graph, readers) for x in mover.inputs]
+            if all(kept):
+                _swap(graph, mover, node)
+                return True
+    return False
+
+
+def _commutes(mover: Node, op: Quantization | Clamp) -> bool:
+    """Whether moving numbers first and then rounding or clamping them is the same as the other way round."""
+    keeps_zero = isinstance(op, Quantization) or op.low <= 0 <= op.high
+    return _moves(mover) and (keeps_zero or not isinstance(mover.op, Gather))
+
+
+def _moves(node: Node) -> bool:
+    """Whether the operation makes no new numbers, except zeros."""
+    return isinstance(node.op, Gather | Shuffle) or (isinstance(node.op, Pool) and node.op.maximum)
+
+
+def _wants(x: Node, mover: Node, node: Node, graph: Graph, readers: dict[Node, list[Node]]) -> bool:
+    """Whether ``x`` may be quantized (or clamped) for the mover without being needed in float as well."""
+    if isinstance(node.op, Clamp) and not (isinstance(x.op, Conv | BatchNorm | Add) or _moves(x)):
+        return False  # nothing that would end with it
+    if isinstance(node.op, Quantization) and _grid(x) == node.op.grid:
+        return True
+    others = [reader for reader in readers[x] if reader is not mover]
+    shared = isinstance(node.op, Quantization) and all(reader.op == node.op for reader in others)
+    return x is not graph.output and not isinstance(x.op, Quantization) and (shared or not others)
+
+
+def _swap(graph: Graph, mover: Node, node: Node) -> None:
+    """Turn ``node(mover(x...))`` into ``mover(node(x)...)``."""
+    for x in dict.fromkeys(mover.inputs):
+        before = Node(node.name, node.op, [x], x.chw)
+        graph.insert_after(x, before)
+        mover.replace(x, before)
+    _bypass(graph, node, mover)
+
+
+def compose_gathers(graph: Graph) -> None:
+    """Let one gather do what two in a row do."""
+    readers = graph.readers()
+    for node in list(graph.nodes):
+        if not isinstance(node.op, Gather):
+            continue
+        for i, (x, outer) in enumerate(zip(list(node.inputs), node.op.parts, strict=True)):
+            if not isinstance(x.op, Gather) or len(x.inputs) > 1 or not graph.is_read_only_by(x, node, readers):
+                continue
+            (inner,) = x.op.parts
+            part = Part(_then(inner.rows, outer.rows), _then(inner.cols, outer.cols), inner.first + outer.first)
+            node.op = Gather((*node.op.parts[:i], part, *node.op.parts[i + 1 :]))
+            node.inputs[i] = x.inputs[0]
+            graph.remove(x)
+        readers = graph.readers()
+
+
+def _then(inner: Ints, outer: Ints) -> Ints:
+    """Indices of ``inner`` picked by ``outer``, -1 being zero in both."""
+    return np.where(outer < 0, -1, inner[outer])
+
+
+def fuse(graph: Graph) -> None:
+    """Give additions, activations and quantizations to the operation before them, or make them operations."""
+    for node in list(graph.nodes):
+        readers = graph.readers()
+        x = node.inputs[0] if node.inputs else node
+        alone = graph.is_read_only_by(x, node, readers)
+        match node.op:
+            case Add():
+                _fuse_add(graph, node, readers)
+            case Clamp() if alone and _ends(x) and x.clamp is None:
+                x.clamp = node.op
+                _absorb(graph, node, x)
+            case Quantization() if alone and x.grid is None and not isinstance(x.op, Shuffle):
+                x.grid = node.op.grid
+                _absorb(graph, node, x)
+            case BatchNorm():
+                node.op = Eltwise(node.op.affine)
+            case Clamp():
+                node.clamp, node.op = node.op, Eltwise()
+            case Quantization():
+                node.grid, node.op = node.op.grid, Eltwise()
+            case _:
+                pass
+    _pass_grids_on(graph)
+
+
+def _fuse_add(graph: Graph, node: Node, readers: dict[Node, list[Node]]) -> None:
+    """Add at the end of the later one of the operands that can; a convolution rather than another."""
+    able = [
+        x for x in node.inputs
+        if _ends(x) and x.residual is None and x.clamp is None and graph.is_read_only_by(x, node, readers)
+    ]  # fmt: skip
+    if not able:
+        node.op, node.residual = Eltwise(), node.inputs.pop()
+        return
+    chosen = max(able, key=lambda x: (isinstance(x.op, Conv), graph.nodes.index(x)))
+    (chosen.residual,) = (x for x in node.inputs if x is not chosen)
+    _absorb(graph, node, chosen)
+
+
+def _ends(x: Node) -> bool:
+    """Whether the operation has an end for residuals and activations that is still open."""
+    return isinstance(x.op, Conv | Eltwise) and x.grid is None
+
+
+def _absorb(graph: Graph, node: Node, x: Node) -> None:
+    """Let ``x``, which does the work of ``node`` now, run in its place."""
+    graph.remove(x)
+    graph.insert_before(node, x)
+    _bypass(graph, node, x)
+
+
+def _pass_grids_on(graph: Graph) -> None:
+    """Operations that only move numbers keep the grid of what they read."""
+    for node in graph.nodes:
+        grids = {x.grid for x in node.inputs}
+        if _moves(node) and node.grid is None and len(grids) == 1:
+            (node.grid,) = grids
+
+
+def widen_inputs(graph: Graph) -> None:
+    """Let float convolutions read float tensors."""
+    for node in list(graph.nodes):
+        if isinstance(node.op, Conv) and node.op.layer.spec.bits == FLOAT_BITS and node.inputs[0].grid is not None:
+            (x,) = node.inputs
+            wide = Node(f"{node.name}.dequantize", Eltwise(), [x], x.chw)
+            graph.insert_before(node, wide)
+            node.inputs = [wide]
+
+
+def _grid(x: Node) -> Grid | None:
+    """Grid that a tensor's numbers are on before fusion, if they are."""
+    if isinstance(x.op, Quantization):
+        return x.op.grid
+    grids = {_grid(y) for y in x.inputs}
+    return grids.pop() if _moves(x) and len(grids) == 1 else None
+
+
+def _bypass(graph: Graph, node: Node, replacement: Node) -> None:
+    """Take a node out; what read it reads the replacement."""
+    graph.replace(node, replacement)
+    graph.remove(node)

@@ -1,0 +1,65 @@
+"""Quantization of a tensor for all its readers."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tilewise.quant import FLOAT_BITS, QUANTIZERS
+from tilewise.quant.fake import Range, quantize
+from tilewise.quant.quantizer import check_bits
+
+
+class Quantize(nn.Module):
+    """Fake quantization by a running range: what reads the result reads the same integers.
+
+    Convolutions in front of which it stands share its range, so that they see the grid that their input is on
+    already: the engine stores the tensor once, in 8 bits, for them and for a skip connection.
+
+    Parameters
+    ----------
+    bits : int
+        2 to 16.
+    quantizer : {"tap", "paper"}
+        Whose rules to go by.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+    """
+
+    def __init__(self, bits: int = 8, *, quantizer: str = "tap") -> None:
+        super().__init__()
+        check_bits(bits)
+        if bits == FLOAT_BITS:
+            raise ValueError(f"bits is {bits}; allowed: 2 to 16")
+        if quantizer not in QUANTIZERS:
+            raise ValueError(f"quantizer is {quantizer!r}; allowed: {', '.join(QUANTIZERS)}")
+        self.bits = bits
+        self.rules = QUANTIZERS[quantizer]
+        self.range = Range((), self.rules, bits)
+        self.calibrating = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Round ``x``, of any shape, to the grid.
+
+        Raises
+        ------
+        RuntimeError
+            If no range was ever observed, and none is being learned now.
+        """
+        learning = self.training or self.calibrating
+        if learning:
+            self.range.observe(x.detach(), running=self.training)
+        elif not self.range.ready:
+            raise RuntimeError("Quantize has no range yet; calibrate(model, batches) or train it first")
+        step, low, high = (value.to(x.dtype) for value in self.range.grid())
+        return quantize(x, step, low, high, clip_gradient=self.rules.clip_gradient) * step
+
+    def reset_ranges(self) -> None:
+        """Forget what was observed."""
+        self.range.reset()
+
+    def extra_repr(self) -> str:
+        """Name the width."""
+        return f"{self.bits} bits"

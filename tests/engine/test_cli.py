@@ -1,0 +1,86 @@
+"""The commands ``compile`` and ``run``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tilewise as tw
+from tilewise import zoo
+from tilewise.cli import main
+
+SMALL = ("--model", "small", "--data", "digits", "--train-images", 128)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Run a command; give its result."""
+
+    def run(*arguments: object) -> dict[str, Any]:
+        monkeypatch.setattr(sys, "argv", ["tilewise", *map(str, arguments), "--json", str(tmp_path / "result.json")])
+        main()
+        result: dict[str, Any] = json.loads((tmp_path / "result.json").read_text())
+        return result
+
+    return run
+
+
+def refusal(cli: Any, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    with pytest.raises(SystemExit) as stop:
+        cli(*arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("skips", ["float", "quantized"])
+def test_trained_compiled_and_run(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], skips: str) -> None:
+    compiled = tmp_path / "m.tilewise"
+    cli("train", *SMALL, "--epochs", 1, "--out", tmp_path / "r", "--algorithm", "F4", "--skips", skips, "--lr", 3e-3)
+    weights = ("--weights", tmp_path / "r" / "last.safetensors")
+    expected = cli("evaluate", *SMALL, *weights)["accuracy"]
+    made = cli("compile", *SMALL, *weights, "--out", compiled, "--batch", 4)
+    assert (made["batch"], made["bytes"]) == (4, compiled.stat().st_size)
+    result = cli("run", compiled, "--data", "digits", "--profile", "--threads", 1)
+    assert result["images"] == 500
+    assert abs(result["accuracy"] - expected) <= 1  # batch norms are folded
+    assert result["images_per_second"] > 0
+    assert [row["name"] for row in result["profile"]] == [node["name"] for node in tw.load(compiled).plan.nodes]
+    assert "multiply" in capsys.readouterr().out
+
+
+def test_swapped_after_training(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tw.save_weights(zoo.small_cnn(), tmp_path / "m.safetensors")
+    known = ("compile", *SMALL, "--weights", tmp_path / "m.safetensors", "--out", tmp_path / "m.tilewise")
+    made = cli(*known, "--algorithm", "SFC6", "--skips", "quantized")
+    assert (made["algorithm"], made["skips"]) == ("SFC6", "quantized")
+    assert "convs.0 (1 -> 16, 3x3) is direct" in capsys.readouterr().err
+    plan = tw.load(tmp_path / "m.tilewise").plan
+    assert [n["algorithm"] for n in plan.nodes if n["op"] == "fast"] == ["SFC6(7, 3)"] * 5
+    assert cli(*known)["operations"] > 0  # the float network
+    assert "fast" not in [n["op"] for n in tw.load(tmp_path / "m.tilewise").plan.nodes]
+
+
+def test_bad_input_ends_with_one_line(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ("--out", tmp_path / "m.tilewise")
+    assert "batch is 0" in refusal(cli, capsys, "compile", *SMALL, *out, "--batch", 0)
+    assert "bits is 16; the engine allows" in refusal(
+        cli, capsys, "compile", *SMALL, *out, "--algorithm", "F4", "--bits", 16
+    )
+    assert not (tmp_path / "m.tilewise").exists()
+    assert "no compiled network at" in refusal(cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits")
+    (tmp_path / "m.tilewise").write_bytes(b"damaged")
+    assert "not a readable" in refusal(cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits")
+    cli("compile", "--model", "lenet5", "--data", "digits", *out)
+    assert "threads is 9999" in refusal(
+        cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits", "--threads", 9999
+    )
+    tw.compile(zoo.small_cnn(classes=3), tw.data.load("digits", "test").images[:1].float()).save(
+        tmp_path / "m.tilewise"
+    )
+    assert "results of shape (3,); digits needs (10,)" in refusal(
+        cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits"
+    )

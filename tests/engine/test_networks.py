@@ -1,0 +1,78 @@
+"""Whole networks: the plan, interpreted in NumPy and run by the engine, against the simulation in torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tilewise as tw
+from tilewise import zoo
+from tilewise.engine import Engine
+from tilewise.engine.compiler import make_plan
+from tilewise.engine.simulation import Simulation
+
+SPECS: dict[str, tw.Winograd | tw.Direct] = {
+    "direct": tw.Direct(),
+    "F2": tw.Winograd("F2"),
+    "F4": tw.Winograd("F4"),
+    "F6": tw.Winograd("F6"),
+    "SFC6": tw.Winograd("SFC6"),
+    "F4 learned": tw.Winograd("F4", transforms="learned"),
+}
+SHAPES = {"lenet5": (1, 28, 28), "resnet18": (3, 32, 32), "resnet20": (3, 32, 32), "small": (1, 32, 32)}
+
+
+def network(name: str) -> nn.Module:
+    """A network with statistics and biases that are not those of a fresh one."""
+    net = zoo.build(name, channels=SHAPES[name][0], width=0.25 if name == "resnet18" else 1.0)
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
+    return net.eval()
+
+
+# Only the ResNets have skip connections.
+CASES = [(name, "float") for name in SHAPES] + [(name, "quantized") for name in ("resnet18", "resnet20")]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("name", "skips"), CASES)
+def test_int8_networks_to_the_bit(
+    name: str, spec: str, skips: Any, interpret: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.randn(3, *SHAPES[name])
+    model = tw.calibrate(tw.convert(network(name), {"*": SPECS[spec]}, skips=skips), [x])
+    with torch.no_grad():
+        for layer in model.modules():  # transforms as training leaves them: no integers
+            if spec == "F4 learned" and hasattr(layer, "BT"):
+                for matrix in (layer.AT, layer.G, layer.BT):
+                    matrix.add_(torch.randn_like(matrix) * 0.01)
+    simulated = Simulation(model, x[:1])
+    expected = np.concatenate([simulated(image).numpy() for image in x.split(1)])
+    # The model itself does not fold its batch norms: equal but for roundings here and there.
+    with torch.no_grad():
+        assert np.abs(model(x).numpy() - expected).max() < 0.15 * np.abs(expected).max()
+    plan = make_plan(model, x[:2])
+    np.testing.assert_array_equal(interpret(plan)(x.numpy()), expected)
+    for isa in ("", "portable"):
+        monkeypatch.setenv("TILEWISE_ISA", isa)
+        np.testing.assert_array_equal(Engine(plan)(x.numpy()), expected)
+
+
+@pytest.mark.parametrize("spec", [tw.Direct(bits=32), tw.Winograd("F4", bits=32)], ids=str)
+@pytest.mark.parametrize("name", SHAPES)
+def test_float_networks(name: str, spec: Any) -> None:
+    net, x = network(name), torch.randn(5, *SHAPES[name])
+    with torch.no_grad():
+        expected = net(x)
+    engine = tw.compile(tw.convert(net, {"*": spec}), x[:2])
+    torch.testing.assert_close(engine(x), expected, rtol=0, atol=1e-3 * float(expected.abs().max()))
+    assert {tensor["dtype"] for tensor in engine.plan.tensors} == {"float32"}

@@ -1,0 +1,141 @@
+"""What the engine lacks is refused with one error that names it, its place and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import tilewise as tw
+from tilewise.nn import Quantize
+
+X = torch.zeros(2, 4, 8, 8)
+
+
+class Net(nn.Module):
+    def __init__(self, function: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.inner = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+        self.linear = nn.Linear(8, 8)
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+        self.flat_norm = nn.BatchNorm1d(256)
+        self.register_buffer("constant", torch.ones(1, 4, 1, 1))
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("var", torch.ones(4))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, self.inner(x))
+
+
+CASES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
+    "unknown": (lambda _, x: torch.sigmoid(x), r"sigmoid in the model's forward .*not supported; .*avg_pool2d"),
+    "in a module": (lambda n, x: nn.functional.gelu(n.inner(x)), "gelu"),
+    "broadcast": (lambda _, x: x + x.mean((2, 3), keepdim=True), r"adds 1 \* \(4, 1, 1\) to .*same shape"),
+    "factor": (lambda _, x: torch.add(x, x, alpha=2), r"adds 2 \* .* allowed: 1 \*"),
+    "number": (lambda _, x: x + 1, "works on a parameter or a number"),
+    "parameter": (lambda n, x: x + n.constant, "works on a parameter or a number"),
+    "weights": (lambda _, x: F.linear(x.mean((2, 3)), x.mean((2, 3))), "weights that the network computes"),
+    "linear on rows": (lambda n, x: n.linear(x), "reads a tensor of 4 axes; allowed: 2"),
+    "flattened image": (lambda _, x: F.relu(x.flatten(1).unsqueeze(1)), r"gives the shape \(N, 1, 256\)"),
+    "pool of rows": (lambda _, x: x.view(2, 4, 64, 1), r"gives the shape \(N, 4, 64, 1\); allowed: \(N, 256\)"),
+    "images mixed": (lambda _, x: x.view(1, 8, 8, 8), "stay the first axis"),
+    "cat of images": (lambda _, x: torch.cat([x, x], 2), "is along axis 2; allowed: 1"),
+    "cat of vectors": (lambda _, x: torch.cat([x.flatten(1), x.flatten(1)], 1), "maps that are not flattened"),
+    "channels": (lambda _, x: x[:, 1:], "is along axis 1; allowed: 2 and 3"),
+    "reflection": (lambda _, x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "reflect"),
+    "ones around": (lambda _, x: F.pad(x, (1, 1), value=1.0), "allowed: zeros"),
+    "cropping": (lambda _, x: F.pad(x, (-1, 0)), "allowed: zeros"),
+    "dilated pooling": (lambda _, x: F.max_pool2d(x, 2, dilation=2), "dilation"),
+    "beyond padding": (lambda _, x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), "ceil_mode=False"),
+    "mean of channels": (lambda _, x: x.mean(1), r"over the axes \[1\]; allowed: 2 and 3"),
+    "mean of all": (lambda _, x: x.mean(), "over the axes"),
+    "indices": (lambda _, x: F.adaptive_max_pool2d(x, 2, return_indices=True)[1], "takes result 1"),
+    "odd factor": (lambda _, x: F.interpolate(x, size=(12, 12)), "8x8 to 12x12; allowed: whole factors"),
+    "bicubic": (lambda _, x: F.interpolate(x, scale_factor=2, mode="bicubic"), "bicubic"),
+    "limits": (lambda _, x: x.clamp(2, 1), "limits 2 and 1; allowed: numbers in order"),
+    "tensor limits": (lambda n, x: torch.clamp(x, min=n.constant), "clamp"),
+    "dropout": (lambda _, x: F.dropout(x, 0.5), "drops values in evaluation"),
+    "batch statistics": (lambda n, x: n.norm(x), "statistics of the batch; allowed: running"),
+    "batch statistics after all": (
+        lambda n, x: F.batch_norm(x, n.mean, n.var, training=True),
+        "statistics of the batch; allowed: running",
+    ),
+    "another type": (lambda _, x: x.mean((2, 3), dtype=torch.float64), "is in torch.float64; allowed"),
+    "late norm": (lambda n, x: n.flat_norm(x.flatten(1)), "normalises a flattened map"),
+    "two results": (lambda _, x: (x, x), "one tensor and give one"),
+    "no input": (lambda n, _: n.constant, "one tensor|does not depend"),
+    "control flow": (lambda _, x: x if x.sum() > 0 else -x, "can not export the model for an input of shape"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES)
+def test_operations(case: str) -> None:
+    function, message = CASES[case]
+    with pytest.raises(ValueError, match=message):
+        tw.compile(Net(function), X)
+
+
+def test_the_place_is_named() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(x)
+
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Sequential())
+    model[1].add_module("odd", Odd())
+    with pytest.raises(ValueError, match=r"tanh in module '1\.odd' \(test_refusals\.py:\d+: return torch\.tanh\(x\)\)"):
+        tw.compile(model, X)
+
+
+LAYERS: dict[str, tuple[nn.Conv2d, Any, str]] = {
+    "bits": (nn.Conv2d(4, 4, 3), tw.Direct(bits=10), "bits is 10; the engine allows 2 to 8, or 32"),
+    "fast bits": (nn.Conv2d(4, 4, 3), tw.Winograd("F4", bits=16), "bits is 16"),
+    "quantizer": (nn.Conv2d(4, 4, 3), tw.Direct(quantizer="paper"), "quantizer is 'paper'; the engine allows 'tap'"),
+    "products": (nn.Conv2d(4, 4, 3), tw.Winograd("F4", hadamard_bits=8), "hadamard_bits is 8; the engine allows None"),
+    "groups": (nn.Conv2d(4, 4, 3, groups=2), tw.Direct(), "groups is 2; the engine allows 1"),
+    "padding": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), tw.Direct(), "padding_mode is 'circular'"),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_layers(case: str) -> None:
+    conv, spec, message = LAYERS[case]
+    model = tw.calibrate(tw.convert(nn.Sequential(nn.Sequential(conv)), {"*": spec}), [torch.randn(2, 4, 8, 8)])
+    with pytest.raises(ValueError, match=rf"layer '0\.0': {message}"):
+        tw.compile(model, X)
+
+
+def test_plain_layers() -> None:
+    with pytest.raises(ValueError, match="layer '0': groups is 2"):
+        tw.compile(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), X)
+
+
+def test_what_was_never_calibrated() -> None:
+    model = tw.convert(nn.Sequential(nn.Conv2d(4, 4, 3)), {"*": tw.Direct()})
+    with pytest.raises(ValueError, match="layer '0': has no input range yet; calibrate"):
+        tw.compile(model, X)
+    with pytest.raises(ValueError, match="layer '0' has no range yet"):
+        tw.compile(nn.Sequential(Quantize()), X)
+    with pytest.raises(ValueError, match="layer '0': bits is 12; the engine allows 2 to 8"):
+        tw.compile(nn.Sequential(Quantize(12)), X)
+
+
+def test_examples() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 4, 3))
+    for example, error, message in (
+        ([[1.0]], TypeError, "example is list; allowed: a torch Tensor or a numpy array"),
+        (X.double(), TypeError, "example is torch.float64; allowed: torch.float32"),
+        (X[0], ValueError, r"example has shape \(4, 8, 8\); allowed: \(N, C, H, W\)"),
+        (X[:0], ValueError, r"example has shape \(0, 4, 8, 8\)"),
+        (np.zeros((1, 3, 8, 8), np.float32), ValueError, "can not export the model for an input of shape"),
+    ):
+        with pytest.raises(error, match=message):
+            tw.compile(model, example)
+    with pytest.raises(ValueError, match=r"weights are torch.float64; the engine allows torch.float32|can not export"):
+        tw.compile(model.double(), X)
