@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ import tilewise as tw
 from tilewise import _native, zoo
 from tilewise.data import Images
 from tilewise.engine.simulation import Simulation
+from tilewise.studies.speed import machine
 
 BATCH = 100
 REFERENCE_IMAGES = 200
@@ -96,7 +96,7 @@ def main() -> None:
             )  # fmt: skip
     Console(width=120).print(table)
     if options.json:
-        about = {"machine": platform.machine(), "torch": torch.__version__, "tilewise": tw.__version__}
+        about = {"machine": machine(1), "torch": torch.__version__, "tilewise": tw.__version__}
         options.json.write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
 
 

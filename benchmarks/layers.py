@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ import tilewise as tw
 from tilewise import _native
 from tilewise.engine import Engine
 from tilewise.nn import Quantize, QuantizedConv
+from tilewise.studies.speed import machine
 
 LAYERS = {
     "64 ch, 32x32": (64, 32), "128 ch, 16x16": (128, 16), "256 ch, 8x8": (256, 8), "512 ch, 4x4": (512, 4),
@@ -259,8 +259,8 @@ def picture(results: list[dict[str, Any]], peaks: Mapping[str, Any], path: Path)
         x = [i + (place - 4) * 0.09 for i in range(len(results))]
         axis.bar(x, [r["gops"][case] for r in results], width=0.09, color=colour, label=case)
     peak = peaks["int8_operations"] / 1e9
-    axis.axhline(peak, color="black", linestyle="--", linewidth=1)
-    axis.text(-0.5, peak * 1.02, f"int8 peak of the core, {peak:.0f}: no direct convolution passes it", fontsize=8)
+    label = f"int8 peak of the core, {peak:.0f}: no direct convolution passes it"
+    axis.axhline(peak, color="black", linestyle="--", linewidth=1, label=label)
     axis.set_xticks(range(len(results)), [r["layer"] for r in results], rotation=20, fontsize=8)
     axis.set_ylabel("GOP/s of a direct convolution's operations")
     axis.set_title("3x3 convolution, batch 1, one thread", fontsize=10)
@@ -284,7 +284,7 @@ def main() -> None:
     show(results, peaks)
     if options.json:
         about = {
-            "cpu": platform.processor() or platform.machine(), "isa": _native.kernel_sets()[0]["name"],
+            "machine": machine(1),
             "onnxruntime": onnxruntime.__version__, "tilewise": tw.__version__, "rounds": options.rounds,
         }  # fmt: skip
         options.json.write_text(json.dumps({"about": about, "peaks": peaks, "results": results}, indent=1) + "\n")

@@ -126,19 +126,19 @@ class Demo:
 
     def _race(self, study: Study) -> dict[str, Any]:
         """Compile, measure and draw. Times differ from run to run, so they have a file of their own."""
-        from tilewise import _native
         from tilewise.report.speed import figure, table
-        from tilewise.studies.speed import race_study
+        from tilewise.studies.speed import machine, race_study
 
         threads = self.common.threads or 1
         print(f"compiling for this machine, {threads} threads ...")
         networks = race_study(study, threads)
         for title, rows in networks.items():
             Console(width=120).print(table(rows, title))
-        best = next(kernels["name"] for kernels in _native.kernel_sets() if kernels["supported"])
-        machine = f"{best}, threads: {threads}"
-        figure(networks, machine, self.out / "speed.png")
-        speed = {"machine": machine, **{title: [row.to_dict() for row in rows] for title, rows in networks.items()}}
+        figure(networks, machine(threads), self.out / "speed.png")
+        speed = {
+            "machine": machine(threads),
+            **{title: [row.to_dict() for row in rows] for title, rows in networks.items()},
+        }
         (self.out / "speed.json").write_text(json.dumps(speed, indent=1) + "\n")
         print(f"wrote {self.out / 'speed.json'} and {self.out / 'speed.png'}")
         return speed

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -85,6 +87,18 @@ def accuracy(engine: Engine, test: Batches) -> float:
     """Give the share of right answers in percent."""
     right = [(engine(x).argmax(1) == y).sum().item() for x, y in test]
     return 100 * sum(right) / test.samples
+
+
+def machine(threads: int) -> str:
+    """Name the processor, the kernel set that it gets, and the threads."""
+    from tilewise import _native
+
+    path = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in path.open() if line.startswith("model name")] if path.exists() else []
+    )
+    kernels = next(entry["name"] for entry in _native.kernel_sets() if entry["supported"])
+    return f"{(names or [platform.machine()])[0]}, {kernels}, threads: {threads}"
 
 
 def race(calls: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
