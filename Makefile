@@ -35,10 +35,12 @@ native-test: setup
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure -j2
 
 # Mutated .tilewise files through that module, two processes at once: make fuzz MUTATIONS=5000000
+# libstdc++ is preloaded too: the sanitizer looks for its throw function at the start, and Python does not link it.
 fuzz: native-test
 	$(BIN)/python tests/engine/fuzz.py make build/fuzz
-	for seed in 0 1; do \
-	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 LD_PRELOAD=$$($${CXX:-c++} -print-file-name=libasan.so) \
+	cxx=$${CXX:-c++}; for seed in 0 1; do \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	  LD_PRELOAD="$$($$cxx -print-file-name=libasan.so) $$($$cxx -print-file-name=libstdc++.so)" \
 	  $(BIN)/python tests/engine/fuzz.py run build/fuzz --mutations $$(($(MUTATIONS) / 2)) --seed $$seed \
 	  --native $$(ls build/sanitized/_native*.so) & pids="$$pids $$!"; \
 	done; for pid in $$pids; do wait $$pid || exit 1; done

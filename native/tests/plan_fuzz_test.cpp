@@ -243,7 +243,7 @@ void fuzz(std::int64_t iterations, unsigned seed) {
 }  // namespace tilewise::testing
 
 int main(int argc, char** argv) {
-  const std::int64_t iterations = argc > 1 ? std::atoll(argv[1]) : 20000;
+  const std::int64_t iterations = argc > 1 ? std::atoll(argv[1]) : 8000;
   const auto seed = argc > 2 ? static_cast<unsigned>(std::atoll(argv[2])) : 1u;
   std::cout << "plan_fuzz: " << iterations << " iterations, seed " << seed << '\n' << std::flush;
   tilewise::testing::fuzz(iterations, seed);

@@ -136,15 +136,18 @@ struct Packed {
     weights.assign(static_cast<std::size_t>(lanes * segments * groups * Dot::kGroup), 0);
     init.assign(static_cast<std::size_t>(lanes), 0);
     for (std::int64_t filter = 0; filter < k; ++filter) {
-      const std::int64_t panel = filter / kPanel, width = vectors(panel) * kLanes;
-      typename Dot::Weight* const to = weights.data() + panel * kPanel * segments * groups * Dot::kGroup;
-      typename Dot::Sum total = 0;
-      for (std::int64_t segment = 0; segment < s; ++segment) {
-        for (std::int64_t channel = 0; channel < c; ++channel) {
-          const auto w = weight[(filter * s + segment) * c + channel];
-          const std::int64_t step = segment * groups + channel / Dot::kGroup;
-          to[(step * width + filter % kPanel) * Dot::kGroup + channel % Dot::kGroup] = w;
-          total += w;
+      const std::int64_t panel = filter / kPanel, row = vectors(panel) * kLanes * Dot::kGroup;
+      auto* to =
+          weights.data() + panel * kPanel * segments * groups * Dot::kGroup + filter % kPanel * Dot::kGroup;
+      const auto* from = weight + filter * s * c;
+      const auto total = std::accumulate(from, from + s * c, typename Dot::Sum{});
+      for (std::int64_t segment = 0; segment < s; ++segment, from += c) {
+        const std::int64_t whole = c / Dot::kGroup;
+        for (std::int64_t g = 0; g < whole; ++g, to += row)
+          std::copy_n(from + g * Dot::kGroup, Dot::kGroup, to);
+        if (whole < groups) {
+          std::copy_n(from + whole * Dot::kGroup, c % Dot::kGroup, to);
+          to += row;
         }
       }
       init[static_cast<std::size_t>(filter)] = static_cast<typename Dot::Sum>(-zero) * total;
