@@ -189,9 +189,11 @@ class FastOp final : public Op {
     Vector half[Algorithm::kMax][Algorithm::kMax];
     for (std::int64_t c = 0; c < width_; c += Element::kWidth) {
       for (int j = 0; j < t; ++j) {
-        algorithm_.template input<Vector>(
-            [&](int i) __attribute__((always_inline)) { return element_.read(work.pixels[i * t + j] + c); },
-            [&](int a, Vector v) __attribute__((always_inline)) { half[a][j] = v; });
+        Vector column[Algorithm::kMax];
+        for (int i = 0; i < t; ++i) column[i] = element_.read(work.pixels[i * t + j] + c);
+        algorithm_.template input<Vector>([&](int i) __attribute__((always_inline)) { return column[i]; },
+                                          [&](int a, Vector v)
+                                              __attribute__((always_inline)) { half[a][j] = v; });
       }
       In* const to = work.v + slot * width_ + c;
       for (int a = 0; a < n; ++a) {
@@ -232,12 +234,13 @@ class FastOp final : public Op {
       const std::int64_t channel = panel * kPanel + v * kLanes;
       const Sum* const m = work.m + slot * taps_ * kPanel + v * kLanes;
       for (int b = 0; b < n; ++b) {
-        algorithm_.template output<F32>(
-            [&](int a) __attribute__((always_inline)) {
-              const int tap = a * n + b;
-              return real(m + tap * kPanel, tap * y_.stride + channel);
-            },
-            [&](int i, F32 value) __attribute__((always_inline)) { half[i][b] = value; });
+        F32 column[Algorithm::kMax];
+        for (int a = 0; a < n; ++a) {
+          column[a] = real(m + (a * n + b) * kPanel, (a * n + b) * y_.stride + channel);
+        }
+        algorithm_.template output<F32>([&](int a) __attribute__((always_inline)) { return column[a]; },
+                                        [&](int i, F32 value)
+                                            __attribute__((always_inline)) { half[i][b] = value; });
       }
       for (int i = 0; i < rows; ++i) {
         algorithm_.template output<F32>([&](int b) __attribute__((always_inline)) { return half[i][b]; },
@@ -271,6 +274,11 @@ std::unique_ptr<Op> make_fast(const FastConv& conv, const typename Dot::Weight* 
     if (!op && Algorithm::serves(conv)) op = std::make_unique<FastOp<Dot, Algorithm, Element>>(conv, u);
   };
   for_each_fixed(attempt);
+  if constexpr (std::is_same_v<typename Element::Vector, F32>) {
+    attempt(std::type_identity<Dense<2, 4, 4>>{});
+    attempt(std::type_identity<Dense<4, 6, 6>>{});
+    attempt(std::type_identity<Dense<6, 8, 8>>{});
+  }
   if (!op) op = std::make_unique<FastOp<Dot, Listed, Element>>(conv, u);
   return op;
 }

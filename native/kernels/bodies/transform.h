@@ -71,6 +71,43 @@ struct Fixed {
   }
 };
 
+// An algorithm of known sizes with any matrices, as learned ones are.
+template <int M, int N, int T>
+class Dense {
+ public:
+  static constexpr int kMax = N > T ? N : T;
+  static constexpr int m = M, n = N, t = T;
+
+  explicit Dense(const FastConv& conv) {
+    std::copy_n(conv.bt.begin(), N * T, &bt_[0][0]);
+    std::copy_n(conv.at.begin(), M * N, &at_[0][0]);
+  }
+  static bool serves(const FastConv& conv) { return conv.m == M && conv.n == N && conv.m + conv.r - 1 == T; }
+
+  template <typename Vector, typename Get, typename Put>
+  [[gnu::always_inline]] void input(const Get& get, const Put& put) const {
+    apply<Vector, N, T>(bt_, get, put);
+  }
+  template <typename Vector, typename Get, typename Put>
+  [[gnu::always_inline]] void output(const Get& get, const Put& put) const {
+    apply<Vector, M, N>(at_, get, put);
+  }
+
+ private:
+  template <typename Vector, int Rows, int Cols, typename Get, typename Put>
+  [[gnu::always_inline]] static void apply(const float (&matrix)[Rows][Cols], const Get& get,
+                                           const Put& put) {
+#pragma GCC unroll 8
+    for (int row = 0; row < Rows; ++row) {
+      Vector sum = get(0) * matrix[row][0];
+#pragma GCC unroll 8
+      for (int col = 1; col < Cols; ++col) sum = sum + get(col) * matrix[row][col];
+      put(row, sum);
+    }
+  }
+  float bt_[N][T], at_[M][N];
+};
+
 // Any algorithm.
 struct Listed {
   static constexpr int kMax = kMaxTransform;
