@@ -264,7 +264,8 @@ def picture(results: list[dict[str, Any]], peaks: Mapping[str, Any], path: Path)
     axis.set_xticks(range(len(results)), [r["layer"] for r in results], rotation=20, fontsize=8)
     axis.set_ylabel("GOP/s of a direct convolution's operations")
     axis.set_title("3x3 convolution, batch 1, one thread", fontsize=10)
-    axis.legend(fontsize=8, ncols=3)
+    axis.set_ylim(0, 1.35 * max(max(r["gops"].values()) for r in results))  # room for the legend
+    axis.legend(fontsize=8, ncols=4, loc="upper left")
     fig.savefig(path, dpi=120)
 
 

@@ -62,8 +62,8 @@ class SpeedRow:
 
 
 # ResNet-18's last stage has maps of 4x4, one tile of F4: 36 taps of weights for 16 outputs do not pay.
-MIXED = "F4 int8, direct on 4x4"
-MIXTURE: dict[str, Spec] = {"layers.[67]*": Direct(bits=8), "*": Winograd("F4", bits=8)}
+MIXED = "F4 int8, F2 on 4x4"
+MIXTURE: dict[str, Spec] = {"layers.[67]*": Winograd("F2", bits=8), "*": Winograd("F4", bits=8)}
 
 
 def engines_of(
