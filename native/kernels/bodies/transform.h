@@ -1,8 +1,8 @@
 // One-dimensional transforms by the matrices of a bilinear algorithm, on vectors. Needs simd.h and the set.
 //
-// Matrices known at compile time (algorithms.h) unroll to additions and a few multiplications; any other one
-// is kept as a list of its non-zero entries per row. Both add from left to right, each product and sum
-// rounded on its own.
+// Matrices known at compile time (algorithms.h) unroll to additions and a few multiplications; those of known
+// sizes, as learned ones are, to multiplications and additions; any other one is kept as a list of its non-zero
+// entries per row. All add from left to right, each product and sum rounded on its own.
 #pragma once
 
 #include <type_traits>

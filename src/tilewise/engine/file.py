@@ -19,8 +19,22 @@ from tilewise.engine.plan import VERSION, Plan
 _PLAN, _CHECKSUM = "tilewise_plan", "tilewise_checksum"
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that at every moment ``path`` is either the old or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save_plan(plan: Plan, path: str | Path) -> None:
-    """Write a plan so that at every moment ``path`` is either the old or the new file, whole.
+    """Write a plan to one file.
 
     Parameters
     ----------
@@ -33,16 +47,7 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     description = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "arrays"}
     text = json.dumps(description, allow_nan=False)
     content = to_bytes(plan.arrays, metadata={_PLAN: text, _CHECKSUM: _checksum(text, plan.arrays)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def load_plan(path: str | Path) -> Plan:

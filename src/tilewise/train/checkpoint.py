@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from tilewise.conversion import convert, skips_of, specs_of
+from tilewise.engine.file import write_whole
 from tilewise.quant import spec_from_dict
 
 VERSION = 1
@@ -24,20 +24,10 @@ _KEY = "tilewise"
 
 def write(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write a checkpoint so that at every moment ``path`` is either the old or the new file, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     header = json.dumps({"version": VERSION, **description})
-    try:
-        # Tensors that share memory (tied weights) must be written as copies.
-        owned = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-        content = save(owned, metadata={_KEY: header})
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Tensors that share memory (tied weights) must be written as copies.
+    owned = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write_whole(path, save(owned, metadata={_KEY: header}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
