@@ -94,9 +94,8 @@ def machine(threads: int) -> str:
     from tilewise import _native
 
     path = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in path.open() if line.startswith("model name")] if path.exists() else []
-    )
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     kernels = next(entry["name"] for entry in _native.kernel_sets() if entry["supported"])
     return f"{(names or [platform.machine()])[0]}, {kernels}, threads: {threads}"
 
