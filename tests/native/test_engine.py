@@ -135,7 +135,7 @@ def read_only(array: Any) -> Any:
 
 
 def bad_runs() -> list[tuple[Any, Any, type[Exception], str]]:
-    x, y = images(2), np.empty((2, K, H, W), np.float32)
+    x, y = images(2), np.zeros((2, K, H, W), np.float32)
     return [
         (x[:0], y[:0], ValueError, "the number of images is 0, must be at least 1"),
         (images(2)[:, :, :-1].copy(), y, ValueError, rf"x has shape \(2, 3, 8, 7\), must be \(N, 3, {H}, {W}\)"),
