@@ -52,10 +52,10 @@ class Requantization:
     exact : bool
         Give what the engine gives, bit for bit: transforms in its order of rounding, integers that float32 can not
         hold in float64. Slower, and for the forward pass only: evaluation uses it.
-    v_max : int
-        Largest integer that V can take before its requantization.
-    integer_transform : bool
-        Whether B^T holds integers, so that V is exact in any order.
+    wide_v : bool
+        Whether V and its requantization are exact in float64 only.
+    ordered_v : bool
+        Whether V is no exact number, so that its sums need the engine's order.
     """
 
     mult: Tensor
@@ -66,8 +66,8 @@ class Requantization:
     product_high: int
     clip_gradient: bool
     exact: bool = False
-    v_max: int = 0
-    integer_transform: bool = True
+    wide_v: bool = False
+    ordered_v: bool = False
 
     @property
     def clips_product(self) -> bool:
@@ -103,9 +103,8 @@ class _Piece:
 
     def _forward_exact(self, x: Tensor, tiling: Tiling, rule: Requantization) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`forward`, to the engine's last bit; ranges are not measured."""
-        # V times its multiplier has up to 8 bits more than V loses by the shift: beyond 20 bits of V float32 is short.
-        wide = torch.float64 if rule.integer_transform and rule.v_max >= EXACT // 16 else x.dtype
-        v = input_transform(x.to(wide), self.bt.to(wide), tiling, in_order=not rule.integer_transform)
+        wide = torch.float64 if rule.wide_v else x.dtype
+        v = input_transform(x.to(wide), self.bt.to(wide), tiling, in_order=rule.ordered_v)
         v = requantize_(v, rule.mult.to(wide), rule.low, rule.high)
         wide = torch.float64 if self.u.shape[2] * rule.low**2 >= EXACT else x.dtype
         product = multiply(self.u.to(wide), v.to(wide)).to(x.dtype).mul_(self.scale)

@@ -14,8 +14,8 @@ from tilewise.nn.frozen import Frozen, Grid, array
 from tilewise.nn.function import Requantization, tile_domain
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Winograd
-from tilewise.quant.fake import multiplier, quantize
-from tilewise.quant.quantizer import fraction_bits
+from tilewise.quant.fake import EXACT, multiplier, on_transform_grid, quantize
+from tilewise.quant.quantizer import fraction_bits, transform_bits
 
 
 class WinogradConv2d(QuantizedConv):
@@ -80,6 +80,8 @@ class WinogradConv2d(QuantizedConv):
                 for name in ("weight_range", "u_range", "output_range"):
                     self.add_range(name, spec.bits)
             self.fraction_bits = fraction_bits(self._v_max())
+            on_grid = spec.transforms == "learned" and not spec.rules.everything
+            self.transform_bits = transform_bits(self.algorithm.BT) if on_grid else None
             # Balances the ranges of V and U per tap and input channel: V is divided by it, U multiplied.
             self.register_buffer("balance", torch.ones(taps, in_channels))
 
@@ -112,9 +114,11 @@ class WinogradConv2d(QuantizedConv):
             at, g, bt = self.AT, self.G, self.BT
         else:
             at, g, bt = self._static_transforms()
-        if self.spec.rules.everything and self.spec.bits != FLOAT_BITS:
+        if self.spec.bits == FLOAT_BITS:
+            return at, g, bt
+        if self.spec.rules.everything:
             return self._quantize_matrix(at), self._quantize_matrix(g), self._quantize_matrix(bt)
-        return at, g, bt
+        return at, g, bt if self.transform_bits is None else on_transform_grid(bt, self.transform_bits)
 
     def _static_transforms(self) -> tuple[Tensor, Tensor, Tensor]:
         """Rounded from the rationals once into each type and device, so that double() does not round twice."""
@@ -262,6 +266,10 @@ class WinogradConv2d(QuantizedConv):
     def _rule(self, mult: Tensor, q: Tensor, u: Tensor, scale: Tensor, bt: Tensor, tiling: Tiling) -> Requantization:
         rules, spec = self.spec.rules, self.spec
         low, high = rules.limits(spec.bits)
+        named = spec.transforms == "static" and not rules.everything
+        on_grid = self.transform_bits is not None
+        # An integer V times its multiplier: float32 is short beyond 20 bits of V, or 8 bits of what V is rounded to.
+        wide = (spec.bits > 8 and (named or on_grid)) or (named and self._v_max() >= EXACT // 16)
         product_step, product_low, product_high = None, 0, 0
         if spec.product_bits != FLOAT_BITS:
             product_range = self.observed("product_range")
@@ -279,8 +287,8 @@ class WinogradConv2d(QuantizedConv):
             product_high=product_high,
             clip_gradient=rules.clip_gradient,
             exact=not self.training,
-            v_max=self._v_max(),
-            integer_transform=spec.transforms == "static" and not rules.everything,
+            wide_v=wide,
+            ordered_v=not (named or on_grid),
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tilewise.quant.quantizer import MULTIPLIER_BITS, Quantizer
+from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM_ROW_SUM, Quantizer
 
 EXACT = 2**24
 """Up to here float32 holds every integer."""
@@ -87,6 +87,27 @@ def quantize(x: Tensor, step: Tensor, low: Tensor, high: Tensor, *, clip_gradien
     """
     out: Tensor = _Quantize.apply(x, 1.0 / step, low, high, clip_gradient)  # type: ignore[no-untyped-call]
     return out
+
+
+def on_transform_grid(matrix: Tensor, fraction_bits: int) -> Tensor:
+    """Round a learned ``B^T`` to multiples of ``2**-fraction_bits`` with which V is exact.
+
+    A row that is too large for the bound is scaled down first. The gradient passes straight through the rounding, and
+    stops at entries that were clamped.
+
+    Parameters
+    ----------
+    matrix : Tensor of shape (n, t)
+        As trained.
+    fraction_bits : int
+        See :func:`tilewise.quant.quantizer.transform_bits`.
+    """
+    unit = 2.0**fraction_bits
+    room = TRANSFORM_ROW_SUM - matrix.shape[1] / 2
+    steps = matrix * unit
+    steps = steps * (room / steps.abs().sum(1, keepdim=True).clamp_min(room))
+    one, limit = steps.new_ones(()), steps.new_tensor(TRANSFORM_ENTRY)
+    return quantize(steps, one, -limit, limit, clip_gradient=True) / unit
 
 
 class Range(nn.Module):

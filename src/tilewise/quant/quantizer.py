@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 FLOAT_BITS = 32
 """The bit width that means: not quantized."""
@@ -18,6 +20,26 @@ def fraction_bits(v_max: int) -> int:
     of larger growth shift further, so that the multiplier keeps at least about 10 significant bits.
     """
     return max(MULTIPLIER_BITS, v_max.bit_length() - 5)
+
+
+TRANSFORM_ROW_SUM = 255
+"""The absolute integers of a row of a learned ``B^T`` sum to at most this: see :func:`transform_bits`."""
+
+TRANSFORM_ENTRY = 127
+"""Largest absolute integer of a learned ``B^T``."""
+
+
+def transform_bits(bt: Sequence[Sequence[Fraction]]) -> int | None:
+    """Fraction bits of the grid that a learned ``B^T`` lies on, from the algorithm's own integers.
+
+    As many as keep V exact: one half of the transform of 8-bit images in int16, all of it within 24 bits. None if even
+    the algorithm's own integers leave that bound; then learned transforms stay float.
+    """
+    row_sum = max(sum(abs(x) for x in row) for row in bt)
+    entry = max(abs(x) for row in bt for x in row)
+    room = TRANSFORM_ROW_SUM - Fraction(len(bt[0]), 2)  # rounding moves each entry by up to one half
+    fitting = [f for f in range(7) if row_sum * 2**f <= room and entry * 2**f <= TRANSFORM_ENTRY]
+    return max(fitting, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

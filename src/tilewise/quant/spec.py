@@ -66,7 +66,8 @@ class Winograd:
     scales : {"tap", "tensor"}
         One scale for each tap of V, and for each tap and output channel of U; or one for all of V and one for all of U.
     transforms : {"static", "learned"}
-        Whether ``A^T``, ``G`` and ``B^T`` are trained ("flex" in the paper).
+        Whether ``A^T``, ``G`` and ``B^T`` are trained ("flex" in the paper). A learned ``B^T`` is used on a grid of
+        powers of two on which V is exact (docs/numbers.md).
     quantizer : {"tap", "paper"}
         ``"paper"`` is the released code's and is always per tensor.
     hadamard_bits : int, optional
