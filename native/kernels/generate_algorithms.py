@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import tilewise as tw
+from tilewise.algebra.program import UNROLLED, Program, program
 from tilewise.quant.quantizer import MULTIPLIER_BITS, fraction_bits
 
 NATIVE = Path(__file__).resolve().parents[1]
-# Every other algorithm, and every learned one, runs through the list of its matrix entries.
-UNROLLED = [("F2", 3), ("F4", 3), ("F6", 3), ("SFC6", 3), ("F2", 5), ("SFC6", 5)]
-TESTED = [*UNROLLED, ("F4-textbook", 3), ("SFC4", 3), ("F4", 5), ("F6", 5), ("F2", 7), ("SFC6", 7)]
+TESTED = [*UNROLLED, ("F4-textbook", 3), ("SFC4", 3), ("F6", 5), ("F2", 7), ("SFC6", 7)]
 
 BODIES = """\
-// Written by native/kernels/generate_algorithms.py; a test compares. The named algorithms that are unrolled.
+// Written by native/kernels/generate_algorithms.py; a test compares. The named algorithms as straight-line programs
+// (tilewise/algebra/program.py): get(i) gives input i, put(i, v) takes output i.
 #pragma once
 
 #include <type_traits>
@@ -54,14 +54,28 @@ def matrices(name: str, r: int) -> tuple[list[list[int]], list[list[int]]]:
     return bt, at
 
 
-def nested(rows: list[list[int]]) -> str:
-    """Give a matrix as the initializer of a struct with a two-dimensional array."""
-    return "{{" + ", ".join("{" + ", ".join(map(str, row)) + "}" for row in rows) + "}}"
-
-
 def flat(rows: list[list[int]]) -> str:
     """Give a matrix as the initializer of a vector."""
     return "{" + ", ".join(str(x) for row in rows for x in row) + "}"
+
+
+def body(p: Program) -> str:
+    """Give the statements of a program."""
+    rows = {step: row for row, step in enumerate(p.outputs)}
+    used = {number for step in p.steps for _, number in step}
+    lines = [f"const V v{i} = get({i});" for i in range(p.inputs) if i in used]
+    for k, terms in enumerate(p.steps):
+        (first, number), *rest = terms
+        text = {1: f"v{number}", -1: f"-v{number}"}.get(first, f"scaled<{first}>(v{number})")
+        for c, other in rest:
+            text = {1: f"{text} + v{other}", -1: f"{text} - v{other}"}.get(c, f"plus<{c}>({text}, v{other})")
+        place = p.inputs + k
+        needed = place in used or k not in rows
+        if needed:
+            lines.append(f"const V v{place} = {text};")
+        if k in rows:
+            lines.append(f"put({rows[k]}, {f'v{place}' if needed else text});")
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def bodies() -> str:
@@ -71,12 +85,27 @@ def bodies() -> str:
         bt, at = matrices(name, r)
         n, t, m = len(bt), len(bt[0]), len(at)
         names.append(f"{name}x{r}")
-        sizes = f"{m}, {n}, {t}, Matrix<{n}, {t}>{nested(bt)}, Matrix<{m}, {n}>{nested(at)}"
-        text += f"using {names[-1]} = Fixed<{sizes}>;\n"
+        growth = tw.algorithm(name, r).growth
+        short = max(growth.input * 128, growth.non_negative_input * 255) <= 32767
+        text += (
+            f"struct {names[-1]} {{\n"
+            f"  static constexpr int m = {m}, n = {n}, t = {t};\n"
+            f"  static constexpr bool kShort = {str(short).lower()};  // V of bytes fits 16 bits\n"
+            f"  static constexpr short bt[] = {flat(bt)};\n"
+            f"  static constexpr short at[] = {flat(at)};\n"
+        )
+        for stage, matrix in (("input", bt), ("output", at)):
+            text += (
+                "  template <typename V, typename Get, typename Put>\n"
+                f"  [[gnu::always_inline]] static void {stage}(const Get& get, const Put& put) {{\n"
+                f"{body(program(matrix))}"
+                "  }\n"
+            )
+        text += "};\n"
     calls = "\n".join(f"  call(std::type_identity<{name}>{{}});" for name in names)
     return text + (
         "// clang-format on\n\n"
-        "template <class Call>\nvoid for_each_fixed(const Call& call) {\n" + calls + "\n}\n\n"
+        "template <class Call>\nvoid for_each_named(const Call& call) {\n" + calls + "\n}\n\n"
         "}  // namespace tilewise::TILEWISE_SET\n"
     )
 

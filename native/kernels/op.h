@@ -176,16 +176,17 @@ struct StageSeconds {
 // One call of the network on `images` images.
 struct Call {
   std::int64_t images = 1;
+  int threads = 1;  // that share the tasks
   const float* input = nullptr;
   float* output = nullptr;
 };
 
 // Where the stages of a fast convolution lie in the scratch memory of a thread that has just run one task, so
 // that tests see them: V[tap, tile, c] is the byte (less 128) or float number v + tap * v_tap + tile * v_tile
-// + c, and M[tap, tile, k] of the last panel of k's is number m + tap * m_tap + tile * m_tile + k. tiles is
-// the size of a block.
+// + c, and M[tap, tile, k] of the last panel of k's is number m + tile * m_tile + k / m_tap * m_vector + tap
+// * m_tap + k % m_tap: a vector has m_tap numbers. tiles is the largest size of a block.
 struct StageLayout {
-  std::int64_t tiles = 0, v = 0, v_tap = 0, v_tile = 0, m = 0, m_tap = 0, m_tile = 0, panel = 0;
+  std::int64_t tiles = 0, v = 0, v_tap = 0, v_tile = 0, m = 0, m_tap = 0, m_tile = 0, m_vector = 0, panel = 0;
 };
 
 // One operation, prepared: weights packed, tables computed. Immutable once made, so threads share it.

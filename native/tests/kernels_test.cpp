@@ -272,7 +272,7 @@ winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
 
 void compare_stages(const KernelSet& set, const BilinearCase& algorithm, std::int64_t channels, Fill kind,
                     Random& random) {
-  constexpr std::int64_t kImages = 2, kFilters = 7;
+  constexpr std::int64_t kImages = 2, kFilters = 15;
   const std::int64_t pad = algorithm.r / 2;
   Memory x(tensor(Dtype::kUint8, 9, 14, channels, kind == Fill::kRandom), kImages, 0);
   fill(x, kImages, kind, random);
@@ -292,17 +292,18 @@ void compare_stages(const KernelSet& set, const BilinearCase& algorithm, std::in
   for (std::int64_t task = 0; at.tiles > 0 && task < op->tasks(call); ++task) {
     auto* const bytes = reinterpret_cast<std::byte*>(scratch.data());
     op->run(call, task, task + 1, bytes, nullptr);
-    // Blocks are few here, so each of their panels is a task of its own.
-    const std::int64_t panels = (16 + at.panel - 1) / at.panel, first = task / panels * at.tiles;
-    const std::int64_t begin = task % panels * at.panel;
-    for (std::int64_t tile = 0; tile < std::min(at.tiles, tiles - first); ++tile) {
+    // One thread: a task is a block with all its panels, of which the last one's sums are left.
+    const std::int64_t first = task * tiles / op->tasks(call), end = (task + 1) * tiles / op->tasks(call);
+    const std::int64_t begin = kFilters / at.panel * at.panel;
+    for (std::int64_t tile = 0; tile < end - first; ++tile) {
       for (std::int64_t tap = 0; tap < algorithm.n * algorithm.n; ++tap) {
         for (std::int64_t c = 0; c < channels; ++c) {
           const int v = std::to_integer<int>(bytes[at.v + tap * at.v_tap + tile * at.v_tile + c]) - 128;
           CHECK(v == expected.vq.view()(tap, c, first + tile), text);
         }
         for (std::int64_t k = begin; k < std::min(begin + at.panel, kFilters); ++k) {
-          const std::int64_t where = at.m + tap * at.m_tap + tile * at.m_tile + k - begin;
+          const std::int64_t where = at.m + tap * at.m_tap + tile * at.m_tile +
+                                     (k - begin) / at.m_tap * at.m_vector + (k - begin) % at.m_tap;
           const std::int32_t m = scratch[static_cast<std::size_t>(where)];
           CHECK(m == expected.m.view()(tap, k, first + tile), text);
         }

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.algebra import algorithm
+from tilewise.algebra.program import program
 from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d
 from tilewise.nn.stages import sandwich, sandwich_in_order
 from tilewise.quant import Direct, Winograd
@@ -38,15 +39,26 @@ def test_the_order_is_that_of_the_contract(name: str, learned: bool) -> None:
     m, n = matrix.shape
     tiles = torch.randn(n, n, 3)
     got = sandwich_in_order(matrix, tiles).numpy()
-    a, x = matrix.numpy(), tiles.numpy()
-    for i, j, q in np.ndindex(m, m, 3):
-        whole = np.float32(0)
-        for b in range(n):
-            half = np.float32(0)
-            for k in range(n):
-                half = half + a[i, k] * x[k, b, q]
-            whole = whole + half * a[j, b]
-        assert got[i, j, q] == whole
+    if learned:
+        rows = [[(a, k) for k, a in enumerate(row)] for row in matrix.numpy()]
+        steps, outputs = rows, range(m)
+    else:
+        found = program([[int(a) for a in row] for row in algorithm(name).AT])
+        steps, outputs = found.steps, found.outputs
+
+    def apply(values: list[np.float32]) -> list[np.float32]:
+        for step in steps:
+            total = np.float32(0)
+            for factor, number in step:
+                total = total + np.float32(factor) * values[number]
+            values.append(total)
+        return [values[n + k] for k in outputs]
+
+    x = tiles.numpy()
+    for q in range(3):
+        half = [apply(list(x[:, b, q])) for b in range(n)]
+        for i in range(m):
+            assert list(got[i, :, q]) == apply([half[b][i] for b in range(n)])
     torch.testing.assert_close(torch.from_numpy(got), sandwich(matrix, tiles), rtol=1e-4, atol=1e-4)
 
 

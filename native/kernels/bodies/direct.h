@@ -11,8 +11,13 @@ class DirectOp final : public Op {
 
  public:
   DirectOp(const DirectConv& conv, const typename Dot::Weight* weight)
-      : x_(*conv.x), y_(*conv.y), window_(conv.window), scale_(conv.scale), finish_(conv.epilogue, y_) {
-    packed_.pack(weight, y_.channels, window_.height * window_.width, x_.channels, x_.grid.zero);
+      : x_(*conv.x),
+        y_(*conv.y),
+        window_(conv.window),
+        scale_(conv.scale.begin(), conv.scale.end()),
+        finish_(conv.epilogue, y_),
+        packed_(1, y_.channels, window_.height * window_.width, x_.channels) {
+    packed_.pack(0, weight, x_.grid.zero);
     scale_.resize(static_cast<std::size_t>(y_.stride), 0.0F);
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
   }
@@ -23,7 +28,7 @@ class DirectOp final : public Op {
 
   std::size_t scratch_bytes() const override {
     const std::int64_t table =
-        round_up(packed_.segments * kChunk * static_cast<std::int64_t>(sizeof(In*)), 64);
+        round_up(packed_.segments() * kChunk * static_cast<std::int64_t>(sizeof(In*)), 64);
     return static_cast<std::size_t>(table + kTallRows * kPanel * 4);
   }
 
@@ -31,7 +36,7 @@ class DirectOp final : public Op {
            StageSeconds*) const override {
     const In** const table = reinterpret_cast<const In**>(scratch);
     auto* const sums = reinterpret_cast<typename Dot::Sum*>(
-        scratch + round_up(packed_.segments * kChunk * static_cast<std::int64_t>(sizeof(In*)), 64));
+        scratch + round_up(packed_.segments() * kChunk * static_cast<std::int64_t>(sizeof(In*)), 64));
     const std::int64_t pixels = call.images * y_.pixels();
     std::int64_t built = -1;
     for (std::int64_t task = begin; task < end; ++task) {
@@ -73,18 +78,25 @@ class DirectOp final : public Op {
 
   void multiply(const In* const* table, std::int64_t first, std::int64_t count, std::int64_t panel,
                 typename Dot::Sum* sums) const {
-    const std::int64_t vectors = packed_.vectors(panel);
+    const std::int64_t vectors = packed_.vectors(panel), channel = panel * kPanel;
     for (std::int64_t p = 0, rows = 0; p < count; p += rows) {
       rows = rows_together(count - p, vectors);
-      micro_for<Dot>(rows, vectors)(table + p, kChunk, packed_.segments, packed_.groups,
-                                    packed_.panel_weights(panel), packed_.init.data() + panel * kPanel, sums,
-                                    kPanel);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t v = 0; v < vectors; ++v) {
-          const std::int64_t channel = panel * kPanel + v * kLanes;
-          finish_(real(sums + r * kPanel + v * kLanes, channel), first + p + r, channel);
-        }
-      }
+      micro_for<Dot>(rows, vectors)(table + p, kChunk, packed_.segments(), packed_.groups(),
+                                    packed_.weights(panel, 0), packed_.init(panel, 0),
+                                    {sums, kPanel, kLanes});
+      for_vectors(vectors, [&](auto constant) { finish<constant>(sums, rows, first + p, channel); });
+    }
+  }
+
+  template <int Vectors>
+  void finish(const typename Dot::Sum* sums, std::int64_t rows, std::int64_t pixel,
+              std::int64_t channel) const {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      F32 values[Vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v)
+        values[v] = real(sums + r * kPanel + v * kLanes, channel + v * kLanes);
+      finish_.template operator()<Vectors>(values, pixel + r, channel);
     }
   }
 
@@ -95,10 +107,10 @@ class DirectOp final : public Op {
 
   TensorRef x_, y_;
   Window window_;
-  std::vector<float> scale_;
+  AlignedVector<float> scale_;
   Finish finish_;
   Packed<Dot> packed_;
-  std::vector<In> zeros_;
+  AlignedVector<In> zeros_;
 };
 
 inline std::unique_ptr<Op> make_direct_int8(const DirectConv& conv) {

@@ -1,15 +1,18 @@
 // The matrix product under every convolution: rows of activations against packed weights. Needs simd.h and
 // the set.
 //
-// Weights are packed by panels of kPanel output channels (the last one may be narrower):
-//   [panel][segment][group of channels][output channel in panel][channel in group]
-// A segment is what lies together in memory for one row: one pixel under one filter tap. One call of a
-// micro-kernel multiplies R rows with one panel of NV vectors, R * NV accumulators in registers.
+// Weights are packed by panels of kPanel output channels (the last one may be narrower), in the order in
+// which they are read:
+//   [panel][product][segment][group of channels][output channel in panel][channel in group]
+// A fast convolution has one product per tap, each of one segment; a direct one has one product. A segment is
+// what lies together in memory for one row: one pixel under one filter tap. One call of a micro-kernel
+// multiplies R rows with one panel of NV vectors, R * NV accumulators in registers.
 #pragma once
 
 #include <array>
-#include <vector>
+#include <numeric>
 
+#include "base/aligned.h"
 #include "kernels/op.h"
 
 namespace tilewise::TILEWISE_SET {
@@ -45,16 +48,24 @@ struct UnfusedFloatDot : FloatDot {
   [[gnu::always_inline]] static Vector mac(Vector sum, Vector a, Vector b) { return sum + a * b; }
 };
 
-// rows[segment * distance + r] points to row r's piece of a segment; sums[r * pitch ..] takes NV vectors.
+// Where the sums of a micro-kernel go: those of row r and vector v of the panel to sums[r * row + v *
+// vector].
+template <typename Sum>
+struct Sums {
+  Sum* data;
+  std::int64_t row, vector;
+};
+
+// rows[segment * distance + r] points to row r's piece of a segment.
 template <class Dot>
 using Micro = void (*)(const typename Dot::In* const* rows, std::int64_t distance, std::int64_t segments,
                        std::int64_t groups, const typename Dot::Weight* weights,
-                       const typename Dot::Sum* init, typename Dot::Sum* sums, std::int64_t pitch);
+                       const typename Dot::Sum* init, const Sums<typename Dot::Sum>& sums);
 
 template <class Dot, int R, int NV>
 void micro(const typename Dot::In* const* rows, std::int64_t distance, std::int64_t segments,
            std::int64_t groups, const typename Dot::Weight* weights, const typename Dot::Sum* init,
-           typename Dot::Sum* sums, std::int64_t pitch) {
+           const Sums<typename Dot::Sum>& sums) {
   using Vector = typename Dot::Vector;
   Vector acc[R][NV];
 #pragma GCC unroll 16
@@ -82,7 +93,7 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::int6
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) store(sums + r * pitch + v * kLanes, acc[r][v]);
+    for (int v = 0; v < NV; ++v) store(sums.data + r * sums.row + v * sums.vector, acc[r][v]);
   }
 }
 
@@ -113,46 +124,67 @@ Micro<Dot> micro_for(std::int64_t rows, std::int64_t vectors) {
                 [static_cast<std::size_t>(vectors - 1)];
 }
 
-// Packed weights of one product (one tap of a fast convolution, or a whole direct one).
+// Packed weights.
 template <class Dot>
-struct Packed {
-  std::int64_t filters = 0, segments = 0, groups = 0;
-  std::vector<typename Dot::Weight> weights;
-  std::vector<typename Dot::Sum> init;  // -zero * sum of weights, per output channel
+class Packed {
+  using Weight = typename Dot::Weight;
+  using Sum = typename Dot::Sum;
 
-  std::int64_t panels() const { return (round_up(filters, 16) + kPanel - 1) / kPanel; }
+ public:
+  // Room for `products` products of [filters][segments][channels] weights.
+  Packed(std::int64_t products, std::int64_t filters, std::int64_t segments, std::int64_t channels)
+      : products_(products),
+        filters_(filters),
+        segments_(segments),
+        channels_(channels),
+        groups_((channels + Dot::kGroup - 1) / Dot::kGroup),
+        weights_(static_cast<std::size_t>(round_up(filters, 16) * products * depth())),
+        init_(static_cast<std::size_t>(round_up(filters, 16) * products)) {}
+
+  std::int64_t segments() const { return segments_; }
+  std::int64_t groups() const { return groups_; }
+  std::int64_t panels() const { return (round_up(filters_, 16) + kPanel - 1) / kPanel; }
   std::int64_t vectors(std::int64_t panel) const {
-    return std::min<std::int64_t>(kPanelVectors, (round_up(filters, 16) - panel * kPanel) / kLanes);
+    return std::min<std::int64_t>(kPanelVectors, (round_up(filters_, 16) - panel * kPanel) / kLanes);
   }
-  const typename Dot::Weight* panel_weights(std::int64_t panel) const {
-    return weights.data() + panel * kPanel * segments * groups * Dot::kGroup;
+  const Weight* weights(std::int64_t panel, std::int64_t product) const {
+    return weights_.data() + lane(panel, product) * depth();
+  }
+  // -zero * sum of weights, per output channel: where its sum starts.
+  const Sum* init(std::int64_t panel, std::int64_t product) const {
+    return init_.data() + lane(panel, product);
   }
 
-  // weight is [filters][segments][channels], its rows `pitch` apart per filter.
-  void pack(const typename Dot::Weight* weight, std::int64_t k, std::int64_t s, std::int64_t c,
-            std::int32_t zero) {
-    filters = k, segments = s, groups = (c + Dot::kGroup - 1) / Dot::kGroup;
-    const std::int64_t lanes = round_up(k, 16);
-    weights.assign(static_cast<std::size_t>(lanes * segments * groups * Dot::kGroup), 0);
-    init.assign(static_cast<std::size_t>(lanes), 0);
-    for (std::int64_t filter = 0; filter < k; ++filter) {
+  // weight is [filters][segments][channels].
+  void pack(std::int64_t product, const Weight* weight, std::int32_t zero) {
+    for (std::int64_t filter = 0; filter < filters_; ++filter) {
       const std::int64_t panel = filter / kPanel, row = vectors(panel) * kLanes * Dot::kGroup;
-      auto* to =
-          weights.data() + panel * kPanel * segments * groups * Dot::kGroup + filter % kPanel * Dot::kGroup;
-      const auto* from = weight + filter * s * c;
-      const auto total = std::accumulate(from, from + s * c, typename Dot::Sum{});
-      for (std::int64_t segment = 0; segment < s; ++segment, from += c) {
-        const std::int64_t whole = c / Dot::kGroup;
+      Weight* to = weights_.data() + lane(panel, product) * depth() + filter % kPanel * Dot::kGroup;
+      const Weight* from = weight + filter * segments_ * channels_;
+      const auto total = std::accumulate(from, from + segments_ * channels_, Sum{});
+      for (std::int64_t segment = 0; segment < segments_; ++segment, from += channels_) {
+        const std::int64_t whole = channels_ / Dot::kGroup;
         for (std::int64_t g = 0; g < whole; ++g, to += row)
           std::copy_n(from + g * Dot::kGroup, Dot::kGroup, to);
-        if (whole < groups) {
-          std::copy_n(from + whole * Dot::kGroup, c % Dot::kGroup, to);
+        if (whole < groups_) {
+          std::copy_n(from + whole * Dot::kGroup, channels_ % Dot::kGroup, to);
           to += row;
         }
       }
-      init[static_cast<std::size_t>(filter)] = static_cast<typename Dot::Sum>(-zero) * total;
+      init_[static_cast<std::size_t>(lane(panel, product) + filter % kPanel)] =
+          static_cast<Sum>(-zero) * total;
     }
   }
+
+ private:
+  std::int64_t depth() const { return segments_ * groups_ * Dot::kGroup; }
+  std::int64_t lane(std::int64_t panel, std::int64_t product) const {
+    return panel * kPanel * products_ + product * vectors(panel) * kLanes;
+  }
+
+  std::int64_t products_, filters_, segments_, channels_, groups_;
+  AlignedVector<Weight> weights_;
+  AlignedVector<Sum> init_;
 };
 
 }  // namespace tilewise::TILEWISE_SET

@@ -3,28 +3,48 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
+#include <cmath>
+#include <type_traits>
 
+#include "base/aligned.h"
 #include "kernels/op.h"
 
 namespace tilewise::TILEWISE_SET {
 
-// q = clamp(floor(y * factor + 0.5), low, high): clamped first, which is the same as the limits are integers.
+// q = clamp(floor(y * factor + 0.5), low, high), zero added. Clamped first, which is the same as the limits
+// are integers; for the same reason the limits of an activation are clamped to here: rounding is monotone.
 struct Quantizer {
   F32 factor, low, high;
-  I32 zero;
+  std::int32_t zero;
 
-  explicit Quantizer(const Grid& grid)
-      : factor(F32{} + grid.factor),
-        low(F32{} + static_cast<float>(grid.low)),
-        high(F32{} + static_cast<float>(grid.high)),
-        zero(I32{} + grid.zero) {}
+  Quantizer(const Grid& grid, float activation_low, float activation_high)
+      : factor(F32{} + grid.factor), zero(grid.zero) {
+    const auto limit = [&](float y) {
+      const float steps = std::floor(y * grid.factor + 0.5F);
+      return F32{} + std::clamp(steps, static_cast<float>(grid.low), static_cast<float>(grid.high));
+    };
+    low = limit(activation_low), high = limit(activation_high);
+  }
 
-  [[gnu::always_inline]] U8 operator()(F32 y) const {
-    const F32 steps = smaller(larger(y * factor + 0.5F, low), high);
-    return narrow(floor_to_int(steps) + zero);
+  [[gnu::always_inline]] I32 operator()(F32 y) const {
+    return floor_to_int(smaller(larger(y * factor + 0.5F, low), high));
   }
 };
+
+// Stores steps, `zero` added, as bytes.
+template <int Vectors>
+[[gnu::always_inline]] inline void store_bytes(std::uint8_t* to, const I32 (&steps)[Vectors],
+                                               std::int32_t zero) {
+  if constexpr (Vectors == 4) {
+    I32 v[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) v[i] = steps[i] + (zero - 128);
+    store(to, gather_quads(pack(pack(v[0], v[1]), pack(v[2], v[3]))) ^ std::int8_t{-128});
+  } else {
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) store(to + i * kLanes, narrow(steps[i] + zero));
+  }
+}
 
 // kLanes channels of one pixel of a tensor as real numbers.
 class Reader {
@@ -42,29 +62,39 @@ class Reader {
   TensorRef tensor_;
 };
 
-// Finishes kLanes sums of one output pixel and writes them.
+// Finishes the sums of one output pixel, Vectors vectors of channels, and writes them.
 class Finish {
  public:
   Finish(const Epilogue& epilogue, const TensorRef& y)
       : y_(y),
-        quantizer_(y.grid),
+        quantizer_(y.grid, epilogue.low, epilogue.high),
         residual_(epilogue.residual ? *epilogue.residual : y),
         has_residual_(epilogue.residual != nullptr),
-        bias_(epilogue.bias),
+        bias_(epilogue.bias.begin(), epilogue.bias.end()),
         low_(F32{} + epilogue.low),
         high_(F32{} + epilogue.high) {
     bias_.resize(static_cast<std::size_t>(y.stride), 0.0F);
   }
 
-  [[gnu::always_inline]] void operator()(F32 sum, std::int64_t pixel, std::int64_t channel) const {
-    F32 y = sum + load<F32>(bias_.data() + channel);
-    if (has_residual_) y = y + residual_(pixel, channel);
-    y = smaller(larger(y, low_), high_);
+  template <int Vectors>
+  [[gnu::always_inline]] void operator()(const F32* sums, std::int64_t pixel, std::int64_t channel) const {
+    F32 y[Vectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) y[i] = sums[i] + load<F32>(bias_.data() + channel + i * kLanes);
+    if (has_residual_) {
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) y[i] = y[i] + residual_(pixel, channel + i * kLanes);
+    }
     const std::int64_t at = pixel * y_.stride + channel;
     if (y_.dtype == Dtype::kFloat32) {
-      store(reinterpret_cast<float*>(y_.data) + at, y);
+      auto* const to = reinterpret_cast<float*>(y_.data) + at;
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) store(to + i * kLanes, smaller(larger(y[i], low_), high_));
     } else {
-      store(reinterpret_cast<std::uint8_t*>(y_.data) + at, quantizer_(y));
+      I32 steps[Vectors];
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) steps[i] = quantizer_(y[i]);
+      store_bytes(reinterpret_cast<std::uint8_t*>(y_.data) + at, steps, quantizer_.zero);
     }
   }
 
@@ -73,8 +103,23 @@ class Finish {
   Quantizer quantizer_;
   Reader residual_;
   bool has_residual_;
-  std::vector<float> bias_;  // one per lane of a pixel
+  AlignedVector<float> bias_;  // one per lane of a pixel
   F32 low_, high_;
 };
+
+// Calls function(a constant) for 1 to kPanelVectors vectors.
+template <typename Function>
+[[gnu::always_inline]] inline void for_vectors(std::int64_t vectors, const Function& function) {
+  switch (vectors) {
+    case 1:
+      return function(std::integral_constant<int, 1>());
+    case 2:
+      return function(std::integral_constant<int, 2>());
+    case 3:
+      return function(std::integral_constant<int, 3>());
+    default:
+      return function(std::integral_constant<int, 4>());
+  }
+}
 
 }  // namespace tilewise::TILEWISE_SET

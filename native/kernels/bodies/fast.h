@@ -1,9 +1,9 @@
 // Fast convolution: blocks of tiles go through all stages while V and M stay in the cache. Needs dot.h,
-// epilogue.h, transform.h, elements.h.
+// input.h, output.h.
 //
-//   input_transform    t x t pixels of each tile -> n*n rows of V, requantized          [tap][tile][channel]
-//   multiply           per panel of output channels and tap: tiles x channels x panel   [tile][tap][channel
-//   of panel] output_transform   n*n values of M -> m x m outputs, finished
+//   input_transform    t x t pixels of each tile -> n*n rows of V, requantized         [tap][tile][channel]
+//   multiply           per panel of output channels and tap: tiles x channels x panel
+//   [tile][vector][tap][lane] output_transform   n*n values of M -> m x m outputs, finished
 #pragma once
 
 #include <chrono>
@@ -30,131 +30,128 @@ class StageClock {
   Clock::time_point last_;
 };
 
-template <class Dot, class Algorithm, class Element>
+template <class Dot>
 class FastOp final : public Op {
-  using In = typename Dot::In;
+  using In = typename Dot::In;  // of the products, and of the tensor
   using Sum = typename Dot::Sum;
 
  public:
-  FastOp(const FastConv& conv, const typename Dot::Weight* u)
+  FastOp(const FastConv& conv, const typename Dot::Weight* u, std::unique_ptr<InputStage<In, In>> input,
+         std::unique_ptr<OutputStage<Sum>> output)
       : x_(*conv.x),
         y_(*conv.y),
         pad_top_(conv.pad_top),
         pad_left_(conv.pad_left),
-        algorithm_(conv),
-        element_(conv),
-        finish_(conv.epilogue, y_),
+        m_(conv.m),
+        t_(conv.m + conv.r - 1),
         taps_(conv.n * conv.n),
-        width_(round_up(x_.channels, Element::kWidth)),
         tile_rows_((y_.height + conv.m - 1) / conv.m),
-        tile_cols_((y_.width + conv.m - 1) / conv.m) {
-    constexpr bool quantized = std::is_same_v<In, std::uint8_t>;
-    tap_weights_.resize(static_cast<std::size_t>(taps_));
+        tile_cols_((y_.width + conv.m - 1) / conv.m),
+        input_(std::move(input)),
+        output_(std::move(output)),
+        width_(input_->width()),
+        packed_(taps_, y_.channels, 1, x_.channels) {
     for (std::int64_t tap = 0; tap < taps_; ++tap) {
       // V is stored with 128 added, which the products' starting value takes away again.
-      tap_weights_[static_cast<std::size_t>(tap)].pack(u + tap * y_.channels * x_.channels, y_.channels, 1,
-                                                       x_.channels, quantized ? 128 : 0);
-    }
-    scale_.assign(static_cast<std::size_t>(taps_ * y_.stride), 1.0F);
-    for (std::int64_t i = 0; quantized && i < taps_ * y_.stride; ++i) {
-      const std::int64_t k = i % y_.stride;
-      scale_[static_cast<std::size_t>(i)] =
-          k < y_.channels ? conv.scale[static_cast<std::size_t>(i / y_.stride * y_.channels + k)] : 0.0F;
+      packed_.pack(tap, u + tap * y_.channels * x_.channels, std::is_same_v<In, std::uint8_t> ? 128 : 0);
     }
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
-    block_ =
-        std::clamp(kCacheBytes / (taps_ * (width_ * static_cast<std::int64_t>(sizeof(In)) + kPanel * 4)) /
-                       kTallRows * kTallRows,
-                   kTallRows, 4 * kTallRows);
+    most_ = most_tiles({.v_bytes = taps_ * width_ * static_cast<std::int64_t>(sizeof(In)),
+                        .m_bytes = taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)),
+                        .rows = kTallRows});
   }
 
   // A task is a block of tiles with some of the panels; where blocks are few, panels are shared out too, and
   // a thread that meets a new block transforms its input.
-  std::int64_t tasks(const Call& call) const override { return blocks(call) * splits(call); }
+  std::int64_t tasks(const Call& call) const override {
+    const Blocks b = blocks(call);
+    return b.count * b.parts;
+  }
 
   std::size_t scratch_bytes() const override {
     return static_cast<std::size_t>(v_bytes() + m_bytes() + pointers_bytes());
   }
 
   StageLayout stages() const override {
-    return {block_, 0, tap_distance(), width_, v_bytes() / 4, kPanel, taps_ * kPanel, kPanel};
+    return {most_, 0, tap_distance(), width_, v_bytes() / 4, kLanes, taps_ * kPanel, taps_ * kLanes, kPanel};
   }
 
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
            StageSeconds* seconds) const override {
     const Block work{reinterpret_cast<In*>(scratch), reinterpret_cast<Sum*>(scratch + v_bytes()),
                      reinterpret_cast<const In**>(scratch + v_bytes() + m_bytes())};
-    const std::int64_t tiles = call.images * tile_rows_ * tile_cols_, parts = splits(call);
-    const std::int64_t panels = tap_weights_.front().panels();
+    const std::int64_t tiles = call.images * tile_rows_ * tile_cols_, panels = packed_.panels();
+    const Blocks b = blocks(call);
     StageClock clock(seconds != nullptr);
     clock.start();
     std::int64_t transformed = -1;
     for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t first = task / parts * block_, part = task % parts;
-      const std::int64_t count = std::min(block_, tiles - first);
+      const std::int64_t first = task / b.parts * tiles / b.count, part = task % b.parts;
+      const std::int64_t count = (task / b.parts + 1) * tiles / b.count - first;
       if (first != transformed) {
         if (seconds != nullptr) time_requantize(first, count, work, seconds);
         clock.start();
-        for (std::int64_t tile = 0; tile < count; ++tile) input_transform<true>(first + tile, tile, work);
+        for (std::int64_t tile = 0; tile < count; ++tile) input_transform(first + tile, tile, work, true);
         transformed = first;
         clock.charge(&StageSeconds::input_transform, seconds);
       }
-      for (std::int64_t panel = part * panels / parts; panel < (part + 1) * panels / parts; ++panel) {
+      for (std::int64_t panel = part * panels / b.parts; panel < (part + 1) * panels / b.parts; ++panel) {
         for (std::int64_t tap = 0; tap < taps_; ++tap) multiply(tap, panel, count, work);
         clock.charge(&StageSeconds::multiply, seconds);
-        for (std::int64_t tile = 0; tile < count; ++tile) output_transform(first + tile, tile, panel, work);
+        for (std::int64_t tile = 0; tile < count; ++tile) {
+          output_->run(work.m + tile * taps_ * kPanel, panel, packed_.vectors(panel), target(first + tile));
+        }
         clock.charge(&StageSeconds::output_transform, seconds);
       }
     }
   }
 
  private:
-  // Room for V and M of a block: well inside the second-level cache of current server and desktop cores.
-  static constexpr std::int64_t kCacheBytes = 640 * 1024;
-
   struct Block {
     In* v;
     Sum* m;
     const In** pixels;
   };
 
-  std::int64_t blocks(const Call& call) const {
-    return (call.images * tile_rows_ * tile_cols_ + block_ - 1) / block_;
+  Blocks blocks(const Call& call) const {
+    return share_out({.tiles = call.images * tile_rows_ * tile_cols_,
+                      .panels = packed_.panels(),
+                      .most = most_,
+                      .threads = call.threads});
   }
-  std::int64_t splits(const Call& call) const {
-    return std::min(tap_weights_.front().panels(), (kFewBlocks - 1) / blocks(call) + 1);
-  }
-  static constexpr std::int64_t kFewBlocks = 8;
 
   // Rows of one tap lie together; kAlignment more than a block needs keeps taps off the same cache sets.
   std::int64_t tap_distance() const {
-    return block_ * width_ + static_cast<std::int64_t>(kAlignment / sizeof(In));
+    return most_ * width_ + static_cast<std::int64_t>(kAlignment / sizeof(In));
   }
   std::int64_t v_bytes() const {
     return round_up(
         taps_ * tap_distance() * static_cast<std::int64_t>(sizeof(In)) + static_cast<std::int64_t>(kSlack),
         64);
   }
-  std::int64_t m_bytes() const { return block_ * taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)); }
-  std::int64_t pointers_bytes() const {
-    return static_cast<std::int64_t>(algorithm_.t) * algorithm_.t * static_cast<std::int64_t>(sizeof(In*));
-  }
+  std::int64_t m_bytes() const { return most_ * taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)); }
+  std::int64_t pointers_bytes() const { return t_ * t_ * static_cast<std::int64_t>(sizeof(In*)); }
 
   struct Place {
     std::int64_t image, row, col;  // of a tile's first output
   };
   Place place(std::int64_t tile) const {
     const std::int64_t per_image = tile_rows_ * tile_cols_;
-    return {tile / per_image, tile % per_image / tile_cols_ * algorithm_.m, tile % tile_cols_ * algorithm_.m};
+    return {tile / per_image, tile % per_image / tile_cols_ * m_, tile % tile_cols_ * m_};
+  }
+  Target target(std::int64_t tile) const {
+    const Place at = place(tile);
+    return {(at.image * y_.height + at.row) * y_.width + at.col, std::min(m_, y_.height - at.row),
+            std::min(m_, y_.width - at.col)};
   }
 
   // Where each of the t x t pixels of a tile lies; pixels outside the image are the row of zeros.
   void find_pixels(std::int64_t tile, const In** pixels) const {
     const Place at = place(tile);
     const In* const image = reinterpret_cast<const In*>(x_.data) + at.image * x_.pixels() * x_.stride;
-    for (int i = 0; i < algorithm_.t; ++i) {
+    for (std::int64_t i = 0; i < t_; ++i) {
       const std::int64_t row = at.row + i - pad_top_;
-      for (int j = 0; j < algorithm_.t; ++j) {
+      for (std::int64_t j = 0; j < t_; ++j) {
         const std::int64_t col = at.col + j - pad_left_;
         const bool inside = 0 <= row && row < x_.height && 0 <= col && col < x_.width;
         *pixels++ = inside ? image + (row * x_.width + col) * x_.stride : zeros_.data();
@@ -171,9 +168,9 @@ class FastOp final : public Op {
     for (int repeat = 0; repeat < 2; ++repeat) {  // the first one warms the caches
       with = without = {};
       clock.start();
-      for (std::int64_t tile = 0; tile < count; ++tile) input_transform<false>(first + tile, tile, work);
+      for (std::int64_t tile = 0; tile < count; ++tile) input_transform(first + tile, tile, work, false);
       clock.charge(&StageSeconds::input_transform, &without);
-      for (std::int64_t tile = 0; tile < count; ++tile) input_transform<true>(first + tile, tile, work);
+      for (std::int64_t tile = 0; tile < count; ++tile) input_transform(first + tile, tile, work, true);
       clock.charge(&StageSeconds::input_transform, &with);
     }
     const double requantize = std::max(0.0, with.input_transform - without.input_transform);
@@ -181,116 +178,92 @@ class FastOp final : public Op {
     seconds->input_transform -= requantize;
   }
 
-  template <bool Requantize>
-  void input_transform(std::int64_t tile, std::int64_t slot, const Block& work) const {
-    using Vector = typename Element::Vector;
+  void input_transform(std::int64_t tile, std::int64_t slot, const Block& work, bool requantize) const {
     find_pixels(tile, work.pixels);
-    const int n = algorithm_.n, t = algorithm_.t;
-    Vector half[Algorithm::kMax][Algorithm::kMax];
-    for (std::int64_t c = 0; c < width_; c += Element::kWidth) {
-      for (int j = 0; j < t; ++j) {
-        Vector column[Algorithm::kMax];
-        for (int i = 0; i < t; ++i) column[i] = element_.read(work.pixels[i * t + j] + c);
-        algorithm_.template input<Vector>([&](int i) __attribute__((always_inline)) { return column[i]; },
-                                          [&](int a, Vector v)
-                                              __attribute__((always_inline)) { half[a][j] = v; });
-      }
-      In* const to = work.v + slot * width_ + c;
-      for (int a = 0; a < n; ++a) {
-        algorithm_.template input<Vector>([&](int j) __attribute__((always_inline)) { return half[a][j]; },
-                                          [&](int b, Vector v) __attribute__((always_inline)) {
-                                            In* const place = to + (a * n + b) * tap_distance();
-                                            if constexpr (Requantize) {
-                                              element_.write(place, v, a * n + b, c);
-                                            } else {
-                                              element_.write_plain(place, v);
-                                            }
-                                          });
-      }
-    }
+    input_->run(work.pixels, work.v + slot * width_, tap_distance(), requantize);
   }
 
   void multiply(std::int64_t tap, std::int64_t panel, std::int64_t count, const Block& work) const {
-    const Packed<Dot>& weights = tap_weights_[static_cast<std::size_t>(tap)];
-    const std::int64_t vectors = weights.vectors(panel);
+    const std::int64_t vectors = packed_.vectors(panel);
     const In* rows[kTallRows];
     for (std::int64_t slot = 0, height = 0; slot < count; slot += height) {
       height = rows_together(count - slot, vectors);
       for (std::int64_t r = 0; r < height; ++r) rows[r] = work.v + tap * tap_distance() + (slot + r) * width_;
-      micro_for<Dot>(height, vectors)(rows, kTallRows, 1, weights.groups, weights.panel_weights(panel),
-                                      weights.init.data() + panel * kPanel,
-                                      work.m + (slot * taps_ + tap) * kPanel, taps_ * kPanel);
+      micro_for<Dot>(height, vectors)(
+          rows, kTallRows, 1, packed_.groups(), packed_.weights(panel, tap), packed_.init(panel, tap),
+          {work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes});
     }
   }
-
-  void output_transform(std::int64_t tile, std::int64_t slot, std::int64_t panel, const Block& work) const {
-    const Place at = place(tile);
-    const std::int64_t rows = std::min<std::int64_t>(algorithm_.m, y_.height - at.row);
-    const std::int64_t cols = std::min<std::int64_t>(algorithm_.m, y_.width - at.col);
-    const std::int64_t first = (at.image * y_.height + at.row) * y_.width + at.col;
-    const int n = algorithm_.n;
-    F32 half[Algorithm::kMax][Algorithm::kMax];
-    for (std::int64_t v = 0; v < tap_weights_.front().vectors(panel); ++v) {
-      const std::int64_t channel = panel * kPanel + v * kLanes;
-      const Sum* const m = work.m + slot * taps_ * kPanel + v * kLanes;
-      for (int b = 0; b < n; ++b) {
-        F32 column[Algorithm::kMax];
-        for (int a = 0; a < n; ++a) {
-          column[a] = real(m + (a * n + b) * kPanel, (a * n + b) * y_.stride + channel);
-        }
-        algorithm_.template output<F32>([&](int a) __attribute__((always_inline)) { return column[a]; },
-                                        [&](int i, F32 value)
-                                            __attribute__((always_inline)) { half[i][b] = value; });
-      }
-      for (int i = 0; i < rows; ++i) {
-        algorithm_.template output<F32>([&](int b) __attribute__((always_inline)) { return half[i][b]; },
-                                        [&](int j, F32 value) __attribute__((always_inline)) {
-                                          if (j < cols) finish_(value, first + i * y_.width + j, channel);
-                                        });
-      }
-    }
-  }
-
-  [[gnu::always_inline]] F32 real(const std::int32_t* m, std::int64_t scale) const {
-    return to_float(load<I32>(m)) * load<F32>(scale_.data() + scale);
-  }
-  [[gnu::always_inline]] F32 real(const float* m, std::int64_t) const { return load<F32>(m); }
 
   TensorRef x_, y_;
-  std::int64_t pad_top_, pad_left_;
-  Algorithm algorithm_;
-  Element element_;
-  Finish finish_;
-  std::int64_t taps_, width_, tile_rows_, tile_cols_, block_ = kRows;
-  std::vector<Packed<Dot>> tap_weights_;
-  std::vector<float> scale_;  // [tap][lane]
-  std::vector<In> zeros_;
+  std::int64_t pad_top_, pad_left_, m_, t_, taps_, tile_rows_, tile_cols_;
+  std::unique_ptr<InputStage<In, In>> input_;
+  std::unique_ptr<OutputStage<Sum>> output_;
+  std::int64_t width_, most_ = 0;  // of a row of V; tiles of a block
+  Packed<Dot> packed_;
+  AlignedVector<In> zeros_;
 };
 
-template <class Dot, class Element>
-std::unique_ptr<Op> make_fast(const FastConv& conv, const typename Dot::Weight* u) {
-  std::unique_ptr<Op> op;
-  const auto attempt = [&]<class Algorithm>(std::type_identity<Algorithm>) {
-    if (!op && Algorithm::serves(conv)) op = std::make_unique<FastOp<Dot, Algorithm, Element>>(conv, u);
+// What make(the type of an algorithm) gives for the first one that serves: a named one for which named(type)
+// holds, one of its sizes, any.
+template <class Stage, typename Named, typename Make>
+std::unique_ptr<Stage> first_of(const FastConv& conv, const Named& named, const Make& make) {
+  std::unique_ptr<Stage> stage;
+  for_each_named([&](auto type) {
+    if (!stage && named(type)) stage = make(type);
+  });
+  const auto attempt = [&]<class Algorithm>(std::type_identity<Algorithm> type) {
+    if (!stage && Algorithm::serves(conv)) stage = make(type);
   };
-  for_each_fixed(attempt);
-  if constexpr (std::is_same_v<typename Element::Vector, F32>) {
-    attempt(std::type_identity<Dense<2, 4, 4>>{});
-    attempt(std::type_identity<Dense<4, 6, 6>>{});
-    attempt(std::type_identity<Dense<6, 8, 8>>{});
-  }
-  if (!op) op = std::make_unique<FastOp<Dot, Listed, Element>>(conv, u);
-  return op;
+  attempt(std::type_identity<Dense<2, 4, 4>>{});
+  attempt(std::type_identity<Dense<4, 6, 6>>{});
+  attempt(std::type_identity<Dense<6, 8, 8>>{});
+  if (!stage) stage = make(std::type_identity<Listed>{});
+  return stage;
+}
+
+template <typename Sum>
+std::unique_ptr<OutputStage<Sum>> make_output(const FastConv& conv) {
+  return first_of<OutputStage<Sum>>(
+      conv, [&]<class A>(std::type_identity<A>) { return has_output_of<A>(conv); },
+      [&]<class A>(std::type_identity<A>) { return std::make_unique<Output<Sum, A>>(conv); });
+}
+
+template <class Stage, template <class> class Input>
+std::unique_ptr<Stage> make_input(const FastConv& conv) {
+  return first_of<Stage>(
+      conv, [&]<class A>(std::type_identity<A>) { return has_input_of<A>(conv); },
+      [&]<class A>(std::type_identity<A>) { return std::make_unique<Input<A>>(conv); });
+}
+
+using ByteInput = InputStage<std::uint8_t, std::uint8_t>;
+
+template <class Algorithm>
+using FloatByteInput = RealInput<F32, Algorithm>;
+
+inline std::unique_ptr<ByteInput> make_byte_input(const FastConv& conv) {
+  std::unique_ptr<ByteInput> input;
+  for_each_named([&]<class Algorithm>(std::type_identity<Algorithm>) {
+    if constexpr (Algorithm::kShort) {
+      if (!input && ShortInput<Algorithm>::serves(conv))
+        input = std::make_unique<ShortInput<Algorithm>>(conv);
+    }
+  });
+  if (input) return input;
+  if (DotInput::serves(conv)) return std::make_unique<DotInput>(conv);
+  if (!float_serves(conv)) return std::make_unique<RealInput<F64, Listed>>(conv);
+  return make_input<ByteInput, FloatByteInput>(conv);
 }
 
 inline std::unique_ptr<Op> make_fast_int8(const FastConv& conv) {
-  if (Int16Element::serves(conv)) return make_fast<Int8Dot, Int16Element>(conv, conv.u_int8.data());
-  if (float_serves(conv)) return make_fast<Int8Dot, RealElement<F32>>(conv, conv.u_int8.data());
-  return std::make_unique<FastOp<Int8Dot, Listed, RealElement<F64>>>(conv, conv.u_int8.data());
+  return std::make_unique<FastOp<Int8Dot>>(conv, conv.u_int8.data(), make_byte_input(conv),
+                                           make_output<std::int32_t>(conv));
 }
 
 inline std::unique_ptr<Op> make_fast_f32(const FastConv& conv) {
-  return make_fast<FloatDot, FloatElement>(conv, conv.u_f32.data());
+  auto input = make_input<InputStage<float, float>, FloatInput>(conv);
+  return std::make_unique<FastOp<FloatDot>>(conv, conv.u_f32.data(), std::move(input),
+                                            make_output<float>(conv));
 }
 
 }  // namespace tilewise::TILEWISE_SET

@@ -25,6 +25,50 @@ template <typename Vector>
   return sum + ((e << 16) >> 16) + (e >> 16) + ((o << 16) >> 16) + (o >> 16);
 }
 
+// sum + a0 * b0 + a1 * b1 on pairs of int16.
+[[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
+  return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+}
+
+// The lower (higher) halves of a and b within each 16 bytes, one element of a, one of b, and so on.
+template <typename V>
+[[gnu::always_inline]] inline V low_bytes(V a, V b) {
+  return reinterpret_cast<V>(__builtin_shufflevector(reinterpret_cast<I8>(a), reinterpret_cast<I8>(b), 0, 16,
+                                                     1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+}
+template <typename V>
+[[gnu::always_inline]] inline V high_bytes(V a, V b) {
+  return reinterpret_cast<V>(__builtin_shufflevector(reinterpret_cast<I8>(a), reinterpret_cast<I8>(b), 8, 24,
+                                                     9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+}
+template <typename V>
+[[gnu::always_inline]] inline V low_shorts(V a, V b) {
+  return reinterpret_cast<V>(
+      __builtin_shufflevector(reinterpret_cast<I16>(a), reinterpret_cast<I16>(b), 0, 8, 1, 9, 2, 10, 3, 11));
+}
+template <typename V>
+[[gnu::always_inline]] inline V high_shorts(V a, V b) {
+  return reinterpret_cast<V>(__builtin_shufflevector(reinterpret_cast<I16>(a), reinterpret_cast<I16>(b), 4,
+                                                     12, 5, 13, 6, 14, 7, 15));
+}
+
+// Saturated to half the width: within each 16 bytes first a's elements, then b's.
+[[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
+  const I32 low = I32{} - 32768, high = I32{} + 32767;
+  const auto x = reinterpret_cast<I16>(smaller(larger(a, low), high));
+  const auto y = reinterpret_cast<I16>(smaller(larger(b, low), high));
+  return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
+  const I16 low = I16{} - std::int16_t{128}, high = I16{} + std::int16_t{127};
+  const auto x = reinterpret_cast<I8>(smaller(larger(a, low), high));
+  const auto y = reinterpret_cast<I8>(smaller(larger(b, low), high));
+  return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
+// What four packed vectors become has 4 bytes of each within each 16; this puts each vector's bytes together.
+[[gnu::always_inline]] inline I8 gather_quads(I8 v) { return v; }
+
 // (a * b + 2^14) >> 15, in halves of 32 bits.
 [[gnu::always_inline]] inline I16 mulhrs(I16 a, I16 b) {
   const auto wide_a = reinterpret_cast<I32>(a), wide_b = reinterpret_cast<I32>(b);

@@ -1,9 +1,9 @@
 // Vectors for the bodies of all kernel sets, by the compiler's own vector extension.
 //
 // A set's .cpp defines TILEWISE_SET (its namespace) and TILEWISE_VECTOR_BYTES, includes this file, adds the
-// few operations that have no portable spelling (dot4, mulhrs, fused, larger, smaller, floor_to_int), and
-// then includes the bodies. Everything lies in the set's namespace, so that code compiled for one machine is
-// never linked into another's.
+// few operations that have no portable spelling (plain.h spells them out), and then includes the bodies.
+// Everything lies in the set's namespace, so that code compiled for one machine is never linked into
+// another's.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ inline constexpr int kLanes = kBytes / 4;  // of float and int32
 using F32 [[gnu::vector_size(kBytes)]] = float;
 using I32 [[gnu::vector_size(kBytes)]] = std::int32_t;
 using I16 [[gnu::vector_size(kBytes)]] = std::int16_t;  // 2 * kLanes of them
+using I8 [[gnu::vector_size(kBytes)]] = std::int8_t;    // 4 * kLanes of them
 using F64 [[gnu::vector_size(kBytes * 2)]] = double;    // kLanes of them
 using I64 [[gnu::vector_size(kBytes * 2)]] = std::int64_t;
 using U8 [[gnu::vector_size(kBytes / 4)]] = std::uint8_t;      // kLanes of them

@@ -1,81 +1,42 @@
 // One-dimensional transforms by the matrices of a bilinear algorithm, on vectors. Needs simd.h and the set.
 //
-// Matrices known at compile time (algorithms.h) unroll to additions and a few multiplications; those of known
-// sizes, as learned ones are, to multiplications and additions; any other one is kept as a list of its non-zero
-// entries per row. All add from left to right, each product and sum rounded on its own.
+// Named algorithms are straight-line programs (algorithms.h); learned ones of known sizes are unrolled with
+// their matrices as data; any other one is kept as a list of its non-zero entries per row. The last two add
+// from left to right, each product and sum rounded on its own.
 #pragma once
 
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 namespace tilewise::TILEWISE_SET {
 
-template <int Rows, int Cols>
-struct Matrix {
-  std::int16_t entry[Rows][Cols];
-};
-
-// put(row, sum over i of A[row][i] * get(i)) for every row of A; only non-zero entries are touched.
-template <auto A, int Rows, int Cols, int Row = 0, int Col = 0, bool Started = false, typename Vector,
-          typename Get, typename Put>
-[[gnu::always_inline]] inline void unrolled(Vector sum, const Get& get, const Put& put) {
-  if constexpr (Row == Rows) {
-    return;
-  } else if constexpr (Col == Cols) {
-    put(Row, sum);
-    unrolled<A, Rows, Cols, Row + 1, 0, false>(Vector{}, get, put);
-  } else {
-    constexpr auto factor = A.entry[Row][Col];
-    if constexpr (factor == 0) {
-      unrolled<A, Rows, Cols, Row, Col + 1, Started>(sum, get, put);
-    } else {
-      if constexpr (factor == 1) {
-        sum = Started ? sum + get(Col) : get(Col);
-      } else if constexpr (factor == -1) {
-        sum = Started ? sum - get(Col) : -get(Col);
-      } else {
-        const Vector term = get(Col) * factor;
-        sum = Started ? sum + term : term;
-      }
-      unrolled<A, Rows, Cols, Row, Col + 1, true>(sum, get, put);
-    }
-  }
+constexpr bool is_power_of_two(int factor) {
+  const int size = factor < 0 ? -factor : factor;
+  return (size & (size - 1)) == 0;
 }
 
-// A named algorithm: integer matrices known at compile time.
-template <int M, int N, int T, Matrix<N, T> BT, Matrix<M, N> AT>
-struct Fixed {
-  static constexpr int kMax = N > T ? N : T;
-  static constexpr int m = M, n = N, t = T;
+template <int Factor, typename Vector>
+[[gnu::always_inline]] inline Vector scaled(Vector v) {
+  using Scalar = std::remove_cvref_t<decltype(v[0])>;
+  return v * static_cast<Scalar>(Factor);
+}
 
-  explicit Fixed(const FastConv&) {}
-
-  static bool serves(const FastConv& conv) {
-    bool same = conv.m == M && conv.n == N && conv.m + conv.r - 1 == T;
-    for (int i = 0; same && i < N * T; ++i) {
-      same = conv.bt[static_cast<std::size_t>(i)] == static_cast<float>(BT.entry[i / T][i % T]);
-    }
-    for (int i = 0; same && i < M * N; ++i) {
-      same = conv.at[static_cast<std::size_t>(i)] == static_cast<float>(AT.entry[i / N][i % N]);
-    }
-    return same;
+// sum + Factor * v. A product with a power of two is exact, so that fusing it with the sum changes nothing.
+template <int Factor, typename Vector>
+[[gnu::always_inline]] inline Vector plus(Vector sum, Vector v) {
+  if constexpr (std::is_same_v<Vector, F32> && is_power_of_two(Factor)) {
+    return fused(v, F32{} + static_cast<float>(Factor), sum);
+  } else if constexpr (Factor < 0) {
+    return sum - scaled<-Factor>(v);
+  } else {
+    return sum + scaled<Factor>(v);
   }
-  template <typename Vector, typename Get, typename Put>
-  [[gnu::always_inline]] void input(const Get& get, const Put& put) const {
-    unrolled<BT, N, T>(Vector{}, get, put);
-  }
-  template <typename Vector, typename Get, typename Put>
-  [[gnu::always_inline]] void output(const Get& get, const Put& put) const {
-    unrolled<AT, M, N>(Vector{}, get, put);
-  }
-};
+}
 
 // An algorithm of known sizes with any matrices, as learned ones are.
 template <int M, int N, int T>
 class Dense {
  public:
-  static constexpr int kMax = N > T ? N : T;
   static constexpr int m = M, n = N, t = T;
 
   explicit Dense(const FastConv& conv) {
@@ -161,5 +122,25 @@ struct Listed {
   };
   Rows input_, output_;
 };
+
+// The largest size of an algorithm, for arrays.
+template <class Algorithm>
+inline constexpr int kMaxOf = [] {
+  if constexpr (requires { Algorithm::kMax; }) {
+    return Algorithm::kMax;
+  } else {
+    return Algorithm::n > Algorithm::t ? Algorithm::n : Algorithm::t;
+  }
+}();
+
+// Named algorithms hold nothing.
+template <class Algorithm>
+Algorithm algorithm_of(const FastConv& conv) {
+  if constexpr (std::is_constructible_v<Algorithm, const FastConv&>) {
+    return Algorithm(conv);
+  } else {
+    return Algorithm();
+  }
+}
 
 }  // namespace tilewise::TILEWISE_SET

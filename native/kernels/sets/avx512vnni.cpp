@@ -16,6 +16,10 @@ inline constexpr int kPanelVectors = 4;
   return reinterpret_cast<I32>(_mm512_dpbusd_epi32(
       reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(u8), reinterpret_cast<__m512i>(s8)));
 }
+[[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
+  return reinterpret_cast<I32>(_mm512_dpwssd_epi32(
+      reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
 [[gnu::always_inline]] inline I16 mulhrs(I16 a, I16 b) {
   return reinterpret_cast<I16>(
       _mm512_mulhrs_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
@@ -28,6 +32,43 @@ inline constexpr int kPanelVectors = 4;
 }
 [[gnu::always_inline]] inline I16 smaller(I16 a, I16 b) {
   return reinterpret_cast<I16>(_mm512_min_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+[[gnu::always_inline]] inline I8 larger(I8 a, I8 b) {
+  return reinterpret_cast<I8>(_mm512_max_epi8(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+[[gnu::always_inline]] inline I8 smaller(I8 a, I8 b) {
+  return reinterpret_cast<I8>(_mm512_min_epi8(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+template <typename V>
+[[gnu::always_inline]] inline V low_bytes(V a, V b) {
+  return reinterpret_cast<V>(
+      _mm512_unpacklo_epi8(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+template <typename V>
+[[gnu::always_inline]] inline V high_bytes(V a, V b) {
+  return reinterpret_cast<V>(
+      _mm512_unpackhi_epi8(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+template <typename V>
+[[gnu::always_inline]] inline V low_shorts(V a, V b) {
+  return reinterpret_cast<V>(
+      _mm512_unpacklo_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+template <typename V>
+[[gnu::always_inline]] inline V high_shorts(V a, V b) {
+  return reinterpret_cast<V>(
+      _mm512_unpackhi_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+[[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
+  return reinterpret_cast<I16>(
+      _mm512_packs_epi32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
+  return reinterpret_cast<I8>(_mm512_packs_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+[[gnu::always_inline]] inline I8 gather_quads(I8 v) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return reinterpret_cast<I8>(_mm512_permutexvar_epi32(order, reinterpret_cast<__m512i>(v)));
 }
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(_mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));

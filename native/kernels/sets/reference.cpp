@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kernels/op.h"
+#include "kernels/winograd/output_order.h"
 
 #define TILEWISE_SET reference
 #include "kernels/bodies/eltwise.h"
@@ -191,23 +193,19 @@ class Fast final : public ImageOp<FastConv> {
   void output_transform(std::int64_t image, std::int64_t row, std::int64_t col, std::int64_t k,
                         const std::vector<Sum>& v) const {
     const std::int64_t m = conv_.m, n = conv_.n;
-    const auto at = [&](std::int64_t i, std::int64_t a) {
-      return conv_.at[static_cast<std::size_t>(i * n + a)];
-    };
-    Grid2<float> z(n, n), half(m, n);
-    for (std::int64_t tap = 0; k < y_.channels && tap < n * n; ++tap)
-      z(tap / n, tap % n) = product(tap, k, v);
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t b = 0; b < n; ++b) {
-        for (std::int64_t a = 0; a < n; ++a) half(i, b) += at(i, a) * z(a, b);
-      }
+    Grid2<float> half(m, n);
+    for (std::int64_t b = 0; b < n; ++b) {
+      std::vector<float> column(static_cast<std::size_t>(n), 0.0F);
+      for (std::int64_t a = 0; k < y_.channels && a < n; ++a)
+        column[static_cast<std::size_t>(a)] = product(a * n + b, k, v);
+      const std::vector<float> sums = winograd::apply_in_order(conv_.at, column);
+      for (std::int64_t i = 0; i < m; ++i) half(i, b) = sums[static_cast<std::size_t>(i)];
     }
     for (std::int64_t i = 0; i < std::min(m, y_.height - row); ++i) {
-      for (std::int64_t j = 0; j < std::min(m, y_.width - col); ++j) {
-        float sum = 0;
-        for (std::int64_t b = 0; b < n; ++b) sum += half(i, b) * at(j, b);
-        finish(conv_.epilogue, y_, sum, image, row + i, col + j, k);
-      }
+      const std::span<const float> row_sums(&half(i, 0), static_cast<std::size_t>(n));
+      const std::vector<float> sums = winograd::apply_in_order(conv_.at, row_sums);
+      for (std::int64_t j = 0; j < std::min(m, y_.width - col); ++j)
+        finish(conv_.epilogue, y_, sums[static_cast<std::size_t>(j)], image, row + i, col + j, k);
     }
   }
 

@@ -6,7 +6,7 @@ namespace tilewise::winograd {
 namespace {
 
 constexpr std::int64_t kMaxMult = 32767;
-constexpr std::int64_t kMaxVLimit = 32767;        // requantized V is stored in int16
+constexpr std::int64_t kMaxVLimit = 32767;  // requantized V is stored in int16
 constexpr int kMinFractionBits = 15;
 constexpr int kMaxFractionBits = 31;
 constexpr std::int64_t kMaxPadding = 2147483647;  // keeps H + 2*ph far from the end of int64
@@ -58,7 +58,8 @@ void check_operands(const Geometry& g, const Problem& problem) {
     refuse("v_limit is ", problem.v_limit, ", must be 1..", kMaxVLimit);
   }
   if (problem.fraction_bits < kMinFractionBits || problem.fraction_bits > kMaxFractionBits) {
-    refuse("fraction_bits is ", problem.fraction_bits, ", must be ", kMinFractionBits, "..", kMaxFractionBits);
+    refuse("fraction_bits is ", problem.fraction_bits, ", must be ", kMinFractionBits, "..",
+           kMaxFractionBits);
   }
   for (std::int64_t tap = 0; tap < g.taps(); ++tap) {
     for (std::int64_t c = 0; c < problem.mult.shape[1]; ++c) {

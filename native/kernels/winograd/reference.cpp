@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cfloat>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
+
+#include "kernels/winograd/output_order.h"
 
 namespace tilewise::winograd {
 namespace {
@@ -78,7 +81,8 @@ Tensor<std::int32_t, 3> input_transform(const Geometry& g, TensorView<const std:
 }
 
 Tensor<std::int16_t, 3> requantize(TensorView<const std::int32_t, 3> v,
-                                   TensorView<const std::int32_t, 2> mult, std::int64_t v_limit, int fraction_bits) {
+                                   TensorView<const std::int32_t, 2> mult, std::int64_t v_limit,
+                                   int fraction_bits) {
   Tensor<std::int16_t, 3> vq(v.shape);
   const bool per_channel = mult.shape[1] != 1;
   const std::int64_t half = std::int64_t{1} << (fraction_bits - 1);
@@ -119,22 +123,27 @@ Tensor<float, 4> output_transform(const Geometry& g, TensorView<const std::int32
                                   TensorView<const float, 2> at, TensorView<const float, 2> scale,
                                   std::optional<TensorView<const float, 1>> bias) {
   Tensor<float, 4> y({g.images, g.filters, g.out_height, g.out_width});
-  Tensor<float, 2> z({g.n, g.n});     // Z transposed, z(b, a), as multiply_transposed wants it
   Tensor<float, 2> half({g.m, g.n});  // T
-  Tensor<float, 2> full({g.m, g.m});  // Y
+  std::vector<float> column(static_cast<std::size_t>(g.n));
+  const std::span<const float> matrix(at.data, static_cast<std::size_t>(g.m * g.n));
   const bool per_filter = scale.shape[1] != 1;
   for (std::int64_t k = 0; k < g.filters; ++k) {
     for (std::int64_t p = 0; p < g.tiles(); ++p) {
-      for (std::int64_t tap = 0; tap < g.taps(); ++tap) {
-        z.view()(tap % g.n, tap / g.n) = static_cast<float>(m(tap, k, p)) * scale(tap, per_filter ? k : 0);
+      for (std::int64_t b = 0; b < g.n; ++b) {
+        for (std::int64_t a = 0; a < g.n; ++a) {
+          const std::int64_t tap = a * g.n + b;
+          column[static_cast<std::size_t>(a)] =
+              static_cast<float>(m(tap, k, p)) * scale(tap, per_filter ? k : 0);
+        }
+        const std::vector<float> sums = apply_in_order(matrix, column);
+        for (std::int64_t i = 0; i < g.m; ++i) half.view()(i, b) = sums[static_cast<std::size_t>(i)];
       }
-      multiply_transposed(at, z.view(), half.view());
-      multiply_transposed(half.view(), at, full.view());
-
       const TilePosition tile = tile_position(g, p);
       for (std::int64_t i = 0; i < std::min(g.m, g.out_height - tile.row); ++i) {
+        const std::span<const float> row(&half.view()(i, 0), static_cast<std::size_t>(g.n));
+        const std::vector<float> sums = apply_in_order(matrix, row);
         for (std::int64_t j = 0; j < std::min(g.m, g.out_width - tile.col); ++j) {
-          const float value = full.view()(i, j);
+          const float value = sums[static_cast<std::size_t>(j)];
           y.view()(tile.image, k, tile.row + i, tile.col + j) = bias ? value + (*bias)(k) : value;
         }
       }
@@ -147,7 +156,8 @@ Stages convolve(const Problem& problem) {
   const Geometry g = check(problem);
   Stages stages;
   stages.v = input_transform(g, problem.x, problem.bt);
-  stages.vq = requantize(std::as_const(stages.v).view(), problem.mult, problem.v_limit, problem.fraction_bits);
+  stages.vq =
+      requantize(std::as_const(stages.v).view(), problem.mult, problem.v_limit, problem.fraction_bits);
   stages.m = multiply(problem.u, std::as_const(stages.vq).view());
   stages.y = output_transform(g, std::as_const(stages.m).view(), problem.at, problem.scale, problem.bias);
   return stages;

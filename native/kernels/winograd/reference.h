@@ -21,11 +21,13 @@ Tensor<std::int32_t, 3> input_transform(const Geometry& g, TensorView<const std:
 
 // The one rounding rule, round half up, in integers (>> is an arithmetic shift: it rounds down):
 //
-//   Vq[tap, c, p] = clamp((V[tap, c, p] * mult[tap, c] + 2^(f-1)) >> f, -v_limit, v_limit),  f = fraction_bits
+//   Vq[tap, c, p] = clamp((V[tap, c, p] * mult[tap, c] + 2^(f-1)) >> f, -v_limit, v_limit),  f =
+//   fraction_bits
 //
 // mult[tap, c] is mult[tap, 0] where mult has one column.
 Tensor<std::int16_t, 3> requantize(TensorView<const std::int32_t, 3> v,
-                                   TensorView<const std::int32_t, 2> mult, std::int64_t v_limit, int fraction_bits);
+                                   TensorView<const std::int32_t, 2> mult, std::int64_t v_limit,
+                                   int fraction_bits);
 
 //   M[tap, k, p] = sum over c of  u[tap, k, c] * Vq[tap, c, p]                    exact
 //

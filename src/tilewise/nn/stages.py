@@ -6,11 +6,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tilewise.algebra import algorithm
+from tilewise.algebra.program import UNROLLED, program
 
 
 @dataclass(frozen=True)
@@ -105,36 +110,45 @@ def sandwich_in_order(matrix: Tensor, tiles: Tensor) -> Tensor:
     """:func:`sandwich` with every product and sum rounded on its own, in the order of docs/numbers.md.
 
     A matrix product rounds as its library and machine like. This gives the same bits everywhere, the engine included:
-    ``T[a, j] = sum_i matrix[a, i] tile[i, j]``, then ``sum_j T[a, j] matrix[b, j]``, both ascending.
+    first ``T[:, j] = matrix @ tile[:, j]``, then ``matrix @ T[a, :]``. Named output transforms run their program
+    (:func:`tilewise.algebra.program`), other matrices add their rows from left to right.
     """
-    rows = matrix.tolist()
-    n, (_, t, size) = len(rows), tiles.shape
-    half = tiles.new_empty(n, t, size)
-    _combine_in_order(rows, tiles, half)
-    whole = tiles.new_empty(n, n, size)
-    _combine_in_order(rows, half.transpose(0, 1), whole.transpose(0, 1))
-    return whole
+    steps, outputs = _order(tuple(map(tuple, matrix.tolist())))
+    half = torch.stack(_run_steps(steps, outputs, list(tiles)))
+    return torch.stack(_run_steps(steps, outputs, list(half.transpose(0, 1))), dim=1)
 
 
-def _combine_in_order(rows: list[list[float]], parts: Tensor, out: Tensor) -> None:
-    """``out[i] = sum_k rows[i][k] * parts[k]``, k ascending; zeros are skipped, units not multiplied by."""
-    term = torch.empty_like(parts[0], memory_format=torch.contiguous_format)
-    for row, total in zip(rows, out, strict=True):
-        started = False
-        for factor, part in zip(row, parts, strict=True):
-            if factor == 0:
-                continue
-            if not started:
-                torch.mul(part, factor, out=total)
+@functools.cache
+def _order(matrix: tuple[tuple[float, ...], ...]) -> tuple[tuple[tuple[tuple[float, int], ...], ...], tuple[int, ...]]:
+    """Steps and outputs of a matrix, as a :class:`tilewise.algebra.program.Program` has them."""
+    for name, r in UNROLLED:
+        named = algorithm(name, r).AT
+        if matrix == named:
+            found = program([[int(x) for x in row] for row in named])
+            return found.steps, found.outputs
+    rows = tuple(tuple((x, j) for j, x in enumerate(row) if x != 0) for row in matrix)
+    return rows, tuple(range(len(rows)))
+
+
+def _run_steps(
+    steps: Sequence[Sequence[tuple[float, int]]], outputs: Sequence[int], values: list[Tensor]
+) -> list[Tensor]:
+    """Run a program on ``values``, one tensor for each input."""
+    inputs = len(values)
+    term = torch.empty_like(values[0], memory_format=torch.contiguous_format)
+    for step in steps:
+        total = torch.zeros_like(term)
+        for place, (factor, number) in enumerate(step):
+            if place == 0:
+                torch.mul(values[number], factor, out=total)
             elif factor == 1:
-                total.add_(part)
+                total.add_(values[number])
             elif factor == -1:
-                total.sub_(part)
+                total.sub_(values[number])
             else:  # not addcmul, not add(alpha=): those may round once instead of twice
-                total.add_(torch.mul(part, factor, out=term))
-            started = True
-        if not started:
-            total.zero_()
+                total.add_(torch.mul(values[number], factor, out=term))
+        values.append(total)
+    return [values[inputs + k] for k in outputs]
 
 
 def sandwich_backward(
