@@ -130,6 +130,7 @@ template <typename Function>
 void Engine::for_pieces(const float* x, std::int64_t images, float* y, const Function& function) const {
   for (std::int64_t first = 0; first < images; first += batch_) {
     function(Call{.images = std::min(batch_, images - first),
+                  .threads = threads(),
                   .input = x + first * image_values(input_),
                   .output = y + first * image_values(output_)});
   }

@@ -18,6 +18,17 @@ Caches detect() {
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// What the busiest thread has to do, in units of one tile's products with one panel.
+double makespan(const Work& work, const Blocks& blocks) {
+  constexpr double kInput = 0.3;    // transforming a tile's input
+  constexpr double kWeights = 1.5;  // reading the weights of a panel, for a whole block
+  const auto tiles = static_cast<double>(divide_up(work.tiles, blocks.count));
+  const auto panels = static_cast<double>(divide_up(work.panels, blocks.parts));
+  const std::int64_t tasks = divide_up(blocks.count * blocks.parts, work.threads);
+  const auto inputs = static_cast<double>(divide_up(tasks, blocks.parts));
+  return static_cast<double>(tasks) * panels * (tiles + kWeights) + inputs * kInput * tiles;
+}
+
 }  // namespace
 
 const Caches& caches() {
@@ -31,12 +42,26 @@ std::int64_t most_tiles(const TileSize& size, const Caches& caches) {
 }
 
 Blocks share_out(const Work& work) {
-  std::int64_t count = divide_up(work.tiles, work.most);
-  if (work.threads == 1) return {count, 1};
-  count = std::min(work.tiles, divide_up(count, work.threads) * work.threads);
-  const std::int64_t parts =
-      count >= work.threads ? 1 : std::min(work.panels, divide_up(4 * work.threads, count));
-  return {count, parts};
+  const std::int64_t fewest = divide_up(work.tiles, work.most);
+  Blocks best{fewest, 1};
+  if (work.threads == 1) return best;
+  const std::int64_t even = std::min(work.tiles, divide_up(fewest, work.threads) * work.threads);
+  double least = makespan(work, best);
+  for (const std::int64_t count : {fewest, even}) {
+    for (const std::int64_t parts : {std::int64_t{1}, std::min<std::int64_t>(work.panels, work.threads), work.panels}) {
+      const double time = makespan(work, {count, parts});
+      if (time < least) best = {count, parts}, least = time;
+    }
+  }
+  return best;
+}
+
+std::int64_t pixels_per_task(std::int64_t pixels, std::int64_t panels, int threads) {
+  constexpr std::int64_t kMost = 96, kRows = 6;
+  const std::int64_t fewest = divide_up(pixels, kMost);
+  if (panels >= threads || threads == 1) return std::min(kMost, pixels);
+  const std::int64_t count = divide_up(fewest, threads) * threads;
+  return std::min(kMost, divide_up(divide_up(pixels, count), kRows) * kRows);
 }
 
 }  // namespace tilewise

@@ -27,18 +27,24 @@ struct TileSize {
 std::int64_t most_tiles(const TileSize& size, const Caches& caches = tilewise::caches());
 
 struct Work {
-  std::int64_t tiles = 0, panels = 1, most = 1;
+  std::int64_t tiles = 1, panels = 1;
+  std::int64_t most = 1;  // tiles in a block
   int threads = 1;
 };
 
-// Block i goes from tile i * tiles / count on; each is cut into `parts` groups of panels. A task is one group
-// of one block.
+// Block i goes from tile i * tiles / count on; each is cut into `parts` groups of panels. A task is one group of one
+// block.
 struct Blocks {
-  std::int64_t count, parts;
+  std::int64_t count = 1, parts = 1;
+
+  bool operator==(const Blocks&) const = default;
 };
 
-// Equal blocks, none larger than `most`, in a number that the threads can share out evenly; panels are shared
-// out where blocks alone are too few.
+// Equal blocks, none larger than `most`, such that the thread with the most to do has least. Few tiles per block waste
+// weights; groups of panels make every thread transform the same input. (With one thread: as few blocks as possible.)
 Blocks share_out(const Work& work);
+
+// Output pixels of a direct convolution that make one task with each panel: at most 96, the same number for all threads.
+std::int64_t pixels_per_task(std::int64_t pixels, std::int64_t panels, int threads);
 
 }  // namespace tilewise

@@ -24,7 +24,10 @@ class DirectOp final : public Op {
 
   // A task is a chunk of output pixels with one panel of output channels; panels run fastest, so that a
   // thread that takes several tasks in a row builds each chunk's table of pointers once.
-  std::int64_t tasks(const Call& call) const override { return chunks(call) * packed_.panels(); }
+  std::int64_t tasks(const Call& call) const override {
+    const std::int64_t chunk = pixels_per_task(call.images * y_.pixels(), packed_.panels(), call.threads);
+    return (call.images * y_.pixels() + chunk - 1) / chunk * packed_.panels();
+  }
 
   std::size_t scratch_bytes() const override {
     const std::int64_t table =
@@ -38,10 +41,11 @@ class DirectOp final : public Op {
     auto* const sums = reinterpret_cast<typename Dot::Sum*>(
         scratch + round_up(packed_.segments() * kChunk * static_cast<std::int64_t>(sizeof(In*)), 64));
     const std::int64_t pixels = call.images * y_.pixels();
+    const std::int64_t chunk = pixels_per_task(pixels, packed_.panels(), call.threads);
     std::int64_t built = -1;
     for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t first = task / packed_.panels() * kChunk, panel = task % packed_.panels();
-      const std::int64_t count = std::min(kChunk, pixels - first);
+      const std::int64_t first = task / packed_.panels() * chunk, panel = task % packed_.panels();
+      const std::int64_t count = std::min(chunk, pixels - first);
       if (first != built) fill_table(first, count, table);
       built = first;
       multiply(table, first, count, panel, sums);
@@ -50,8 +54,6 @@ class DirectOp final : public Op {
 
  private:
   static constexpr std::int64_t kChunk = 96;
-
-  std::int64_t chunks(const Call& call) const { return (call.images * y_.pixels() + kChunk - 1) / kChunk; }
 
   // table[segment * kChunk + p] points to what pixel first + p reads in that segment. Runs along output rows.
   void fill_table(std::int64_t first, std::int64_t count, const In** table) const {

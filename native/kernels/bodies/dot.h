@@ -98,13 +98,14 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::int6
 }
 
 // Rows that go through a micro-kernel together: six fill the registers with a whole panel; narrow panels take
-// twelve.
+// twelve. What six do not divide goes in equal parts: 25 rows as 5 times 5, since one row alone waits for weights.
 inline constexpr std::int64_t kRows = 6, kTallRows = 12;
 inline constexpr std::int64_t kTallVectors = kPanelVectors / 2;
 
 inline std::int64_t rows_together(std::int64_t rows_left, std::int64_t vectors) {
   if (vectors <= kTallVectors && rows_left >= kTallRows) return kTallRows;
-  return std::min(rows_left, kRows);
+  const std::int64_t calls = (rows_left + kRows - 1) / kRows;
+  return (rows_left + calls - 1) / calls;
 }
 
 template <class Dot, int R>
