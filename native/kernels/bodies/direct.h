@@ -1,6 +1,6 @@
-// Direct convolution: implicit im2row. A table of pointers stands for the matrix of patches; pixels outside
-// the image point to a row of zeros. 1x1 convolutions and linear layers are the same with one segment. Needs
-// dot.h, epilogue.h.
+// Direct convolution: implicit im2row. A table of pointers stands for the matrix of patches. Pixels go region by region
+// (kernels/regions.h), so that what lies outside the image is left out, or, where a zero is not stored as 0, read from a
+// row of zeros. 1x1 convolutions and linear layers are the same with one segment. Needs dot.h, epilogue.h.
 #pragma once
 
 namespace tilewise::TILEWISE_SET {
@@ -8,6 +8,7 @@ namespace tilewise::TILEWISE_SET {
 template <class Dot>
 class DirectOp final : public Op {
   using In = typename Dot::In;
+  using Sum = typename Dot::Sum;
 
  public:
   DirectOp(const DirectConv& conv, const typename Dot::Weight* weight)
@@ -16,7 +17,11 @@ class DirectOp final : public Op {
         window_(conv.window),
         scale_(conv.scale.begin(), conv.scale.end()),
         finish_(conv.epilogue, y_),
-        packed_(1, y_.channels, window_.height * window_.width, x_.channels) {
+        packed_(1, y_.channels, window_.height * window_.width, x_.channels),
+        regions_(regions(window_, x_, y_)),
+        skips_(x_.grid.zero == 0),
+        all_(static_cast<std::size_t>(packed_.segments())) {
+    std::iota(all_.begin(), all_.end(), 0);
     packed_.pack(0, weight, x_.grid.zero);
     scale_.resize(static_cast<std::size_t>(y_.stride), 0.0F);
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
@@ -30,75 +35,106 @@ class DirectOp final : public Op {
   }
 
   std::size_t scratch_bytes() const override {
-    const std::int64_t table =
-        round_up(packed_.segments() * kChunk * static_cast<std::int64_t>(sizeof(In*)), 64);
-    return static_cast<std::size_t>(table + kTallRows * kPanel * 4);
+    return static_cast<std::size_t>(table_bytes()) + kMostPixels * sizeof(std::int64_t) +
+           static_cast<std::size_t>(kTallRows * kPanel) * sizeof(Sum);
   }
 
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
            StageSeconds*) const override {
-    const In** const table = reinterpret_cast<const In**>(scratch);
-    auto* const sums = reinterpret_cast<typename Dot::Sum*>(
-        scratch + round_up(packed_.segments() * kChunk * static_cast<std::int64_t>(sizeof(In*)), 64));
+    const Chunk chunk{reinterpret_cast<const In**>(scratch), reinterpret_cast<std::int64_t*>(scratch + table_bytes()),
+                      reinterpret_cast<Sum*>(scratch + table_bytes() + kMostPixels * sizeof(std::int64_t))};
     const std::int64_t pixels = call.images * y_.pixels();
-    const std::int64_t chunk = pixels_per_task(pixels, packed_.panels(), call.threads);
+    const std::int64_t size = pixels_per_task(pixels, packed_.panels(), call.threads);
     std::int64_t built = -1;
     for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t first = task / packed_.panels() * chunk, panel = task % packed_.panels();
-      const std::int64_t count = std::min(chunk, pixels - first);
-      if (first != built) fill_table(first, count, table);
+      const std::int64_t first = task / packed_.panels() * size, panel = task % packed_.panels();
+      const bool build = first != built;
+      for_runs(first, std::min(size, pixels - first), [&](const Region& region, std::int64_t at, const Run& run) {
+        if (build) fill_table(region, at, run, chunk);
+        multiply(region, at, run.pixels, panel, chunk);
+      });
       built = first;
-      multiply(table, first, count, panel, sums);
     }
   }
 
  private:
-  static constexpr std::int64_t kChunk = 96;
+  static constexpr std::int64_t kMostPixels = 96;
 
-  // table[segment * kChunk + p] points to what pixel first + p reads in that segment. Runs along output rows.
-  void fill_table(std::int64_t first, std::int64_t count, const In** table) const {
-    const In* const data = reinterpret_cast<const In*>(x_.data);
-    for (std::int64_t p = 0; p < count;) {
-      const std::int64_t pixel = first + p, column = pixel % y_.width, row = pixel / y_.width % y_.height;
-      const std::int64_t run = std::min(count - p, y_.width - column);
-      const In* const image = data + pixel / y_.pixels() * x_.pixels() * x_.stride;
-      for (std::int64_t i = 0; i < window_.height; ++i) {
-        const std::int64_t source_row = row * window_.stride_h - window_.pad_top + i * window_.dilation_h;
-        const bool inside = 0 <= source_row && source_row < x_.height;
-        for (std::int64_t j = 0; j < window_.width; ++j) {
-          const In** const to = table + (i * window_.width + j) * kChunk + p;
-          std::int64_t source = column * window_.stride_w - window_.pad_left + j * window_.dilation_w;
-          for (std::int64_t step = 0; step < run; ++step, source += window_.stride_w) {
-            const bool real = inside && 0 <= source && source < x_.width;
-            to[step] = real ? image + (source_row * x_.width + source) * x_.stride : zeros_.data();
-          }
-        }
-      }
-      p += run;
+  // Of the pixels of a task, in the order of the regions: pointers to what each reads in each segment,
+  // table[segment * kMostPixels + p], and its number.
+  struct Chunk {
+    const In** table;
+    std::int64_t* pixels;
+    Sum* sums;  // of a few rows
+  };
+  // Pixels of one region: from its pixel number `first` of image `image` on.
+  struct Run {
+    std::int64_t image, first, pixels;
+  };
+
+  std::int64_t table_bytes() const {
+    return round_up(packed_.segments() * kMostPixels * static_cast<std::int64_t>(sizeof(In*)), 64);
+  }
+
+  // Cuts the pixels first .. first + count - 1 by regions: function(region, place in the chunk, run).
+  template <typename Function>
+  void for_runs(std::int64_t first, std::int64_t count, const Function& function) const {
+    for (std::int64_t at = 0; at < count;) {
+      const std::int64_t image = (first + at) / y_.pixels(), place = (first + at) % y_.pixels();
+      const auto after = std::ranges::upper_bound(regions_, place, {}, &Region::first);
+      const Region& region = *(after - 1);
+      const Run run{image, place - region.first,
+                    std::min(count - at, region.pixels() - (place - region.first))};
+      function(region, at, run);
+      at += run.pixels;
     }
   }
 
-  void multiply(const In* const* table, std::int64_t first, std::int64_t count, std::int64_t panel,
-                typename Dot::Sum* sums) const {
+  void fill_table(const Region& region, std::int64_t at, const Run& run, const Chunk& chunk) const {
+    const In* const image = reinterpret_cast<const In*>(x_.data) + run.image * x_.pixels() * x_.stride;
+    std::int64_t corners[kMostPixels];  // where each window begins, which may be outside
+    std::int64_t row = region.first_row + run.first / region.cols, col = region.first_col + run.first % region.cols;
+    for (std::int64_t p = 0; p < run.pixels; ++p) {
+      chunk.pixels[at + p] = (run.image * y_.height + row) * y_.width + col;
+      const std::int64_t x_row = row * window_.stride_h - window_.pad_top;
+      const std::int64_t x_col = col * window_.stride_w - window_.pad_left;
+      corners[p] = (x_row * x_.width + x_col) * x_.stride;
+      if (++col == region.first_col + region.cols) col = region.first_col, ++row;
+    }
+    for (const std::int32_t segment : region.inside) {
+      const std::int64_t offset = (segment / window_.width * window_.dilation_h * x_.width +
+                                   segment % window_.width * window_.dilation_w) *
+                                  x_.stride;
+      const In** const to = chunk.table + segment * kMostPixels + at;
+      for (std::int64_t p = 0; p < run.pixels; ++p) to[p] = image + (corners[p] + offset);
+    }
+    if (skips_) return;
+    for (const std::int32_t segment : region.outside)
+      std::fill_n(chunk.table + segment * kMostPixels + at, run.pixels, zeros_.data());
+  }
+
+  void multiply(const Region& region, std::int64_t at, std::int64_t count, std::int64_t panel,
+                const Chunk& chunk) const {
+    const std::span<const std::int32_t> segments = skips_ ? std::span(region.inside) : std::span(all_);
     const std::int64_t vectors = packed_.vectors(panel), channel = panel * kPanel;
-    for (std::int64_t p = 0, rows = 0; p < count; p += rows) {
-      rows = rows_together(count - p, vectors);
-      micro_for<Dot>(rows, vectors)(table + p, kChunk, packed_.segments(), packed_.groups(),
+    for (std::int64_t p = at, rows = 0; p < at + count; p += rows) {
+      rows = rows_together(at + count - p, vectors);
+      micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, segments, packed_.groups(),
                                     packed_.weights(panel, 0), packed_.init(panel, 0),
-                                    {sums, kPanel, kLanes});
-      for_vectors(vectors, [&](auto constant) { finish<constant>(sums, rows, first + p, channel); });
+                                    {chunk.sums, kPanel, kLanes});
+      for_vectors(vectors, [&](auto constant) { finish<constant>(chunk.sums, rows, chunk.pixels + p, channel); });
     }
   }
 
   template <int Vectors>
-  void finish(const typename Dot::Sum* sums, std::int64_t rows, std::int64_t pixel,
+  void finish(const typename Dot::Sum* sums, std::int64_t rows, const std::int64_t* pixels,
               std::int64_t channel) const {
     for (std::int64_t r = 0; r < rows; ++r) {
       F32 values[Vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v)
         values[v] = real(sums + r * kPanel + v * kLanes, channel + v * kLanes);
-      finish_.template operator()<Vectors>(values, pixel + r, channel);
+      finish_.template operator()<Vectors>(values, pixels[r], channel);
     }
   }
 
@@ -113,6 +149,9 @@ class DirectOp final : public Op {
   Finish finish_;
   Packed<Dot> packed_;
   AlignedVector<In> zeros_;
+  std::vector<Region> regions_;
+  bool skips_;  // segments outside the image add nothing: zero times a weight
+  std::vector<std::int32_t> all_;  // segments
 };
 
 inline std::unique_ptr<Op> make_direct_int8(const DirectConv& conv) {

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <numeric>
+#include <span>
 
 #include "base/aligned.h"
 #include "kernels/op.h"
@@ -56,15 +57,15 @@ struct Sums {
   std::int64_t row, vector;
 };
 
-// rows[segment * distance + r] points to row r's piece of a segment.
+// rows[segment * distance + r] points to row r's piece of a segment; `segments` are those to sum over.
 template <class Dot>
-using Micro = void (*)(const typename Dot::In* const* rows, std::int64_t distance, std::int64_t segments,
-                       std::int64_t groups, const typename Dot::Weight* weights,
+using Micro = void (*)(const typename Dot::In* const* rows, std::int64_t distance,
+                       std::span<const std::int32_t> segments, std::int64_t groups, const typename Dot::Weight* weights,
                        const typename Dot::Sum* init, const Sums<typename Dot::Sum>& sums);
 
 template <class Dot, int R, int NV>
-void micro(const typename Dot::In* const* rows, std::int64_t distance, std::int64_t segments,
-           std::int64_t groups, const typename Dot::Weight* weights, const typename Dot::Sum* init,
+void micro(const typename Dot::In* const* rows, std::int64_t distance,
+           std::span<const std::int32_t> segments, std::int64_t groups, const typename Dot::Weight* weights, const typename Dot::Sum* init,
            const Sums<typename Dot::Sum>& sums) {
   using Vector = typename Dot::Vector;
   Vector acc[R][NV];
@@ -73,7 +74,9 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::int6
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[r][v] = load<Vector>(init + v * kLanes);
   }
-  for (std::int64_t s = 0; s < segments; ++s) {
+  const typename Dot::Weight* const start = weights;
+  for (const std::int32_t s : segments) {
+    weights = start + s * groups * (NV * kLanes * Dot::kGroup);
     const typename Dot::In* row[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) row[r] = rows[s * distance + r];

@@ -15,7 +15,6 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
       : InputStage(round_up(conv.x->channels, kBytes)),
         n_(static_cast<int>(conv.n)),
         t_(static_cast<int>(conv.m + conv.r - 1)),
-        quads_((t_ + 3) / 4),
         pairs_((t_ + 1) / 2),
         clamp_(conv) {
     const int fraction = *grid_of(conv);
@@ -78,7 +77,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
     };
     std::array<int, kMaxRows> sums{};
     for (int a = 0; a < n_; ++a) {
-      for (int q = 0; q < quads_; ++q) {
+      for (int q = 0; q < (t_ + 3) / 4; ++q) {
         std::uint32_t four = 0;
         for (int k = 0; k < 4; ++k) {
           four |= static_cast<std::uint32_t>(at(a, 4 * q + k) & 0xFF) << (8 * k);
@@ -103,9 +102,10 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
 
   template <bool Requantize>
   void sized(const std::uint8_t* const* pixels, std::uint8_t* to, std::int64_t tap_distance) const {
-    const auto call = quads_ == 1   ? &DotInput::chunk<1, Requantize>
-                      : quads_ == 2 ? &DotInput::chunk<2, Requantize>
-                                    : &DotInput::chunk<3, Requantize>;
+    constexpr std::array calls = {&DotInput::chunk<1, Requantize>, &DotInput::chunk<2, Requantize>,
+                                  &DotInput::chunk<3, Requantize>, &DotInput::chunk<4, Requantize>,
+                                  &DotInput::chunk<5, Requantize>, &DotInput::chunk<6, Requantize>};
+    const auto call = calls[static_cast<std::size_t>(pairs_ - 1)];
     for (std::int64_t c = 0; c < width(); c += kBytes) (this->*call)(pixels, to, tap_distance, c);
   }
 
@@ -121,11 +121,12 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
     out[3] = reinterpret_cast<I32>(high_shorts(b, d));
   }
 
-  template <int Quads, bool Requantize>
+  // Pairs: of columns of B^T.
+  template <int Pairs, bool Requantize>
   void chunk(const std::uint8_t* const* pixels, std::uint8_t* to, std::int64_t tap_distance,
              std::int64_t c) const {
-    constexpr int kMaxPairs = 2 * Quads;
-    I32 half[kMaxRows][kMaxPairs][4];  // [row of B^T][pair of columns]: two 16-bit numbers in a lane
+    constexpr int Quads = (Pairs + 1) / 2;
+    I32 half[kMaxRows][Pairs][4];  // [row of B^T][pair of columns]: two 16-bit numbers in a lane
     for (int j = 0; j < t_; ++j) {
       I32 x[Quads][4];
 #pragma GCC unroll 3
@@ -144,16 +145,20 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
 #pragma GCC unroll 3
           for (int q = 0; q < Quads; ++q) sum = dot4(sum, x[q][s], I32{} + bytes_[a][q]);
           I32& pair = half[a][j / 2][s];
-          pair = j % 2 == 0 ? sum & 0xFFFF : pair | (sum << 16);
+          pair = j % 2 == 0 ? sum : join(pair, sum);
         }
       }
     }
     for (int a = 0; a < n_; ++a) {
+      if (t_ % 2 != 0) {
+        for (int s = 0; s < 4; ++s) half[a][Pairs - 1][s] = join(half[a][Pairs - 1][s], I32{});
+      }
       for (int b = 0; b < n_; ++b) {
         I32 v[4];
 #pragma GCC unroll 4
         for (int s = 0; s < 4; ++s) v[s] = I32{} + second_[a][b];
-        for (int p = 0; p < pairs_; ++p) {
+#pragma GCC unroll 6
+        for (int p = 0; p < Pairs; ++p) {
           const I32 factor = I32{} + shorts_[b][p];
 #pragma GCC unroll 4
           for (int s = 0; s < 4; ++s) v[s] = dot2(v[s], half[a][p][s], factor);
@@ -171,7 +176,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
     }
   }
 
-  int n_, t_, quads_, pairs_;
+  int n_, t_, pairs_;
   ByteClamp clamp_;
   std::int32_t bytes_[kMaxRows][kMaxQuads]{}, shorts_[kMaxRows][2 * kMaxQuads]{};
   std::int32_t first_[kMaxRows]{}, second_[kMaxRows][kMaxRows]{};

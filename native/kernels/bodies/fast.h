@@ -107,6 +107,8 @@ class FastOp final : public Op {
   }
 
  private:
+  static constexpr std::array<std::int32_t, 1> kOneSegment = {0};
+
   struct Block {
     In* v;
     Sum* m;
@@ -190,7 +192,7 @@ class FastOp final : public Op {
       height = rows_together(count - slot, vectors);
       for (std::int64_t r = 0; r < height; ++r) rows[r] = work.v + tap * tap_distance() + (slot + r) * width_;
       micro_for<Dot>(height, vectors)(
-          rows, kTallRows, 1, packed_.groups(), packed_.weights(panel, tap), packed_.init(panel, tap),
+          rows, kTallRows, kOneSegment, packed_.groups(), packed_.weights(panel, tap), packed_.init(panel, tap),
           {work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes});
     }
   }

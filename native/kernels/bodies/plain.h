@@ -52,6 +52,9 @@ template <typename V>
                                                      12, 5, 13, 6, 14, 7, 15));
 }
 
+// The lower halves of each lane of both, as pairs.
+[[gnu::always_inline]] inline I32 join(I32 low, I32 high) { return (low & 0xFFFF) | (high << 16); }
+
 // Saturated to half the width: within each 16 bytes first a's elements, then b's.
 [[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
   const I32 low = I32{} - 32768, high = I32{} + 32767;

@@ -59,6 +59,10 @@ template <typename V>
   return reinterpret_cast<V>(
       _mm512_unpackhi_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 }
+[[gnu::always_inline]] inline I32 join(I32 low, I32 high) {
+  return reinterpret_cast<I32>(_mm512_mask_blend_epi16(0xAAAAAAAA, reinterpret_cast<__m512i>(low),
+                                                       reinterpret_cast<__m512i>(high << 16)));
+}
 [[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
   return reinterpret_cast<I16>(
       _mm512_packs_epi32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
