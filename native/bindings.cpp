@@ -134,7 +134,8 @@ void add_fast(Plan& plan, const std::string& name, std::int64_t x, std::int64_t 
               const std::string& algorithm, const Input<float, 2>& bt, const Input<float, 2>& at,
               bool integer, const Weights<3>& u, const std::optional<Input<std::int32_t, 2>>& mult,
               const std::optional<Input<float, 2>>& scale, std::int64_t v_limit, std::int64_t fraction_bits,
-              const Floats& bias, Pair padding, Residual residual, float act_low, float act_high) {
+              const Floats& bias, Pair padding, Residual residual, float act_low, float act_high,
+              std::int64_t block) {
   plan.fast({.name = name, .x = x, .y = y, .residual = residual},
             {.algorithm = algorithm,
              .bt = view<float, 2>(bt),
@@ -148,7 +149,8 @@ void add_fast(Plan& plan, const std::string& name, std::int64_t x, std::int64_t 
              .bias = view<float, 1>(bias),
              .pad_top = padding.first,
              .pad_left = padding.second,
-             .activation = {.low = act_low, .high = act_high}});
+             .activation = {.low = act_low, .high = act_high},
+             .block = block});
 }
 
 void add_pool(Plan& plan, const std::string& name, std::int64_t x, std::int64_t y, bool maximum,
@@ -296,7 +298,8 @@ void bind_plan(nb::module_& module) {
       .def("fast", &add_fast, kw, "name"_a, "x"_a, "y"_a, "algorithm"_a, "bt"_a.noconvert(),
            "at"_a.noconvert(), "integer"_a, "u"_a.noconvert(), "mult"_a.noconvert() = none,
            "scale"_a.noconvert() = none, "v_limit"_a = 127, "fraction_bits"_a = 15, "bias"_a.noconvert(),
-           "padding"_a = Pair(0, 0), "residual"_a = none, "act_low"_a = -kInfinity, "act_high"_a = kInfinity)
+           "padding"_a = Pair(0, 0), "residual"_a = none, "act_low"_a = -kInfinity, "act_high"_a = kInfinity,
+           "block"_a = 0)
       .def("pool", &add_pool, kw, "name"_a, "x"_a, "y"_a, "maximum"_a, "rows"_a.noconvert(),
            "cols"_a.noconvert(), "divisor"_a = 0)
       .def("eltwise", &add_eltwise, kw, "name"_a, "x"_a, "y"_a, "scale"_a.noconvert() = none,

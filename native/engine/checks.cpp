@@ -295,6 +295,7 @@ void fast(const std::string& name, const FastSpec& spec, const TensorSpec& x, co
   fast_output(name, "width", x.width, y.width, spec.pad_left, r);
   vector(name, "bias", spec.bias, y.channels);
   activation(name, spec.activation);
+  range(name, "block", spec.block, 0, kMaxBlock);
   if (const auto* const u = std::get_if<TensorView<const std::int8_t, 3>>(&spec.u)) {
     fast_int8(name, spec, *u, x);
   } else {

@@ -15,6 +15,7 @@ inline constexpr std::int64_t kLaneGroup = 16;  // what strides are multiples of
 inline constexpr std::int64_t kMaxKernel = 256;
 inline constexpr std::int64_t kMaxStep = 1024;  // strides and dilations
 inline constexpr std::int64_t kMaxFactor = 256;
+inline constexpr std::int64_t kMaxBlock = 4096;  // tiles
 inline constexpr std::size_t kMaxName = 256;
 inline constexpr std::size_t kMaxCount = 16384;  // tensors, and operations
 

@@ -127,6 +127,7 @@ void Plan::fast(const Wiring& wiring, const FastSpec& spec) {
                          .integer = spec.integer,
                          .v_limit = spec.v_limit,
                          .fraction_bits = spec.fraction_bits,
+                         .block = spec.block,
                          .mult = copy(spec.mult),
                          .u_int8 = {},
                          .u_f32 = {},

@@ -64,6 +64,7 @@ struct FastSpec {
   FloatVector bias;  // [K]
   std::int64_t pad_top = 0, pad_left = 0;
   Activation activation;
+  std::int64_t block = 0;  // tiles that go through the stages together; 0: as kernels/blocking.h says
 };
 
 struct PoolSpec {

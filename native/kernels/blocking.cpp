@@ -48,7 +48,8 @@ Blocks share_out(const Work& work) {
   const std::int64_t even = std::min(work.tiles, divide_up(fewest, work.threads) * work.threads);
   double least = makespan(work, best);
   for (const std::int64_t count : {fewest, even}) {
-    for (const std::int64_t parts : {std::int64_t{1}, std::min<std::int64_t>(work.panels, work.threads), work.panels}) {
+    for (const std::int64_t parts :
+         {std::int64_t{1}, std::min<std::int64_t>(work.panels, work.threads), work.panels}) {
       const double time = makespan(work, {count, parts});
       if (time < least) best = {count, parts}, least = time;
     }

@@ -32,19 +32,21 @@ struct Work {
   int threads = 1;
 };
 
-// Block i goes from tile i * tiles / count on; each is cut into `parts` groups of panels. A task is one group of one
-// block.
+// Block i goes from tile i * tiles / count on; each is cut into `parts` groups of panels. A task is one group
+// of one block.
 struct Blocks {
   std::int64_t count = 1, parts = 1;
 
   bool operator==(const Blocks&) const = default;
 };
 
-// Equal blocks, none larger than `most`, such that the thread with the most to do has least. Few tiles per block waste
-// weights; groups of panels make every thread transform the same input. (With one thread: as few blocks as possible.)
+// Equal blocks, none larger than `most`, such that the thread with the most to do has least. Few tiles per
+// block waste weights; groups of panels make every thread transform the same input. (With one thread: as few
+// blocks as possible.)
 Blocks share_out(const Work& work);
 
-// Output pixels of a direct convolution that make one task with each panel: at most 96, the same number for all threads.
+// Output pixels of a direct convolution that make one task with each panel: at most 96, the same number for
+// all threads.
 std::int64_t pixels_per_task(std::int64_t pixels, std::int64_t panels, int threads);
 
 }  // namespace tilewise

@@ -91,6 +91,7 @@ struct FastConv {
   bool integer = false;                 // bt holds integers, and V is computed exactly
   std::int64_t v_limit = 127;           // int8: the requantized V lies in [-v_limit, v_limit]
   int fraction_bits = 15;               // int8
+  std::int64_t block = 0;               // tiles that go through the stages together; 0: blocking.h decides
   std::vector<std::int32_t> mult;       // int8: [n*n][1 or C]
   std::span<const std::int8_t> u_int8;  // [n*n][K][C], one of the two
   std::span<const float> u_f32;         // [n*n][K][C]

@@ -140,6 +140,7 @@ class Plan:
         residual: int | None = None,
         act_low: float = ...,
         act_high: float = ...,
+        block: int = 0,
     ) -> None:
         """Add a convolution by a bilinear algorithm; ``algorithm`` is its name in profiles.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.table import Table
 
 from tilewise.options import Common, Layers, Source, converted_model, layers_summary, load_images, print_layers
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tilewise.engine import Engine
+    from tilewise.engine.engine import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class Compile:
     """File to write, such as resnet20.tilewise."""
     batch: int = 1
     """Images that go through at once; running takes any number."""
+    tune: bool = False
+    """Measure candidates here, with --threads, and keep the fastest: algorithms of a float network, block sizes."""
     common: Common = field(default_factory=Common)
     calibration_images: int = 512
     """Training images to measure ranges on, when an algorithm is given."""
@@ -44,7 +49,11 @@ class Compile:
         images = load_images(self.source, "test").images
         model = converted_model(self.source, self.layers, self.common, self.calibration_images)
         print_layers(model)
-        engine = compile_model(model, torch.zeros(self.batch, *images.shape[1:]))
+        threads = self.common.threads or len(os.sched_getaffinity(0))
+        example = torch.zeros(self.batch, *images.shape[1:])
+        engine = compile_model(model, example, threads=threads, tune=self.tune)
+        if self.tune:
+            print_choices(engine.choices)
         engine.save(self.out)
         size, plan = self.out.stat().st_size, engine.plan
         print(
@@ -54,7 +63,17 @@ class Compile:
         return {
             **layers_summary(self.layers), "file": str(self.out), "bytes": size, "arena_bytes": plan.arena_bytes,
             "batch": plan.batch, "operations": len(plan.nodes),
+            "choices": [choice._asdict() for choice in engine.choices],
         }  # fmt: skip
+
+
+def print_choices(choices: Sequence[Choice]) -> None:
+    """Print what tuning chose, and what the first candidate would have taken."""
+    table = Table("layer", "chosen", "us", "candidates, us", title="tuned")
+    for choice in choices:
+        others = ", ".join(f"{name} {1e6 * t:.0f}" for name, t in choice.seconds.items() if name != choice.chosen)
+        table.add_row(choice.name, choice.chosen, f"{1e6 * choice.seconds[choice.chosen]:.0f}", others)
+    Console(width=120).print(table)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,10 @@ def test_swapped_after_training(cli: Any, tmp_path: Path, capsys: pytest.Capture
     assert [n["algorithm"] for n in plan.nodes if n["op"] == "fast"] == ["SFC6(7, 3)"] * 5
     assert cli(*known)["operations"] > 0  # the float network
     assert "fast" not in [n["op"] for n in tw.load(tmp_path / "m.tilewise").plan.nodes]
+    capsys.readouterr()
+    choices = cli(*known, "--tune", "--threads", 1)["choices"]
+    assert {"direct", "F2", "F4", "F6"} <= set(choices[0]["seconds"])
+    assert "tuned" in capsys.readouterr().out
 
 
 def test_bad_input_ends_with_one_line(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
-// Direct convolution: implicit im2row. A table of pointers stands for the matrix of patches. Pixels go region by region
-// (kernels/regions.h), so that what lies outside the image is left out, or, where a zero is not stored as 0, read from a
-// row of zeros. 1x1 convolutions and linear layers are the same with one segment. Needs dot.h, epilogue.h.
+// Direct convolution: implicit im2row. A table of pointers stands for the matrix of patches. Pixels go region
+// by region (kernels/regions.h), so that what lies outside the image is left out, or, where a zero is not
+// stored as 0, read from a row of zeros. 1x1 convolutions and linear layers are the same with one segment.
+// Needs dot.h, epilogue.h.
 #pragma once
 
 namespace tilewise::TILEWISE_SET {
@@ -41,7 +42,8 @@ class DirectOp final : public Op {
 
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
            StageSeconds*) const override {
-    const Chunk chunk{reinterpret_cast<const In**>(scratch), reinterpret_cast<std::int64_t*>(scratch + table_bytes()),
+    const Chunk chunk{reinterpret_cast<const In**>(scratch),
+                      reinterpret_cast<std::int64_t*>(scratch + table_bytes()),
                       reinterpret_cast<Sum*>(scratch + table_bytes() + kMostPixels * sizeof(std::int64_t))};
     const std::int64_t pixels = call.images * y_.pixels();
     const std::int64_t size = pixels_per_task(pixels, packed_.panels(), call.threads);
@@ -49,10 +51,11 @@ class DirectOp final : public Op {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t first = task / packed_.panels() * size, panel = task % packed_.panels();
       const bool build = first != built;
-      for_runs(first, std::min(size, pixels - first), [&](const Region& region, std::int64_t at, const Run& run) {
-        if (build) fill_table(region, at, run, chunk);
-        multiply(region, at, run.pixels, panel, chunk);
-      });
+      for_runs(first, std::min(size, pixels - first),
+               [&](const Region& region, std::int64_t at, const Run& run) {
+                 if (build) fill_table(region, at, run, chunk);
+                 multiply(region, at, run.pixels, panel, chunk);
+               });
       built = first;
     }
   }
@@ -93,7 +96,8 @@ class DirectOp final : public Op {
   void fill_table(const Region& region, std::int64_t at, const Run& run, const Chunk& chunk) const {
     const In* const image = reinterpret_cast<const In*>(x_.data) + run.image * x_.pixels() * x_.stride;
     std::int64_t corners[kMostPixels];  // where each window begins, which may be outside
-    std::int64_t row = region.first_row + run.first / region.cols, col = region.first_col + run.first % region.cols;
+    std::int64_t row = region.first_row + run.first / region.cols,
+                 col = region.first_col + run.first % region.cols;
     for (std::int64_t p = 0; p < run.pixels; ++p) {
       chunk.pixels[at + p] = (run.image * y_.height + row) * y_.width + col;
       const std::int64_t x_row = row * window_.stride_h - window_.pad_top;
@@ -122,7 +126,8 @@ class DirectOp final : public Op {
       micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, segments, packed_.groups(),
                                     packed_.weights(panel, 0), packed_.init(panel, 0),
                                     {chunk.sums, kPanel, kLanes});
-      for_vectors(vectors, [&](auto constant) { finish<constant>(chunk.sums, rows, chunk.pixels + p, channel); });
+      for_vectors(vectors,
+                  [&](auto constant) { finish<constant>(chunk.sums, rows, chunk.pixels + p, channel); });
     }
   }
 
@@ -150,7 +155,7 @@ class DirectOp final : public Op {
   Packed<Dot> packed_;
   AlignedVector<In> zeros_;
   std::vector<Region> regions_;
-  bool skips_;  // segments outside the image add nothing: zero times a weight
+  bool skips_;                     // segments outside the image add nothing: zero times a weight
   std::vector<std::int32_t> all_;  // segments
 };
 

@@ -60,12 +60,13 @@ struct Sums {
 // rows[segment * distance + r] points to row r's piece of a segment; `segments` are those to sum over.
 template <class Dot>
 using Micro = void (*)(const typename Dot::In* const* rows, std::int64_t distance,
-                       std::span<const std::int32_t> segments, std::int64_t groups, const typename Dot::Weight* weights,
-                       const typename Dot::Sum* init, const Sums<typename Dot::Sum>& sums);
+                       std::span<const std::int32_t> segments, std::int64_t groups,
+                       const typename Dot::Weight* weights, const typename Dot::Sum* init,
+                       const Sums<typename Dot::Sum>& sums);
 
 template <class Dot, int R, int NV>
-void micro(const typename Dot::In* const* rows, std::int64_t distance,
-           std::span<const std::int32_t> segments, std::int64_t groups, const typename Dot::Weight* weights, const typename Dot::Sum* init,
+void micro(const typename Dot::In* const* rows, std::int64_t distance, std::span<const std::int32_t> segments,
+           std::int64_t groups, const typename Dot::Weight* weights, const typename Dot::Sum* init,
            const Sums<typename Dot::Sum>& sums) {
   using Vector = typename Dot::Vector;
   Vector acc[R][NV];
@@ -101,7 +102,8 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance,
 }
 
 // Rows that go through a micro-kernel together: six fill the registers with a whole panel; narrow panels take
-// twelve. What six do not divide goes in equal parts: 25 rows as 5 times 5, since one row alone waits for weights.
+// twelve. What six do not divide goes in equal parts: 25 rows as 5 times 5, since one row alone waits for
+// weights.
 inline constexpr std::int64_t kRows = 6, kTallRows = 12;
 inline constexpr std::int64_t kTallVectors = kPanelVectors / 2;
 

@@ -56,9 +56,10 @@ class FastOp final : public Op {
       packed_.pack(tap, u + tap * y_.channels * x_.channels, std::is_same_v<In, std::uint8_t> ? 128 : 0);
     }
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
-    most_ = most_tiles({.v_bytes = taps_ * width_ * static_cast<std::int64_t>(sizeof(In)),
-                        .m_bytes = taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)),
-                        .rows = kTallRows});
+    most_ = conv.block != 0 ? conv.block
+                            : most_tiles({.v_bytes = taps_ * width_ * static_cast<std::int64_t>(sizeof(In)),
+                                          .m_bytes = taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)),
+                                          .rows = kTallRows});
   }
 
   // A task is a block of tiles with some of the panels; where blocks are few, panels are shared out too, and
@@ -192,7 +193,8 @@ class FastOp final : public Op {
       height = rows_together(count - slot, vectors);
       for (std::int64_t r = 0; r < height; ++r) rows[r] = work.v + tap * tap_distance() + (slot + r) * width_;
       micro_for<Dot>(height, vectors)(
-          rows, kTallRows, kOneSegment, packed_.groups(), packed_.weights(panel, tap), packed_.init(panel, tap),
+          rows, kTallRows, kOneSegment, packed_.groups(), packed_.weights(panel, tap),
+          packed_.init(panel, tap),
           {work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes});
     }
   }

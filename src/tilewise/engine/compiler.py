@@ -14,9 +14,10 @@ from tilewise.engine.importer import import_graph
 from tilewise.engine.lower import lower
 from tilewise.engine.passes import optimize
 from tilewise.engine.plan import Plan
+from tilewise.engine.tuning import tune_plan
 
 
-def compile(model: nn.Module, example: Any, *, threads: int = 1) -> Engine:  # noqa: A001 - what users call it
+def compile(model: nn.Module, example: Any, *, threads: int = 1, tune: bool = False) -> Engine:  # noqa: A001 - what users call it
     """Compile a trained model to the native engine.
 
     Quantized layers run the integers they were trained with; what is not quantized runs in float32. Batch norms are
@@ -30,6 +31,11 @@ def compile(model: nn.Module, example: Any, *, threads: int = 1) -> Engine:  # n
         Images of the size to serve; N of them go through at once (calls take any number).
     threads : int
         How many to run with, at most the cores that this process may use.
+    tune : bool
+        Measure candidates on this machine, with these threads and the example as input, and keep the fastest: the
+        algorithm of each convolution of a float network (direct, F2, F4, F6; results then differ by float rounding),
+        and for each fast convolution how many tiles go through together (results stay the same). What was chosen is
+        ``engine.choices``, and part of the saved file. A quantized layer keeps the algorithm it was trained with.
 
     Returns
     -------
@@ -49,7 +55,11 @@ def compile(model: nn.Module, example: Any, *, threads: int = 1) -> Engine:  # n
     >>> engine = tilewise.compile(model, torch.zeros(1, 3, 32, 32))
     >>> engine.save("resnet20.tilewise")
     """
-    return Engine(make_plan(model, example), threads=threads)
+    if not tune:
+        return Engine(make_plan(model, example), threads=threads)
+    images = check_example(example)
+    plan, choices = tune_plan(model, images.numpy(), threads, lambda candidate: make_plan(candidate, images))
+    return Engine(plan, threads=threads, choices=choices)
 
 
 @torch.no_grad()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,14 @@ from tilewise.engine.file import load_plan, save_plan
 from tilewise.engine.plan import Plan
 
 T = TypeVar("T")
+
+
+class Choice(NamedTuple):
+    """What tuning chose for an operation: the candidate's name, and the seconds that each candidate took."""
+
+    name: str
+    chosen: str
+    seconds: dict[str, float]
 
 
 class Engine:
@@ -33,6 +42,8 @@ class Engine:
         How many to run with, at most the cores that this process may use.
     origin : path, optional
         File that the plan comes from, for errors.
+    choices : sequence of Choice
+        How the plan was tuned, if it was.
 
     Raises
     ------
@@ -40,11 +51,14 @@ class Engine:
         If the plan is not possible, ``threads`` is out of range, or the forced kernel set unknown.
     """
 
-    def __init__(self, plan: Plan, *, threads: int = 1, origin: str | Path | None = None) -> None:
+    def __init__(
+        self, plan: Plan, *, threads: int = 1, origin: str | Path | None = None, choices: Sequence[Choice] = ()
+    ) -> None:
         from tilewise import _native
 
         _check_threads(threads)
         self._plan = plan
+        self.choices = tuple(choices)
         try:
             native = plan.native()
         except (ValueError, TypeError, OverflowError) as error:  # the latter two where a number is too large for C++

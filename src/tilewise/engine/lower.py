@@ -136,7 +136,7 @@ class _Lowering:
         self.append(
             "fast", node.name, **wires, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
             integer=numbers.integer, u=numbers.weight, mult=numbers.mult, scale=numbers.scale,
-            v_limit=numbers.v_limit, fraction_bits=numbers.fraction_bits, bias=numbers.bias, padding=padding,
+            v_limit=numbers.v_limit, fraction_bits=numbers.fraction_bits, bias=numbers.bias, padding=padding, block=0,
         )  # fmt: skip
 
 
