@@ -7,7 +7,10 @@
 // micro-kernel multiplies R rows with one panel of NV vectors, R * NV accumulators in registers.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "kernels/op.h"
@@ -22,10 +25,12 @@ struct Int8Dot {
   using Sum = std::int32_t;
   using Vector = I32;
   static constexpr std::int64_t kGroup = 4;
+  static constexpr std::int32_t kRowOffset = kSignedRows ? 128 : 0;  // what splat() takes from every byte
   [[gnu::always_inline]] static Vector splat(const In* p) {
     std::int32_t four;
     std::memcpy(&four, p, sizeof four);
-    return I32{} + four;
+    const Vector bytes = I32{} + four;
+    return kSignedRows ? bytes ^ static_cast<std::int32_t>(0x80808080) : bytes;
   }
   [[gnu::always_inline]] static Vector mac(Vector sum, Vector a, Vector b) { return dot4(sum, a, b); }
 };
@@ -36,6 +41,7 @@ struct FloatDot {
   using Sum = float;
   using Vector = F32;
   static constexpr std::int64_t kGroup = 1;
+  static constexpr std::int32_t kRowOffset = 0;
   [[gnu::always_inline]] static Vector splat(const In* p) { return F32{} + *p; }
   [[gnu::always_inline]] static Vector mac(Vector sum, Vector a, Vector b) { return fused(a, b, sum); }
 };
@@ -86,31 +92,39 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::int6
   }
 }
 
-// Rows that go through a micro-kernel together: six fill the registers with a whole panel; narrow panels take
-// twelve.
-inline constexpr std::int64_t kRows = 6, kTallRows = 12;
+// Output channels come in multiples of 16, so panels are whole multiples of this many vectors wide.
+inline constexpr int kStepVectors = std::gcd(kPanelVectors, std::max(1, 16 / kLanes));
+
+// Rows that go through a micro-kernel together: kRows fill the registers with a whole panel; narrow panels
+// take twice as many.
+inline constexpr std::int64_t kTallRows = 2 * kRows;
 inline constexpr std::int64_t kTallVectors = kPanelVectors / 2;
 
 inline std::int64_t rows_together(std::int64_t rows_left, std::int64_t vectors) {
   if (vectors <= kTallVectors && rows_left >= kTallRows) return kTallRows;
-  return std::min(rows_left, kRows);
+  return std::min<std::int64_t>(rows_left, kRows);
 }
 
-template <class Dot, int R>
-constexpr std::array<Micro<Dot>, 4> micros_of() {
-  constexpr bool whole = R <= kRows, wide = whole && kPanelVectors > 2;
-  return {micro<Dot, R, 1>, micro<Dot, R, (whole || kTallVectors > 1 ? 2 : 1)>, micro<Dot, R, (wide ? 3 : 1)>,
-          micro<Dot, R, (wide ? 4 : 1)>};
+// The micro-kernels of R rows for panels of kStepVectors, 2 * kStepVectors, ... vectors.
+template <class Dot, std::size_t R, std::size_t... Width>
+constexpr std::array<Micro<Dot>, sizeof...(Width)> micros_of(std::index_sequence<Width...>) {
+  return {micro<Dot, int{R}, (int{Width} + 1) * kStepVectors>...};
+}
+
+// The micro-kernels of 1 .. kRows rows.
+template <class Dot, std::size_t... Row>
+constexpr auto all_micros(std::index_sequence<Row...>) {
+  return std::array{micros_of<Dot, Row + 1>(std::make_index_sequence<kPanelVectors / kStepVectors>{})...};
 }
 
 // The micro-kernel for what rows_together() gave.
 template <class Dot>
 Micro<Dot> micro_for(std::int64_t rows, std::int64_t vectors) {
-  static constexpr std::array<std::array<Micro<Dot>, 4>, 7> kMicros = {
-      micros_of<Dot, 1>(), micros_of<Dot, 2>(), micros_of<Dot, 3>(),        micros_of<Dot, 4>(),
-      micros_of<Dot, 5>(), micros_of<Dot, 6>(), micros_of<Dot, kTallRows>()};
-  return kMicros[static_cast<std::size_t>(std::min(rows, kRows + 1) - 1)]
-                [static_cast<std::size_t>(vectors - 1)];
+  static constexpr auto kMicros = all_micros<Dot>(std::make_index_sequence<kRows>{});
+  static constexpr auto kTall =
+      micros_of<Dot, kTallRows>(std::make_index_sequence<kTallVectors / kStepVectors>{});
+  const auto width = static_cast<std::size_t>(vectors / kStepVectors - 1);
+  return rows > kRows ? kTall[width] : kMicros[static_cast<std::size_t>(rows - 1)][width];
 }
 
 // Packed weights of one product (one tap of a fast convolution, or a whole direct one).
@@ -118,7 +132,7 @@ template <class Dot>
 struct Packed {
   std::int64_t filters = 0, segments = 0, groups = 0;
   std::vector<typename Dot::Weight> weights;
-  std::vector<typename Dot::Sum> init;  // -zero * sum of weights, per output channel
+  std::vector<typename Dot::Sum> init;  // per output channel, see pack()
 
   std::int64_t panels() const { return (round_up(filters, 16) + kPanel - 1) / kPanel; }
   std::int64_t vectors(std::int64_t panel) const {
@@ -128,7 +142,7 @@ struct Packed {
     return weights.data() + panel * kPanel * segments * groups * Dot::kGroup;
   }
 
-  // weight is [filters][segments][channels], its rows `pitch` apart per filter.
+  // weight is [filters][segments][channels]. The sums start with what takes a row's zero away again.
   void pack(const typename Dot::Weight* weight, std::int64_t k, std::int64_t s, std::int64_t c,
             std::int32_t zero) {
     filters = k, segments = s, groups = (c + Dot::kGroup - 1) / Dot::kGroup;
@@ -150,7 +164,7 @@ struct Packed {
           to += row;
         }
       }
-      init[static_cast<std::size_t>(filter)] = static_cast<typename Dot::Sum>(-zero) * total;
+      init[static_cast<std::size_t>(filter)] = static_cast<typename Dot::Sum>(Dot::kRowOffset - zero) * total;
     }
   }
 };

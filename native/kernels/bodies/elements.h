@@ -54,7 +54,7 @@ class Int16Element {
   }
 
   [[gnu::always_inline]] Vector read(const In* p) const {
-    return __builtin_convertvector(load<U8Pair>(p), I16) - zero_;
+    return load_byte_pairs(p) - zero_;
   }
   [[gnu::always_inline]] void write(In* to, Vector v, std::int64_t tap, std::int64_t channel) const {
     const I16 mult = per_channel_ ? load<I16>(mult_.data() + tap * width_ + channel)
