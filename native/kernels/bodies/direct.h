@@ -20,7 +20,7 @@ class DirectOp final : public Op {
         finish_(conv.epilogue, y_),
         packed_(1, y_.channels, window_.height * window_.width, x_.channels),
         regions_(regions(window_, x_, y_)),
-        skips_(x_.grid.zero == 0),
+        skips_(x_.grid.zero == Dot::kRowOffset),
         all_(static_cast<std::size_t>(packed_.segments())) {
     std::iota(all_.begin(), all_.end(), 0);
     packed_.pack(0, weight, x_.grid.zero);

@@ -9,9 +9,11 @@
 // multiplies R rows with one panel of NV vectors, R * NV accumulators in registers.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 #include <span>
+#include <utility>
 
 #include "base/aligned.h"
 #include "kernels/op.h"
@@ -26,10 +28,12 @@ struct Int8Dot {
   using Sum = std::int32_t;
   using Vector = I32;
   static constexpr std::int64_t kGroup = 4;
+  static constexpr std::int32_t kRowOffset = kSignedRows ? 128 : 0;  // what splat() takes from every byte
   [[gnu::always_inline]] static Vector splat(const In* p) {
     std::int32_t four;
     std::memcpy(&four, p, sizeof four);
-    return I32{} + four;
+    const Vector bytes = I32{} + four;
+    return kSignedRows ? bytes ^ static_cast<std::int32_t>(0x80808080) : bytes;
   }
   [[gnu::always_inline]] static Vector mac(Vector sum, Vector a, Vector b) { return dot4(sum, a, b); }
 };
@@ -40,6 +44,7 @@ struct FloatDot {
   using Sum = float;
   using Vector = F32;
   static constexpr std::int64_t kGroup = 1;
+  static constexpr std::int32_t kRowOffset = 0;
   [[gnu::always_inline]] static Vector splat(const In* p) { return F32{} + *p; }
   [[gnu::always_inline]] static Vector mac(Vector sum, Vector a, Vector b) { return fused(a, b, sum); }
 };
@@ -101,10 +106,13 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::span
   }
 }
 
-// Rows that go through a micro-kernel together: six fill the registers with a whole panel; narrow panels take
-// twelve. What six do not divide goes in equal parts: 25 rows as 5 times 5, since one row alone waits for
-// weights.
-inline constexpr std::int64_t kRows = 6, kTallRows = 12;
+// Output channels come in multiples of 16, so panels are whole multiples of this many vectors wide.
+inline constexpr int kStepVectors = std::gcd(kPanelVectors, std::max(1, 16 / kLanes));
+
+// Rows that go through a micro-kernel together: kRows fill the registers with a whole panel; narrow panels
+// take twice as many. What kRows does not divide goes in equal parts: 25 rows as 5 times 5, since one row
+// alone waits for weights.
+inline constexpr std::int64_t kTallRows = 2 * kRows;
 inline constexpr std::int64_t kTallVectors = kPanelVectors / 2;
 
 inline std::int64_t rows_together(std::int64_t rows_left, std::int64_t vectors) {
@@ -113,21 +121,26 @@ inline std::int64_t rows_together(std::int64_t rows_left, std::int64_t vectors) 
   return (rows_left + calls - 1) / calls;
 }
 
-template <class Dot, int R>
-constexpr std::array<Micro<Dot>, 4> micros_of() {
-  constexpr bool whole = R <= kRows, wide = whole && kPanelVectors > 2;
-  return {micro<Dot, R, 1>, micro<Dot, R, (whole || kTallVectors > 1 ? 2 : 1)>, micro<Dot, R, (wide ? 3 : 1)>,
-          micro<Dot, R, (wide ? 4 : 1)>};
+// The micro-kernels of R rows for panels of kStepVectors, 2 * kStepVectors, ... vectors.
+template <class Dot, std::size_t R, std::size_t... Width>
+constexpr std::array<Micro<Dot>, sizeof...(Width)> micros_of(std::index_sequence<Width...>) {
+  return {micro<Dot, int{R}, (int{Width} + 1) * kStepVectors>...};
+}
+
+// The micro-kernels of 1 .. kRows rows.
+template <class Dot, std::size_t... Row>
+constexpr auto all_micros(std::index_sequence<Row...>) {
+  return std::array{micros_of<Dot, Row + 1>(std::make_index_sequence<kPanelVectors / kStepVectors>{})...};
 }
 
 // The micro-kernel for what rows_together() gave.
 template <class Dot>
 Micro<Dot> micro_for(std::int64_t rows, std::int64_t vectors) {
-  static constexpr std::array<std::array<Micro<Dot>, 4>, 7> kMicros = {
-      micros_of<Dot, 1>(), micros_of<Dot, 2>(), micros_of<Dot, 3>(),        micros_of<Dot, 4>(),
-      micros_of<Dot, 5>(), micros_of<Dot, 6>(), micros_of<Dot, kTallRows>()};
-  return kMicros[static_cast<std::size_t>(std::min(rows, kRows + 1) - 1)]
-                [static_cast<std::size_t>(vectors - 1)];
+  static constexpr auto kMicros = all_micros<Dot>(std::make_index_sequence<kRows>{});
+  static constexpr auto kTall =
+      micros_of<Dot, kTallRows>(std::make_index_sequence<kTallVectors / kStepVectors>{});
+  const auto width = static_cast<std::size_t>(vectors / kStepVectors - 1);
+  return rows > kRows ? kTall[width] : kMicros[static_cast<std::size_t>(rows - 1)][width];
 }
 
 // Packed weights.
@@ -156,7 +169,7 @@ class Packed {
   const Weight* weights(std::int64_t panel, std::int64_t product) const {
     return weights_.data() + lane(panel, product) * depth();
   }
-  // -zero * sum of weights, per output channel: where its sum starts.
+  // Where the sums of output channels start: what takes a row's zero away again.
   const Sum* init(std::int64_t panel, std::int64_t product) const {
     return init_.data() + lane(panel, product);
   }
@@ -178,7 +191,7 @@ class Packed {
         }
       }
       init_[static_cast<std::size_t>(lane(panel, product) + filter % kPanel)] =
-          static_cast<Sum>(-zero) * total;
+          static_cast<Sum>(Dot::kRowOffset - zero) * total;
     }
   }
 

@@ -92,7 +92,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
     }
     // The first side is of byte - 128 instead of byte - zero: what that takes away comes back at the second.
     for (int a = 0; a < n_; ++a) {
-      first_[a] = -128 * sums[static_cast<std::size_t>(a)];
+      first_[a] = kSignedRows ? 0 : -128 * sums[static_cast<std::size_t>(a)];
       for (int b = 0; b < n_; ++b) {
         second_[a][b] =
             (128 - conv.x->grid.zero) * sums[static_cast<std::size_t>(a)] * sums[static_cast<std::size_t>(b)];
@@ -135,6 +135,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
 #pragma GCC unroll 4
         for (int k = 0; k < 4; ++k) {
           if (4 * q + k < t_) rows[k] = load<I8>(pixels[(4 * q + k) * t_ + j] + c);
+          if constexpr (kSignedRows) rows[k] ^= std::int8_t{-128};
         }
         spread(rows, x[q]);
       }

@@ -3,8 +3,6 @@
 
 namespace tilewise::TILEWISE_SET {
 
-[[gnu::always_inline]] inline F64 larger(F64 a, F64 b) { return a > b ? a : b; }
-[[gnu::always_inline]] inline F64 smaller(F64 a, F64 b) { return a < b ? a : b; }
 [[gnu::always_inline]] inline I32 floor_to_int(F64 v) {
   const I64 truncated = __builtin_convertvector(v, I64);
   return __builtin_convertvector(truncated + (__builtin_convertvector(truncated, F64) > v), I32);

@@ -134,9 +134,8 @@ class ShortInput final : public InputStage<std::uint8_t, std::uint8_t> {
     for (int j = 0; j < t; ++j) {
       if constexpr (Halves == 1) {
         Algorithm::template input<I16>(
-            [&](int i) __attribute__((always_inline)) {
-              return __builtin_convertvector(load<U8Pair>(pixels[i * t + j] + c), I16) - zero_;
-            },
+            [&](int i)
+                __attribute__((always_inline)) { return load_byte_pairs(pixels[i * t + j] + c) - zero_; },
             [&](int a, I16 v) __attribute__((always_inline)) { half[a][j][0] = v; });
       } else {
         I8 bytes[t];

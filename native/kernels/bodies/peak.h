@@ -26,10 +26,10 @@ double best_rate(double amount, const Work& work) {
   return best;
 }
 
-// Multiply-adds on registers: enough independent sums to hide their latency. Counts two operations for each.
+// Multiply-adds on registers: as many independent sums as a micro-kernel has. Counts two operations for each.
 template <class Dot>
 double peak_operations() {
-  constexpr int kSums = 12, kRounds = 20000;
+  constexpr int kSums = kRows * kPanelVectors, kRounds = 20000;
   typename Dot::Vector sums[kSums]{}, a{}, b{};
   const double amount = 2.0 * kRounds * kSums * kLanes * static_cast<double>(Dot::kGroup);
   return best_rate(amount, [&] {
@@ -38,7 +38,7 @@ double peak_operations() {
     for (int i = 0; i < kSums; ++i) local[i] = sums[i];
     for (int round = 0; round < kRounds; ++round) {
       hide(b);  // or the same products would be computed once only
-#pragma GCC unroll 12
+#pragma GCC unroll 32
       for (int i = 0; i < kSums; ++i) local[i] = Dot::mac(local[i], a, b);
     }
     for (int i = 0; i < kSums; ++i) sums[i] = local[i];

@@ -1,6 +1,10 @@
 // Any machine: plain C++ on 16-byte vectors, which every 64-bit machine has.
 #include <cstddef>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define TILEWISE_SET portable
 #define TILEWISE_VECTOR_BYTES 16
 #include "kernels/bodies/simd.h"
@@ -8,9 +12,36 @@
 #include "kernels/bodies/plain.h"
 
 namespace tilewise::TILEWISE_SET {
-inline constexpr int kPanelVectors = 2;
+
+inline constexpr int kPanelVectors = 2, kRows = 4;  // 16 registers; a split product takes four of them
+
+[[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
+#ifdef __SSE2__  // every x86-64 has this instruction, and no spelling in plain C++ makes GCC use it
+  return sum +
+         reinterpret_cast<I32>(_mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+#else
+  return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+
+// Even and odd ones apart, as a pair with zero.
+[[gnu::always_inline]] inline I16 mulhrs(I16 a, I16 b) {
+  const auto pairs = reinterpret_cast<I32>(a), factors = reinterpret_cast<I32>(b), half = I32{} + (1 << 14);
+  const I32 even = dot2(half, pairs & 0x0000FFFF, factors) >> 15;
+  const I32 odd = dot2(half, pairs & ~0x0000FFFF, factors) >> 15;
+  return reinterpret_cast<I16>((even & 0xFFFF) | (odd << 16));
+}
+
+[[gnu::always_inline]] inline F32 fused(F32 a, F32 b, F32 c) { return a * b + c; }
+
+[[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
+  const I32 truncated = __builtin_convertvector(v, I32);
+  return truncated + (to_float(truncated) > v);  // a comparison gives -1 where it holds
+}
+
 }  // namespace tilewise::TILEWISE_SET
 
+#include "kernels/bodies/dot4.h"
 #include "kernels/sets/bodies.inc"
 
 namespace tilewise {

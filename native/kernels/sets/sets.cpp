@@ -1,4 +1,5 @@
 #include <array>
+#include <string>
 #include <string_view>
 
 #include "base/check.h"
@@ -6,20 +7,16 @@
 
 namespace tilewise {
 
-#ifdef TILEWISE_X86
-extern const KernelSet kAvx512vnni;
-#endif
-extern const KernelSet kPortable;
-extern const KernelSet kReference;
+#define TILEWISE_KERNEL_SET(set) extern const KernelSet set;
+#include "kernels/sets/sets.inc"
+#undef TILEWISE_KERNEL_SET
 
 namespace {
 
 constexpr std::array kSets = {
-#ifdef TILEWISE_X86
-    &kAvx512vnni,
-#endif
-    &kPortable,
-    &kReference,
+#define TILEWISE_KERNEL_SET(set) &set,
+#include "kernels/sets/sets.inc"
+#undef TILEWISE_KERNEL_SET
 };
 
 }  // namespace
@@ -29,14 +26,15 @@ std::span<const KernelSet* const> kernel_sets() { return kSets; }
 const KernelSet& kernel_set(const char* name) {
   const std::string_view wanted(name);
   std::string names;
+  bool known = false;
   for (const KernelSet* const set : kSets) {
-    const bool here = set->supported();
-    if (here && (wanted.empty() || wanted == set->name)) return *set;
-    if (!here && wanted == set->name)
-      refuse("this machine lacks the instructions of the kernel set ", wanted);
+    known = known || wanted == set->name;
+    if (!set->supported()) continue;
+    if (wanted.empty() || wanted == set->name) return *set;
     names += names.empty() ? "" : ", ";
     names += set->name;
   }
+  if (known) refuse("this machine lacks the instructions of the kernel set ", wanted, "; allowed: ", names);
   refuse("unknown kernel set ", wanted, "; allowed: ", names);
 }
 

@@ -1,0 +1,39 @@
+// x86-64 with AVX2, FMA and AVX-VNNI: current machines without AVX-512.
+#define TILEWISE_SET avxvnni
+#include "kernels/sets/avx2.h"
+
+namespace tilewise::TILEWISE_SET {
+
+inline constexpr int kPanelVectors = 2, kRows = 6;  // 16 registers
+inline constexpr bool kSignedRows = false;
+
+[[gnu::always_inline]] inline I32 dot4(I32 sum, I32 a, I32 b) {
+  return reinterpret_cast<I32>(_mm256_dpbusd_avx_epi32(
+      reinterpret_cast<__m256i>(sum), reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+}
+[[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
+  return reinterpret_cast<I32>(_mm256_dpwssd_avx_epi32(
+      reinterpret_cast<__m256i>(sum), reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+}
+
+}  // namespace tilewise::TILEWISE_SET
+
+#include "kernels/sets/bodies.inc"
+
+namespace tilewise {
+
+extern const KernelSet kAvxvnni;
+const KernelSet kAvxvnni = {
+    "avxvnni",
+    "AVX2 with AVX-VNNI: 32 bytes at once, four int8 products per lane and instruction",
+    [] {
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("avxvnni");
+    },
+    avxvnni::measure_peaks,
+#define TILEWISE_KERNEL(name, Params) avxvnni::make_##name,
+#include "kernels/kernels.inc"
+#undef TILEWISE_KERNEL
+};
+
+}  // namespace tilewise
