@@ -37,7 +37,7 @@ class DirectOp final : public Op {
 
   std::size_t scratch_bytes() const override {
     return static_cast<std::size_t>(table_bytes()) + kMostPixels * sizeof(std::int64_t) +
-           static_cast<std::size_t>(kTallRows * kPanel) * sizeof(Sum);
+           static_cast<std::size_t>(kTallRows<Dot> * kPanel) * sizeof(Sum);
   }
 
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
@@ -122,7 +122,7 @@ class DirectOp final : public Op {
     const std::span<const std::int32_t> segments = skips_ ? std::span(region.inside) : std::span(all_);
     const std::int64_t vectors = packed_.vectors(panel), channel = panel * kPanel;
     for (std::int64_t p = at, rows = 0; p < at + count; p += rows) {
-      rows = rows_together(at + count - p, vectors);
+      rows = rows_together<Dot>(at + count - p, vectors);
       micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, segments, packed_.groups(),
                                     packed_.weights(panel, 0), packed_.init(panel, 0),
                                     {chunk.sums, kPanel, kLanes});

@@ -28,6 +28,7 @@ struct Int8Dot {
   using Sum = std::int32_t;
   using Vector = I32;
   static constexpr std::int64_t kGroup = 4;
+  static constexpr int kRows = kByteRows;
   static constexpr std::int32_t kRowOffset = kSignedRows ? 128 : 0;  // what splat() takes from every byte
   [[gnu::always_inline]] static Vector splat(const In* p) {
     std::int32_t four;
@@ -44,8 +45,10 @@ struct FloatDot {
   using Sum = float;
   using Vector = F32;
   static constexpr std::int64_t kGroup = 1;
+  static constexpr int kRows = kFloatRows;
   static constexpr std::int32_t kRowOffset = 0;
-  [[gnu::always_inline]] static Vector splat(const In* p) { return F32{} + *p; }
+  // (0 + x is not x where x is -0; x - 0 is, so this is one load.)
+  [[gnu::always_inline]] static Vector splat(const In* p) { return *p - F32{}; }
   [[gnu::always_inline]] static Vector mac(Vector sum, Vector a, Vector b) { return fused(a, b, sum); }
 };
 
@@ -109,15 +112,17 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::span
 // Output channels come in multiples of 16, so panels are whole multiples of this many vectors wide.
 inline constexpr int kStepVectors = std::gcd(kPanelVectors, std::max(1, 16 / kLanes));
 
-// Rows that go through a micro-kernel together: kRows fill the registers with a whole panel; narrow panels
-// take twice as many. What kRows does not divide goes in equal parts: 25 rows as 5 times 5, since one row
-// alone waits for weights.
-inline constexpr std::int64_t kTallRows = 2 * kRows;
+// Rows that go through a micro-kernel together: Dot::kRows fill the registers with a whole panel; narrow
+// panels take twice as many. What that does not divide goes in equal parts: 25 rows as 5 times 5, since one
+// row alone waits for weights.
+template <class Dot>
+inline constexpr std::int64_t kTallRows = 2 * Dot::kRows;
 inline constexpr std::int64_t kTallVectors = kPanelVectors / 2;
 
-inline std::int64_t rows_together(std::int64_t rows_left, std::int64_t vectors) {
-  if (vectors <= kTallVectors && rows_left >= kTallRows) return kTallRows;
-  const std::int64_t calls = (rows_left + kRows - 1) / kRows;
+template <class Dot>
+std::int64_t rows_together(std::int64_t rows_left, std::int64_t vectors) {
+  if (vectors <= kTallVectors && rows_left >= kTallRows<Dot>) return kTallRows<Dot>;
+  const std::int64_t calls = (rows_left + Dot::kRows - 1) / Dot::kRows;
   return (rows_left + calls - 1) / calls;
 }
 
@@ -127,7 +132,7 @@ constexpr std::array<Micro<Dot>, sizeof...(Width)> micros_of(std::index_sequence
   return {micro<Dot, int{R}, (int{Width} + 1) * kStepVectors>...};
 }
 
-// The micro-kernels of 1 .. kRows rows.
+// The micro-kernels of 1 .. Dot::kRows rows.
 template <class Dot, std::size_t... Row>
 constexpr auto all_micros(std::index_sequence<Row...>) {
   return std::array{micros_of<Dot, Row + 1>(std::make_index_sequence<kPanelVectors / kStepVectors>{})...};
@@ -136,11 +141,11 @@ constexpr auto all_micros(std::index_sequence<Row...>) {
 // The micro-kernel for what rows_together() gave.
 template <class Dot>
 Micro<Dot> micro_for(std::int64_t rows, std::int64_t vectors) {
-  static constexpr auto kMicros = all_micros<Dot>(std::make_index_sequence<kRows>{});
+  static constexpr auto kMicros = all_micros<Dot>(std::make_index_sequence<Dot::kRows>{});
   static constexpr auto kTall =
-      micros_of<Dot, kTallRows>(std::make_index_sequence<kTallVectors / kStepVectors>{});
+      micros_of<Dot, kTallRows<Dot>>(std::make_index_sequence<kTallVectors / kStepVectors>{});
   const auto width = static_cast<std::size_t>(vectors / kStepVectors - 1);
-  return rows > kRows ? kTall[width] : kMicros[static_cast<std::size_t>(rows - 1)][width];
+  return rows > Dot::kRows ? kTall[width] : kMicros[static_cast<std::size_t>(rows - 1)][width];
 }
 
 // Packed weights.

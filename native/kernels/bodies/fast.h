@@ -59,7 +59,7 @@ class FastOp final : public Op {
     most_ = conv.block != 0 ? conv.block
                             : most_tiles({.v_bytes = taps_ * width_ * static_cast<std::int64_t>(sizeof(In)),
                                           .m_bytes = taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)),
-                                          .rows = kTallRows});
+                                          .rows = kTallRows<Dot>});
   }
 
   // A task is a block of tiles with some of the panels; where blocks are few, panels are shared out too, and
@@ -188,12 +188,12 @@ class FastOp final : public Op {
 
   void multiply(std::int64_t tap, std::int64_t panel, std::int64_t count, const Block& work) const {
     const std::int64_t vectors = packed_.vectors(panel);
-    const In* rows[kTallRows];
+    const In* rows[kTallRows<Dot>];
     for (std::int64_t slot = 0, height = 0; slot < count; slot += height) {
-      height = rows_together(count - slot, vectors);
+      height = rows_together<Dot>(count - slot, vectors);
       for (std::int64_t r = 0; r < height; ++r) rows[r] = work.v + tap * tap_distance() + (slot + r) * width_;
       micro_for<Dot>(height, vectors)(
-          rows, kTallRows, kOneSegment, packed_.groups(), packed_.weights(panel, tap),
+          rows, kTallRows<Dot>, kOneSegment, packed_.groups(), packed_.weights(panel, tap),
           packed_.init(panel, tap),
           {work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes});
     }

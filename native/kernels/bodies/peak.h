@@ -29,7 +29,7 @@ double best_rate(double amount, const Work& work) {
 // Multiply-adds on registers: as many independent sums as a micro-kernel has. Counts two operations for each.
 template <class Dot>
 double peak_operations() {
-  constexpr int kSums = kRows * kPanelVectors, kRounds = 20000;
+  constexpr int kSums = Dot::kRows * kPanelVectors, kRounds = 20000;
   typename Dot::Vector sums[kSums]{}, a{}, b{};
   const double amount = 2.0 * kRounds * kSums * kLanes * static_cast<double>(Dot::kGroup);
   return best_rate(amount, [&] {

@@ -4,8 +4,8 @@
 // has no portable spelling, and then includes the bodies. Everything lies in the set's namespace, so that
 // code compiled for one machine is never linked into another's. A set adds:
 //
-//   kPanelVectors, kRows     the accumulators of a micro-kernel (dot.h), as many as the registers hold
-//   kSignedRows              dot4 wants bytes less 128 for its first factors (dot.h subtracts them)
+//   kPanelVectors; kByteRows, kFloatRows    the accumulators of a micro-kernel (dot.h): what the registers
+//   hold kSignedRows              dot4 wants bytes less 128 for its first factors (dot.h subtracts them)
 //   dot4(sum, a, b)          sum + a0*b0 + a1*b1 + a2*b2 + a3*b3 per lane; a: unsigned bytes, b: signed bytes
 //   dot2(sum, a, b)          sum + a0*b0 + a1*b1 per lane; int16 pairs
 //   mulhrs(a, b)             (a*b + 2^14) >> 15

@@ -4,7 +4,7 @@
 
 namespace tilewise::TILEWISE_SET {
 
-inline constexpr int kPanelVectors = 2, kRows = 4;  // 16 registers; a split product takes four of them
+inline constexpr int kPanelVectors = 2, kByteRows = 4, kFloatRows = 6;  // 16 registers; a split product takes four of them
 
 [[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
   return sum + reinterpret_cast<I32>(

@@ -4,7 +4,7 @@
 
 namespace tilewise::TILEWISE_SET {
 
-inline constexpr int kPanelVectors = 4, kRows = 4;  // 32 registers; a split product takes ten of them
+inline constexpr int kPanelVectors = 4, kByteRows = 4, kFloatRows = 6;  // 32 registers; a split product takes ten of them
 
 [[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
   return sum + reinterpret_cast<I32>(
