@@ -58,20 +58,6 @@ template <typename V>
                                                      12, 5, 13, 6, 14, 7, 15));
 }
 
-// Saturated to half the width: within each 16 bytes first a's elements, then b's.
-[[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
-  const I32 low = I32{} - 32768, high = I32{} + 32767;
-  const auto x = reinterpret_cast<I16>(smaller(larger(a, low), high));
-  const auto y = reinterpret_cast<I16>(smaller(larger(b, low), high));
-  return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14);
-}
-[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
-  const I16 low = I16{} - std::int16_t{128}, high = I16{} + std::int16_t{127};
-  const auto x = reinterpret_cast<I8>(smaller(larger(a, low), high));
-  const auto y = reinterpret_cast<I8>(smaller(larger(b, low), high));
-  return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-}
-
 // What four packed vectors become has 4 bytes of each within each 16; this puts each vector's bytes together.
 [[gnu::always_inline]] inline I8 gather_quads(I8 v) { return v; }
 

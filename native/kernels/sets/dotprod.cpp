@@ -4,7 +4,7 @@
 
 namespace tilewise::TILEWISE_SET {
 
-inline constexpr int kPanelVectors = 4, kRows = 6;  // 32 registers
+inline constexpr int kPanelVectors = 4, kByteRows = 6, kFloatRows = 6;  // 32 registers
 inline constexpr bool kSignedRows = true;
 
 [[gnu::always_inline]] inline I32 dot4(I32 sum, I32 a, I32 b) {

@@ -4,7 +4,7 @@
 
 namespace tilewise::TILEWISE_SET {
 
-inline constexpr int kPanelVectors = 4, kRows = 4;  // 32 registers; a split product takes eleven of them
+inline constexpr int kPanelVectors = 4, kByteRows = 4, kFloatRows = 6;  // 32 registers; a split product takes eleven of them
 inline constexpr bool kSignedRows = false;
 
 // A product of bytes fits 16 bits, a sum of two does not (255 * 127 * 2 > 2^15): each is added as 32 bits.

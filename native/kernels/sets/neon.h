@@ -30,5 +30,13 @@ namespace tilewise::TILEWISE_SET {
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(vcvtmq_s32_f32(reinterpret_cast<float32x4_t>(v)));
 }
+[[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
+  const int16x4_t low = vqmovn_s32(reinterpret_cast<int32x4_t>(a));
+  return reinterpret_cast<I16>(vqmovn_high_s32(low, reinterpret_cast<int32x4_t>(b)));
+}
+[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
+  const int8x8_t low = vqmovn_s16(reinterpret_cast<int16x8_t>(a));
+  return reinterpret_cast<I8>(vqmovn_high_s16(low, reinterpret_cast<int16x8_t>(b)));
+}
 
 }  // namespace tilewise::TILEWISE_SET

@@ -32,6 +32,19 @@ inline constexpr int kPanelVectors = 2, kByteRows = 4, kFloatRows = 4;  // 16 re
   return reinterpret_cast<I16>((even & 0xFFFF) | (odd << 16));
 }
 
+[[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
+  const I32 low = I32{} - 32768, high = I32{} + 32767;
+  const auto x = reinterpret_cast<I16>(smaller(larger(a, low), high));
+  const auto y = reinterpret_cast<I16>(smaller(larger(b, low), high));
+  return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
+  const I16 low = I16{} - std::int16_t{128}, high = I16{} + std::int16_t{127};
+  const auto x = reinterpret_cast<I8>(smaller(larger(a, low), high));
+  const auto y = reinterpret_cast<I8>(smaller(larger(b, low), high));
+  return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
 [[gnu::always_inline]] inline F32 fused(F32 a, F32 b, F32 c) { return a * b + c; }
 
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
