@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -29,6 +29,8 @@ class Compile:
     """File to write, such as resnet20.tilewise."""
     batch: int = 1
     """Images that go through at once; running takes any number."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """What layers that are not quantized multiply in."""
     common: Common = field(default_factory=Common)
     calibration_images: int = 512
     """Training images to measure ranges on, when an algorithm is given."""
@@ -44,7 +46,7 @@ class Compile:
         images = load_images(self.source, "test").images
         model = converted_model(self.source, self.layers, self.common, self.calibration_images)
         print_layers(model)
-        engine = compile_model(model, torch.zeros(self.batch, *images.shape[1:]))
+        engine = compile_model(model, torch.zeros(self.batch, *images.shape[1:]), precision=self.precision)
         engine.save(self.out)
         size, plan = self.out.stat().st_size, engine.plan
         print(

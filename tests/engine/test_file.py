@@ -135,7 +135,7 @@ def test_other_files(tmp_path: Path) -> None:
         tw.load(write(tmp_path / "a.tilewise", {**dict.fromkeys(FIELDS), "version": 1}, arrays, tilewise_checksum="0"))
     for text, message in (
         ("{", "not JSON"), ("[" * 100_000, "not JSON"), ("[]", "does not have the fields"), ("NaN", "not JSON"),
-        (json.dumps({"version": 2, "more": 1}), "is of version 2; this release reads version 1: update"),
+        (json.dumps({"version": 3, "more": 1}), "is of version 3; this release reads version 2: update"),
         (json.dumps({"version": 1}), "does not have the fields"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):

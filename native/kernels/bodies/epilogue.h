@@ -1,5 +1,5 @@
-// What follows a sum: bias, residual, activation, quantization, memory (op.h, Epilogue). Needs simd.h and the
-// set.
+// What follows a sum: bias, residual, activation, quantization, memory (op.h, Epilogue). Needs simd.h,
+// words.h and the set.
 #pragma once
 
 #include <algorithm>
@@ -20,9 +20,9 @@ struct Quantizer {
         high(F32{} + static_cast<float>(grid.high)),
         zero(I32{} + grid.zero) {}
 
-  [[gnu::always_inline]] U8 operator()(F32 y) const {
-    const F32 steps = smaller(larger(y * factor + 0.5F, low), high);
-    return narrow(floor_to_int(steps) + zero);
+  // What is stored: q + zero.
+  [[gnu::always_inline]] I32 operator()(F32 y) const {
+    return floor_to_int(smaller(larger(y * factor + 0.5F, low), high)) + zero;
   }
 };
 
@@ -34,11 +34,18 @@ class Reader {
   [[gnu::always_inline]] F32 operator()(std::int64_t pixel, std::int64_t channel) const {
     const std::int64_t at = pixel * tensor_.stride + channel;
     if (tensor_.dtype == Dtype::kFloat32) return load<F32>(reinterpret_cast<const float*>(tensor_.data) + at);
+    if (tensor_.dtype == Dtype::kInt16) return words(at);
     const I32 bytes = load_bytes(reinterpret_cast<const std::uint8_t*>(tensor_.data) + at);
     return to_float(bytes - tensor_.grid.zero) * tensor_.grid.step;
   }
 
  private:
+  // The rarer type, out of line: the call above is copied to every output of every unrolled transform.
+  [[gnu::noinline]] F32 words(std::int64_t at) const {
+    const auto steps = load<Words>(reinterpret_cast<const std::int16_t*>(tensor_.data) + at);
+    return __builtin_convertvector(steps, F32) * tensor_.grid.step;
+  }
+
   TensorRef tensor_;
 };
 
@@ -61,14 +68,20 @@ class Finish {
     if (has_residual_) y = y + residual_(pixel, channel);
     y = smaller(larger(y, low_), high_);
     const std::int64_t at = pixel * y_.stride + channel;
-    if (y_.dtype == Dtype::kFloat32) {
-      store(reinterpret_cast<float*>(y_.data) + at, y);
-    } else {
-      store(reinterpret_cast<std::uint8_t*>(y_.data) + at, quantizer_(y));
+    switch (y_.dtype) {
+      case Dtype::kFloat32: return store(reinterpret_cast<float*>(y_.data) + at, y);
+      case Dtype::kUint8: return store(reinterpret_cast<std::uint8_t*>(y_.data) + at, narrow(quantizer_(y)));
+      case Dtype::kInt16: return store_words(at, narrow_to_words(quantizer_(y)));
+      case Dtype::kBf16: return store_words(at, to_bf16(y));
     }
   }
 
  private:
+  // Out of line as in Reader.
+  [[gnu::noinline]] void store_words(std::int64_t at, Words words) const {
+    store(reinterpret_cast<std::int16_t*>(y_.data) + at, words);
+  }
+
   TensorRef y_;
   Quantizer quantizer_;
   Reader residual_;

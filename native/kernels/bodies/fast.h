@@ -32,7 +32,8 @@ class StageClock {
 
 template <class Dot, class Algorithm, class Element>
 class FastOp final : public Op {
-  using In = typename Dot::In;
+  using Pixel = typename Element::In;
+  using In = typename Dot::In;  // of V
   using Sum = typename Dot::Sum;
 
  public:
@@ -48,12 +49,12 @@ class FastOp final : public Op {
         width_(round_up(x_.channels, Element::kWidth)),
         tile_rows_((y_.height + conv.m - 1) / conv.m),
         tile_cols_((y_.width + conv.m - 1) / conv.m) {
-    constexpr bool quantized = std::is_same_v<In, std::uint8_t>;
+    constexpr bool bytes = std::is_same_v<In, std::uint8_t>, quantized = std::is_same_v<Sum, std::int32_t>;
     tap_weights_.resize(static_cast<std::size_t>(taps_));
     for (std::int64_t tap = 0; tap < taps_; ++tap) {
-      // V is stored with 128 added, which the products' starting value takes away again.
+      // In bytes V is stored with 128 added, which the products' starting value takes away again.
       tap_weights_[static_cast<std::size_t>(tap)].pack(u + tap * y_.channels * x_.channels, y_.channels, 1,
-                                                       x_.channels, quantized ? 128 : 0);
+                                                       x_.channels, bytes ? 128 : 0);
     }
     scale_.assign(static_cast<std::size_t>(taps_ * y_.stride), 1.0F);
     for (std::int64_t i = 0; quantized && i < taps_ * y_.stride; ++i) {
@@ -61,7 +62,7 @@ class FastOp final : public Op {
       scale_[static_cast<std::size_t>(i)] =
           k < y_.channels ? conv.scale[static_cast<std::size_t>(i / y_.stride * y_.channels + k)] : 0.0F;
     }
-    zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
+    zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<Pixel>(x_.grid.zero));
     block_ =
         std::clamp(kCacheBytes / (taps_ * (width_ * static_cast<std::int64_t>(sizeof(In)) + kPanel * 4)) /
                        kTallRows * kTallRows,
@@ -83,7 +84,7 @@ class FastOp final : public Op {
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
            StageSeconds* seconds) const override {
     const Block work{reinterpret_cast<In*>(scratch), reinterpret_cast<Sum*>(scratch + v_bytes()),
-                     reinterpret_cast<const In**>(scratch + v_bytes() + m_bytes())};
+                     reinterpret_cast<const Pixel**>(scratch + v_bytes() + m_bytes())};
     const std::int64_t tiles = call.images * tile_rows_ * tile_cols_, parts = splits(call);
     const std::int64_t panels = tap_weights_.front().panels();
     StageClock clock(seconds != nullptr);
@@ -115,7 +116,7 @@ class FastOp final : public Op {
   struct Block {
     In* v;
     Sum* m;
-    const In** pixels;
+    const Pixel** pixels;
   };
 
   std::int64_t blocks(const Call& call) const {
@@ -137,7 +138,7 @@ class FastOp final : public Op {
   }
   std::int64_t m_bytes() const { return block_ * taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)); }
   std::int64_t pointers_bytes() const {
-    return static_cast<std::int64_t>(algorithm_.t) * algorithm_.t * static_cast<std::int64_t>(sizeof(In*));
+    return static_cast<std::int64_t>(algorithm_.t) * algorithm_.t * static_cast<std::int64_t>(sizeof(Pixel*));
   }
 
   struct Place {
@@ -149,9 +150,9 @@ class FastOp final : public Op {
   }
 
   // Where each of the t x t pixels of a tile lies; pixels outside the image are the row of zeros.
-  void find_pixels(std::int64_t tile, const In** pixels) const {
+  void find_pixels(std::int64_t tile, const Pixel** pixels) const {
     const Place at = place(tile);
-    const In* const image = reinterpret_cast<const In*>(x_.data) + at.image * x_.pixels() * x_.stride;
+    const Pixel* const image = reinterpret_cast<const Pixel*>(x_.data) + at.image * x_.pixels() * x_.stride;
     for (int i = 0; i < algorithm_.t; ++i) {
       const std::int64_t row = at.row + i - pad_top_;
       for (int j = 0; j < algorithm_.t; ++j) {
@@ -264,7 +265,7 @@ class FastOp final : public Op {
   std::int64_t taps_, width_, tile_rows_, tile_cols_, block_ = kRows;
   std::vector<Packed<Dot>> tap_weights_;
   std::vector<float> scale_;  // [tap][lane]
-  std::vector<In> zeros_;
+  std::vector<Pixel> zeros_;
 };
 
 template <class Dot, class Element>

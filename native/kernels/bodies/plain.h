@@ -25,6 +25,11 @@ template <typename Vector>
   return sum + ((e << 16) >> 16) + (e >> 16) + ((o << 16) >> 16) + (o >> 16);
 }
 
+// Pairs of int16: sum + a0 * b0 + a1 * b1.
+[[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
+  return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+}
+
 // (a * b + 2^14) >> 15, in halves of 32 bits.
 [[gnu::always_inline]] inline I16 mulhrs(I16 a, I16 b) {
   const auto wide_a = reinterpret_cast<I32>(a), wide_b = reinterpret_cast<I32>(b);

@@ -1,49 +1,16 @@
 // x86-64 with AVX-512 (F, BW, VL, DQ) and VNNI. The only code built with those instructions: see
 // CMakeLists.txt.
-#include <immintrin.h>
-
-#include <cstddef>
-
 #define TILEWISE_SET avx512vnni
-#define TILEWISE_VECTOR_BYTES 64
-#include "kernels/bodies/simd.h"
-
-namespace tilewise::TILEWISE_SET {
-
-inline constexpr int kPanelVectors = 4;
-
-[[gnu::always_inline]] inline I32 dot4(I32 sum, I32 u8, I32 s8) {
-  return reinterpret_cast<I32>(_mm512_dpbusd_epi32(
-      reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(u8), reinterpret_cast<__m512i>(s8)));
-}
-[[gnu::always_inline]] inline I16 mulhrs(I16 a, I16 b) {
-  return reinterpret_cast<I16>(
-      _mm512_mulhrs_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
-}
-[[gnu::always_inline]] inline F32 fused(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
-[[gnu::always_inline]] inline F32 larger(F32 a, F32 b) { return _mm512_max_ps(a, b); }
-[[gnu::always_inline]] inline F32 smaller(F32 a, F32 b) { return _mm512_min_ps(a, b); }
-[[gnu::always_inline]] inline I16 larger(I16 a, I16 b) {
-  return reinterpret_cast<I16>(_mm512_max_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
-}
-[[gnu::always_inline]] inline I16 smaller(I16 a, I16 b) {
-  return reinterpret_cast<I16>(_mm512_min_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
-}
-[[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
-  return reinterpret_cast<I32>(_mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
-}
-[[gnu::always_inline]] inline U8 narrow(I32 v) {
-  return reinterpret_cast<U8>(_mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(v)));
-}
-[[gnu::always_inline]] inline U8Pair narrow_pair(I16 v) {
-  return reinterpret_cast<U8Pair>(_mm512_cvtepi16_epi8(reinterpret_cast<__m512i>(v)));
-}
-
-}  // namespace tilewise::TILEWISE_SET
+#include "kernels/sets/avx512.h"
 
 #include "kernels/sets/bodies.inc"
 
 namespace tilewise {
+
+namespace avx512bf16 {  // avx512bf16.cpp
+std::unique_ptr<Op> make_direct_bf16_kernel(const DirectConv& conv);
+std::unique_ptr<Op> make_fast_bf16_kernel(const FastConv& conv);
+}  // namespace avx512bf16
 
 namespace {
 
@@ -53,10 +20,20 @@ bool supported() {
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
 }
 
+// Machines with the instruction for bf16 products use it.
+KernelSet with_bf16(KernelSet set) {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512bf16")) {
+    set.direct_bf16 = avx512bf16::make_direct_bf16_kernel;
+    set.fast_bf16 = avx512bf16::make_fast_bf16_kernel;
+  }
+  return set;
+}
+
 }  // namespace
 
 extern const KernelSet kAvx512vnni;
-const KernelSet kAvx512vnni = {
+const KernelSet kAvx512vnni = with_bf16({
     "avx512vnni",
     "AVX-512 with VNNI: 64 bytes at once, four int8 products per lane and instruction",
     supported,
@@ -64,6 +41,6 @@ const KernelSet kAvx512vnni = {
 #define TILEWISE_KERNEL(name, Params) avx512vnni::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL
-};
+});
 
 }  // namespace tilewise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,11 +15,16 @@ from tilewise.engine.lower import lower
 from tilewise.engine.passes import optimize
 from tilewise.engine.plan import Plan
 
+PRECISIONS = ("float32", "bf16")
+"""Of float convolutions."""
 
-def compile(model: nn.Module, example: Any, *, threads: int = 1) -> Engine:  # noqa: A001 - what users call it
+
+def compile(  # noqa: A001 - what users call it
+    model: nn.Module, example: Any, *, threads: int = 1, precision: Literal["float32", "bf16"] = "float32"
+) -> Engine:
     """Compile a trained model to the native engine.
 
-    Quantized layers run the integers they were trained with; what is not quantized runs in float32. Batch norms are
+    Quantized layers run the integers they were trained with; what is not quantized runs in float. Batch norms are
     multiplied into convolutions, additions and activations done at their end.
 
     Parameters
@@ -30,6 +35,9 @@ def compile(model: nn.Module, example: Any, *, threads: int = 1) -> Engine:  # n
         Images of the size to serve; N of them go through at once (calls take any number).
     threads : int
         How many to run with, at most the cores that this process may use.
+    precision : {"float32", "bf16"}
+        What layers that are not quantized multiply in. ``"bf16"`` rounds their weights (U) and activations (V) to
+        bfloat16 and adds up in float32: faster, near the float network, and not the same bits on every machine.
 
     Returns
     -------
@@ -49,13 +57,16 @@ def compile(model: nn.Module, example: Any, *, threads: int = 1) -> Engine:  # n
     >>> engine = tilewise.compile(model, torch.zeros(1, 3, 32, 32))
     >>> engine.save("resnet20.tilewise")
     """
-    return Engine(make_plan(model, example), threads=threads)
+    return Engine(make_plan(model, example, precision), threads=threads)
 
 
 @torch.no_grad()
-def make_plan(model: nn.Module, example: Any) -> Plan:
+def make_plan(model: nn.Module, example: Any, precision: str = "float32") -> Plan:
     """Give the plan of a model, as :func:`compile` runs it."""
-    return lower(optimize(import_graph(capture(model, check_example(example)))))
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
+    graph = import_graph(capture(model, check_example(example)))
+    return lower(optimize(graph, precision), precision)
 
 
 def check_example(example: Any) -> Tensor:
