@@ -1,8 +1,10 @@
 #include "engine/checks.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <type_traits>
 
 #include "base/check.h"
 
@@ -18,13 +20,8 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 }
 
 const char* text(Dtype dtype) {
-  switch (dtype) {
-    case Dtype::kUint8: return "uint8";
-    case Dtype::kInt16: return "int16";
-    case Dtype::kBf16: return "bfloat16";
-    case Dtype::kFloat32: return "float32";
-  }
-  return "";
+  constexpr const char* kNames[] = {"uint8", "int16", "bfloat16", "float32"};
+  return kNames[static_cast<std::size_t>(dtype)];
 }
 
 // The largest |q| of a tensor, or for floats 0.
@@ -38,24 +35,16 @@ void equal(const std::string& name, const char* what, std::int64_t value, std::i
   if (value != expected) refuse(name, ": ", what, " is ", value, ", must be ", expected, ", ", meaning);
 }
 
+float number(float value) { return value; }
+float number(std::uint16_t bf16) { return std::bit_cast<float>(static_cast<std::uint32_t>(bf16) << 16); }
+
 // Every value of a dense array is a number.
-template <std::size_t Rank>
-void finite(const std::string& name, const char* what, const TensorView<const float, Rank>& values) {
+template <typename Value, std::size_t Rank>
+void finite(const std::string& name, const char* what, const TensorView<const Value, Rank>& values) {
   const std::int64_t count = element_count(values.shape);
   for (std::int64_t i = 0; i < count; ++i) {
-    if (!std::isfinite(values.data[i])) {
-      refuse(name, ": ", what, " holds ", values.data[i], " at position ", i, ", must be finite");
-    }
-  }
-}
-
-// No infinity and no NaN among the upper halves of floats.
-template <std::size_t Rank>
-void finite(const std::string& name, const char* what, const TensorView<const std::uint16_t, Rank>& halves) {
-  const std::int64_t count = element_count(halves.shape);
-  for (std::int64_t i = 0; i < count; ++i) {
-    if ((halves.data[i] & 0x7F80) == 0x7F80) {
-      refuse(name, ": ", what, " is not finite at position ", i, ", must be finite");
+    if (!std::isfinite(number(values.data[i]))) {
+      refuse(name, ": ", what, " holds ", number(values.data[i]), " at position ", i, ", must be finite");
     }
   }
 }
@@ -95,13 +84,9 @@ void grid(const std::string& name, const Grid& grid, Dtype dtype) {
   if (!(grid.factor > 0) || !std::isfinite(grid.factor)) {
     refuse(name, ": factor is ", grid.factor, ", must be finite and above 0");
   }
-  if (dtype == Dtype::kInt16) {
-    range(name, "low", grid.low, -32767, 0);
-    range(name, "high", grid.high, 1, 32767);
-  } else {
-    range(name, "low", grid.low, -128, 0);
-    range(name, "high", grid.high, 1, grid.low == 0 ? 255 : 127);
-  }
+  const bool words = dtype == Dtype::kInt16;
+  range(name, "low", grid.low, words ? -32767 : -128, 0);
+  range(name, "high", grid.high, 1, words ? 32767 : grid.low == 0 ? 255 : 127);
 }
 
 void stride(const std::string& name, const TensorSpec& spec) {
@@ -150,33 +135,29 @@ void weight_sums(const std::string& name, const char* what, const Weight* weight
   }
 }
 
+// The type of x that weights are multiplied with, and whether the two are integers.
+template <typename Weight>
+constexpr Dtype kInput = sizeof(Weight) == 1        ? Dtype::kUint8
+                         : sizeof(Weight) == 4      ? Dtype::kFloat32
+                         : std::is_signed_v<Weight> ? Dtype::kInt16
+                                                    : Dtype::kBf16;
+template <typename Weight>
+constexpr bool kIntegers = std::is_signed_v<Weight> && std::is_integral_v<Weight>;
+
 template <typename Weight>
 void direct_weight(const std::string& name, const DirectSpec& spec, const TensorView<const Weight, 4>& weight,
                    const TensorSpec& x, const TensorSpec& y) {
-  constexpr bool bytes = sizeof(Weight) == 1;
-  dtype(name, x, bytes ? Dtype::kUint8 : Dtype::kInt16);
-  const Shape<4>& shape = weight.shape;
-  weight_sums(name, "the weights of output channel", weight.data, shape[0], shape[1] * shape[2] * shape[3],
-              bytes ? kMaxWeightSum : kMaxInt32 / largest_q(x));
-  if (!spec.scale) refuse(name, ": integer weights need a scale");
-  vector(name, "scale", *spec.scale, y.channels);
-}
-
-template <typename Weight>
-void direct_float(const std::string& name, const DirectSpec& spec, const TensorView<const Weight, 4>& weight,
-                  const TensorSpec& x) {
-  dtype(name, x, sizeof(Weight) == 2 ? Dtype::kBf16 : Dtype::kFloat32);
-  finite(name, "weight", weight);
-  if (spec.scale) refuse(name, ": float weights take no scale");
-}
-
-void direct_weight(const std::string& name, const DirectSpec& spec,
-                   const TensorView<const std::uint16_t, 4>& weight, const TensorSpec& x, const TensorSpec&) {
-  direct_float(name, spec, weight, x);
-}
-void direct_weight(const std::string& name, const DirectSpec& spec, const TensorView<const float, 4>& weight,
-                   const TensorSpec& x, const TensorSpec&) {
-  direct_float(name, spec, weight, x);
+  dtype(name, x, kInput<Weight>);
+  if constexpr (kIntegers<Weight>) {
+    const Shape<4>& shape = weight.shape;
+    weight_sums(name, "the weights of output channel", weight.data, shape[0], shape[1] * shape[2] * shape[3],
+                sizeof(Weight) == 1 ? kMaxWeightSum : kMaxInt32 / largest_q(x));
+    if (!spec.scale) refuse(name, ": integer weights need a scale");
+    vector(name, "scale", *spec.scale, y.channels);
+  } else {
+    finite(name, "weight", weight);
+    if (spec.scale) refuse(name, ": float weights take no scale");
+  }
 }
 
 void fast_output(const std::string& name, const char* axis, std::int64_t in, std::int64_t out,
@@ -226,7 +207,7 @@ void fast_integer(const std::string& name, const FastSpec& spec, const TensorVie
                   const TensorSpec& x) {
   constexpr bool bytes = sizeof(Weight) == 1;
   const std::int64_t taps = u.shape[0];
-  dtype(name, x, bytes ? Dtype::kUint8 : Dtype::kInt16);
+  dtype(name, x, kInput<Weight>);
   if (!bytes && !spec.integer) refuse(name, ": integer is false, must be true as the weights are int16");
   growth(name, spec, x);
   range(name, "v_limit", spec.v_limit, 1, bytes ? 127 : 32767);
@@ -249,25 +230,14 @@ void fast_integer(const std::string& name, const FastSpec& spec, const TensorVie
 template <typename Weight>
 void fast_weight(const std::string& name, const FastSpec& spec, const TensorView<const Weight, 3>& u,
                  const TensorSpec& x) {
-  fast_integer(name, spec, u, x);
-}
-
-template <typename Weight>
-void fast_float(const std::string& name, const FastSpec& spec, const TensorView<const Weight, 3>& u,
-                const TensorSpec& x) {
-  no_bf16(name, "x", x);
-  dtype(name, x, Dtype::kFloat32);
-  finite(name, "u", u);
-  if (spec.mult || spec.scale) refuse(name, ": float weights take neither mult nor scale");
-}
-
-void fast_weight(const std::string& name, const FastSpec& spec, const TensorView<const std::uint16_t, 3>& u,
-                 const TensorSpec& x) {
-  fast_float(name, spec, u, x);
-}
-void fast_weight(const std::string& name, const FastSpec& spec, const TensorView<const float, 3>& u,
-                 const TensorSpec& x) {
-  fast_float(name, spec, u, x);
+  if constexpr (kIntegers<Weight>) {
+    fast_integer(name, spec, u, x);
+  } else {
+    if (x.dtype != Dtype::kFloat32)
+      refuse(name, ": x is ", text(x.dtype), ", must be float32 as the weights are float");
+    finite(name, "u", u);
+    if (spec.mult || spec.scale) refuse(name, ": float weights take neither mult nor scale");
+  }
 }
 
 // Pairs [count, 2] of positions, each 0..limit, the first one below (or, not strict, at most) the second.

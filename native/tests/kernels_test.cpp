@@ -3,9 +3,7 @@
 // may fuse, so they are near.
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -56,35 +54,6 @@ std::vector<std::byte> result(const KernelSet& set, Conv conv, std::int64_t imag
   run(*op, Call{images}, piece, poison);
   CHECK(y.guards_intact(), text);
   return y.contents();
-}
-
-std::vector<float> floats_of(const std::vector<std::byte>& bytes, Dtype dtype) {
-  const auto size = static_cast<std::size_t>(bytes_of(dtype));
-  std::vector<float> values;
-  for (std::size_t i = 0; i < bytes.size(); i += size) {
-    std::uint32_t bits = 0;  // of bf16 the upper half
-    std::memcpy(reinterpret_cast<std::byte*>(&bits) + (4 - size), bytes.data() + i, size);
-    values.push_back(std::bit_cast<float>(bits));
-  }
-  return values;
-}
-
-// How far apart two float results are, relative to the largest value.
-double distance(const std::vector<std::byte>& a, const std::vector<std::byte>& b, Dtype dtype) {
-  const std::vector<float> first = floats_of(a, dtype), second = floats_of(b, dtype);
-  double largest = 1, difference = 0;
-  for (std::size_t i = 0; i < first.size(); ++i) {
-    const auto u = static_cast<double>(first[i]), v = static_cast<double>(second[i]);
-    if (!std::isfinite(u) || !std::isfinite(v)) return 1e30;
-    largest = std::max(largest, std::abs(u));
-    difference = std::max(difference, std::abs(u - v));
-  }
-  return difference / largest;
-}
-
-// -0 and +0 are equal, so floats are compared by value, integers byte by byte.
-bool same(const std::vector<std::byte>& a, const std::vector<std::byte>& b, Dtype dtype) {
-  return dtype == Dtype::kFloat32 || dtype == Dtype::kBf16 ? distance(a, b, dtype) == 0 : a == b;
 }
 
 template <typename Conv>

@@ -25,25 +25,10 @@ NUMBERS = [
     0, 1, 2, 3, 7, 63, 64, 127, 128, 255, 256, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**40, 2**48, 2**63, 2**64,
 ]  # fmt: skip
 OTHERS = [
-    None,
-    True,
-    False,
-    "",
-    "x",
-    0.5,
-    -0.0,
-    1e-45,
-    1e38,
-    1e300,
-    [],
-    [1],
-    [1, 1],
-    {},
-    "uint8",
-    "int16",
-    "bfloat16",
+    None, True, False, "", "x", 0.5, -0.0, 1e-45, 1e38, 1e300, [], [1], [1, 1], {}, "uint8", "int16", "bfloat16",
     "float32",
-]
+]  # fmt: skip
+TYPES = ["int8", "uint8", "int16", "uint16", "int32", "int64", "float32", "float64"]
 # Runs of larger networks would take the time of thousands of mutations.
 MAX_RUN = 2**22
 
