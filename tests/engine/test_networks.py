@@ -21,6 +21,7 @@ SPECS: dict[str, tw.Winograd | tw.Direct] = {
     "F4": tw.Winograd("F4"),
     "F6": tw.Winograd("F6"),
     "SFC6": tw.Winograd("SFC6"),
+    "F4, 10 bits": tw.Winograd("F4", bits=10),
     "F4 learned": tw.Winograd("F4", transforms="learned"),
 }
 SHAPES = {"lenet5": (1, 28, 28), "resnet18": (3, 32, 32), "resnet20": (3, 32, 32), "small": (1, 32, 32)}
