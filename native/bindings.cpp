@@ -85,8 +85,10 @@ std::int32_t int32(const char* name, std::int64_t value) {
 
 Dtype dtype_of(const std::string& name) {
   if (name == "uint8") return Dtype::kUint8;
+  if (name == "int16") return Dtype::kInt16;
+  if (name == "bfloat16") return Dtype::kBf16;
   if (name == "float32") return Dtype::kFloat32;
-  refuse("dtype is ", name, ", must be uint8 or float32");
+  refuse("dtype is ", name, ", must be uint8, int16, bfloat16 or float32");
 }
 
 std::int64_t add_tensor(Plan& plan, std::int64_t height, std::int64_t width, std::int64_t channels,
@@ -104,13 +106,15 @@ std::int64_t add_tensor(Plan& plan, std::int64_t height, std::int64_t width, std
 
 // A variant of arrays as a variant of views.
 template <std::size_t Rank>
-using Weights = std::variant<Input<std::int8_t, Rank>, Input<float, Rank>>;
+using Weights = std::variant<Input<std::int8_t, Rank>, Input<std::int16_t, Rank>, Input<std::uint16_t, Rank>,
+                             Input<float, Rank>>;
 
 template <std::size_t Rank>
-std::variant<TensorView<const std::int8_t, Rank>, TensorView<const float, Rank>> weight_view(
-    const Weights<Rank>& weights) {
+WeightView<Rank> weight_view(const Weights<Rank>& weights) {
   if (const auto* const int8 = std::get_if<0>(&weights)) return view<std::int8_t, Rank>(*int8);
-  return view<float, Rank>(std::get<1>(weights));
+  if (const auto* const int16 = std::get_if<1>(&weights)) return view<std::int16_t, Rank>(*int16);
+  if (const auto* const bf16 = std::get_if<2>(&weights)) return view<std::uint16_t, Rank>(*bf16);
+  return view<float, Rank>(std::get<3>(weights));
 }
 
 void add_direct(Plan& plan, const std::string& name, std::int64_t x, std::int64_t y, const Weights<4>& weight,

@@ -1,8 +1,10 @@
 #include "engine/checks.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <type_traits>
 
 #include "base/check.h"
 
@@ -12,26 +14,37 @@ namespace {
 constexpr std::int64_t kMaxInt32 = 2147483647;
 // A kernel adds up weight * byte from -zero * (sum of weights) on, and every sum on the way must fit int32.
 constexpr std::int64_t kMaxWeightSum = kMaxInt32 / (255 + 128);
-constexpr double kMaxInput = 255;
 
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-const char* text(Dtype dtype) { return dtype == Dtype::kUint8 ? "uint8" : "float32"; }
+const char* text(Dtype dtype) {
+  constexpr const char* kNames[] = {"uint8", "int16", "bfloat16", "float32"};
+  return kNames[static_cast<std::size_t>(dtype)];
+}
+
+// The largest |q| of a tensor, or for floats 0.
+std::int64_t largest_q(const TensorSpec& x) {
+  if (x.dtype == Dtype::kUint8) return 255;
+  return x.dtype == Dtype::kInt16 ? std::max(-x.grid.low, x.grid.high) : 0;
+}
 
 void equal(const std::string& name, const char* what, std::int64_t value, std::int64_t expected,
            const char* meaning) {
   if (value != expected) refuse(name, ": ", what, " is ", value, ", must be ", expected, ", ", meaning);
 }
 
+float number(float value) { return value; }
+float number(std::uint16_t bf16) { return std::bit_cast<float>(static_cast<std::uint32_t>(bf16) << 16); }
+
 // Every value of a dense array is a number.
-template <std::size_t Rank>
-void finite(const std::string& name, const char* what, const TensorView<const float, Rank>& values) {
+template <typename Value, std::size_t Rank>
+void finite(const std::string& name, const char* what, const TensorView<const Value, Rank>& values) {
   const std::int64_t count = element_count(values.shape);
   for (std::int64_t i = 0; i < count; ++i) {
-    if (!std::isfinite(values.data[i])) {
-      refuse(name, ": ", what, " holds ", values.data[i], " at position ", i, ", must be finite");
+    if (!std::isfinite(number(values.data[i]))) {
+      refuse(name, ": ", what, " holds ", number(values.data[i]), " at position ", i, ", must be finite");
     }
   }
 }
@@ -51,7 +64,7 @@ void activation(const std::string& name, const Activation& activation) {
 void dtype(const std::string& name, const TensorSpec& x, Dtype expected) {
   if (x.dtype != expected) {
     refuse(name, ": x is ", text(x.dtype), ", must be ", text(expected), " as the weights are ",
-           expected == Dtype::kUint8 ? "int8" : "float32");
+           expected == Dtype::kUint8 ? "int8" : text(expected));
   }
 }
 
@@ -65,14 +78,15 @@ void same_size(const std::string& name, const TensorSpec& x, const TensorSpec& y
   equal(name, "the width of y", y.width, x.width, "the width of x");
 }
 
-void grid(const std::string& name, const Grid& grid) {
+void grid(const std::string& name, const Grid& grid, Dtype dtype) {
   if (!(grid.step > 0) || !std::isfinite(grid.step))
     refuse(name, ": step is ", grid.step, ", must be finite and above 0");
   if (!(grid.factor > 0) || !std::isfinite(grid.factor)) {
     refuse(name, ": factor is ", grid.factor, ", must be finite and above 0");
   }
-  range(name, "low", grid.low, -128, 0);
-  range(name, "high", grid.high, 1, grid.low == 0 ? 255 : 127);
+  const bool words = dtype == Dtype::kInt16;
+  range(name, "low", grid.low, words ? -32767 : -128, 0);
+  range(name, "high", grid.high, 1, words ? 32767 : grid.low == 0 ? 255 : 127);
 }
 
 void stride(const std::string& name, const TensorSpec& spec) {
@@ -106,17 +120,43 @@ void window(const std::string& name, const Window& window, const TensorSpec& x, 
   windows(name, "width", x.width, y.width, window.stride_w, window.pad_left);
 }
 
-// The sums of `rows` rows of 8-bit weights fit int32 whatever the activations are.
-void weight_sums(const std::string& name, const char* what, const std::int8_t* weights, std::int64_t rows,
-                 std::int64_t row_length) {
+// The sums of `rows` rows of weights fit int32 whatever the activations are: each row's is at most `most`.
+template <typename Weight>
+void weight_sums(const std::string& name, const char* what, const Weight* weights, std::int64_t rows,
+                 std::int64_t row_length, std::int64_t most) {
   for (std::int64_t row = 0; row < rows; ++row) {
     std::int64_t sum = 0;
     for (std::int64_t i = 0; i < row_length; ++i)
       sum += std::abs(std::int64_t{weights[row * row_length + i]});
-    if (sum > kMaxWeightSum) {
-      refuse(name, ": the absolute values of ", what, " ", row, " sum to ", sum, ", must be at most ",
-             kMaxWeightSum, " to fit int32 accumulators");
+    if (sum > most) {
+      refuse(name, ": the absolute values of ", what, " ", row, " sum to ", sum, ", must be at most ", most,
+             " to fit int32 accumulators");
     }
+  }
+}
+
+// The type of x that weights are multiplied with, and whether the two are integers.
+template <typename Weight>
+constexpr Dtype kInput = sizeof(Weight) == 1        ? Dtype::kUint8
+                         : sizeof(Weight) == 4      ? Dtype::kFloat32
+                         : std::is_signed_v<Weight> ? Dtype::kInt16
+                                                    : Dtype::kBf16;
+template <typename Weight>
+constexpr bool kIntegers = std::is_signed_v<Weight> && std::is_integral_v<Weight>;
+
+template <typename Weight>
+void direct_weight(const std::string& name, const DirectSpec& spec, const TensorView<const Weight, 4>& weight,
+                   const TensorSpec& x, const TensorSpec& y) {
+  dtype(name, x, kInput<Weight>);
+  if constexpr (kIntegers<Weight>) {
+    const Shape<4>& shape = weight.shape;
+    weight_sums(name, "the weights of output channel", weight.data, shape[0], shape[1] * shape[2] * shape[3],
+                sizeof(Weight) == 1 ? kMaxWeightSum : kMaxInt32 / largest_q(x));
+    if (!spec.scale) refuse(name, ": integer weights need a scale");
+    vector(name, "scale", *spec.scale, y.channels);
+  } else {
+    finite(name, "weight", weight);
+    if (spec.scale) refuse(name, ": float weights take no scale");
   }
 }
 
@@ -129,8 +169,11 @@ void fast_output(const std::string& name, const char* axis, std::int64_t in, std
   }
 }
 
-// V of 8-bit images fits 32 bits, in integers and in float.
-void growth(const std::string& name, const FastSpec& spec) {
+// V fits 32 bits, in integers and in float; that of 16-bit images fits 38, so that doubles hold it times
+// mult.
+void growth(const std::string& name, const FastSpec& spec, const TensorSpec& x) {
+  const double input = static_cast<double>(largest_q(x));
+  const double limit = (x.dtype == Dtype::kUint8 ? static_cast<double>(kMaxInt32) : 274877906944.0) / input;
   double largest = 0;
   for (std::int64_t a = 0; a < spec.bt.shape[0]; ++a) {
     double sum = 0;
@@ -143,9 +186,9 @@ void growth(const std::string& name, const FastSpec& spec) {
     }
     largest = std::max(largest, sum);
   }
-  if (largest * largest * kMaxInput > static_cast<double>(kMaxInt32)) {
+  if (largest * largest > limit) {
     refuse(name, ": the absolute values of a row of bt sum to ", largest, ", must be at most ",
-           std::floor(std::sqrt(static_cast<double>(kMaxInt32) / kMaxInput)));
+           std::floor(std::sqrt(limit)));
   }
 }
 
@@ -159,15 +202,19 @@ void fast_matrices(const std::string& name, const FastSpec& spec) {
   finite(name, "at", spec.at);
 }
 
-void fast_int8(const std::string& name, const FastSpec& spec, const TensorView<const std::int8_t, 3>& u,
-               const TensorSpec& x) {
+template <typename Weight>
+void fast_integer(const std::string& name, const FastSpec& spec, const TensorView<const Weight, 3>& u,
+                  const TensorSpec& x) {
+  constexpr bool bytes = sizeof(Weight) == 1;
   const std::int64_t taps = u.shape[0];
-  dtype(name, x, Dtype::kUint8);
-  growth(name, spec);
-  weight_sums(name, "row (tap, output channel) of u", u.data, taps * u.shape[1], u.shape[2]);
-  range(name, "v_limit", spec.v_limit, 1, 127);
+  dtype(name, x, kInput<Weight>);
+  if (!bytes && !spec.integer) refuse(name, ": integer is false, must be true as the weights are int16");
+  growth(name, spec, x);
+  range(name, "v_limit", spec.v_limit, 1, bytes ? 127 : 32767);
+  weight_sums(name, "row (tap, output channel) of u", u.data, taps * u.shape[1], u.shape[2],
+              bytes ? kMaxWeightSum : kMaxInt32 / spec.v_limit);
   range(name, "fraction_bits", spec.fraction_bits, 15, 31);
-  if (!spec.mult || !spec.scale) refuse(name, ": int8 weights need mult and scale");
+  if (!spec.mult || !spec.scale) refuse(name, ": integer weights need mult and scale");
   equal(name, "the number of rows of mult", spec.mult->shape[0], taps, "the taps of u");
   if (spec.mult->shape[1] != 1 && spec.mult->shape[1] != x.channels) {
     refuse(name, ": mult has ", spec.mult->shape[1], " columns, must be 1 or ", x.channels,
@@ -180,11 +227,17 @@ void fast_int8(const std::string& name, const FastSpec& spec, const TensorView<c
   finite(name, "scale", *spec.scale);
 }
 
-void fast_f32(const std::string& name, const FastSpec& spec, const TensorView<const float, 3>& u,
-              const TensorSpec& x) {
-  dtype(name, x, Dtype::kFloat32);
-  finite(name, "u", u);
-  if (spec.mult || spec.scale) refuse(name, ": float32 weights take neither mult nor scale");
+template <typename Weight>
+void fast_weight(const std::string& name, const FastSpec& spec, const TensorView<const Weight, 3>& u,
+                 const TensorSpec& x) {
+  if constexpr (kIntegers<Weight>) {
+    fast_integer(name, spec, u, x);
+  } else {
+    if (x.dtype != Dtype::kFloat32)
+      refuse(name, ": x is ", text(x.dtype), ", must be float32 as the weights are float");
+    finite(name, "u", u);
+    if (spec.mult || spec.scale) refuse(name, ": float weights take neither mult nor scale");
+  }
 }
 
 // Pairs [count, 2] of positions, each 0..limit, the first one below (or, not strict, at most) the second.
@@ -227,6 +280,10 @@ void range(const std::string& name, const char* what, std::int64_t value, std::i
   if (value < low || value > high) refuse(name, ": ", what, " is ", value, ", must be ", low, "..", high);
 }
 
+void no_bf16(const std::string& name, const char* role, const TensorSpec& spec) {
+  if (spec.dtype == Dtype::kBf16) refuse(name, ": ", role, " is bfloat16, must be uint8, int16 or float32");
+}
+
 void operation_name(const std::string& name) {
   if (name.empty() || name.size() > kMaxName) {
     refuse("the name of an operation has ", name.size(), " bytes, must be 1..", kMaxName);
@@ -240,14 +297,14 @@ TensorSpec tensor(std::int64_t number, const TensorSpec& spec, std::int64_t batc
   range(name, "channels", spec.channels, 1, kMaxExtent);
   stride(name, spec);
   TensorSpec result = spec;
-  if (spec.dtype == Dtype::kFloat32) {
+  if (spec.dtype == Dtype::kFloat32 || spec.dtype == Dtype::kBf16) {
     result.grid = Grid();
   } else {
-    grid(name, spec.grid);
-    result.grid.zero = spec.grid.low == 0 ? 0 : 128;
+    grid(name, spec.grid, spec.dtype);
+    result.grid.zero = spec.grid.low == 0 || spec.dtype == Dtype::kInt16 ? 0 : 128;
   }
   // At most 2^50, and once that is below 2^40, at most 2^56.
-  const std::int64_t image = spec.height * spec.width * spec.stride * (spec.dtype == Dtype::kUint8 ? 1 : 4);
+  const std::int64_t image = spec.height * spec.width * spec.stride * bytes_of(spec.dtype);
   if (image > arena_bytes || image * batch > arena_bytes || spec.offset < 0 ||
       spec.offset > arena_bytes - image * batch) {
     refuse(name, ": ", batch, " images of ", image, " bytes at offset ", spec.offset, " must lie within the ",
@@ -269,17 +326,7 @@ void direct(const std::string& name, const DirectSpec& spec, const TensorSpec& x
   window(name, sized, x, y);
   vector(name, "bias", spec.bias, y.channels);
   activation(name, spec.activation);
-  if (const auto* const weight = std::get_if<TensorView<const std::int8_t, 4>>(&spec.weight)) {
-    dtype(name, x, Dtype::kUint8);
-    weight_sums(name, "the weights of output channel", weight->data, shape[0],
-                shape[1] * shape[2] * shape[3]);
-    if (!spec.scale) refuse(name, ": int8 weights need a scale");
-    vector(name, "scale", *spec.scale, y.channels);
-  } else {
-    dtype(name, x, Dtype::kFloat32);
-    finite(name, "weight", std::get<TensorView<const float, 4>>(spec.weight));
-    if (spec.scale) refuse(name, ": float32 weights take no scale");
-  }
+  std::visit([&](const auto& weight) { direct_weight(name, spec, weight, x, y); }, spec.weight);
 }
 
 void fast(const std::string& name, const FastSpec& spec, const TensorSpec& x, const TensorSpec& y) {
@@ -296,25 +343,24 @@ void fast(const std::string& name, const FastSpec& spec, const TensorSpec& x, co
   vector(name, "bias", spec.bias, y.channels);
   activation(name, spec.activation);
   range(name, "block", spec.block, 0, kMaxBlock);
-  if (const auto* const u = std::get_if<TensorView<const std::int8_t, 3>>(&spec.u)) {
-    fast_int8(name, spec, *u, x);
-  } else {
-    fast_f32(name, spec, std::get<TensorView<const float, 3>>(spec.u), x);
-  }
+  std::visit([&](const auto& u) { fast_weight(name, spec, u, x); }, spec.u);
 }
 
 void pool(const std::string& name, const PoolSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  no_bf16(name, "x", x);
+  no_bf16(name, "y", y);
   same_channels(name, x, y);
   pairs(name, "rows", spec.rows, y.height, x.height, true);
   pairs(name, "cols", spec.cols, y.width, x.width, true);
   range(name, "divisor", spec.divisor, 0, kMaxInt32);
   const std::int64_t window = longest(spec.rows) * longest(spec.cols);
-  if (!spec.maximum && x.dtype == Dtype::kUint8) {
-    range(name, "the number of pixels of the largest window", window, 1, kMaxInt32 / 255);
+  if (!spec.maximum && x.dtype != Dtype::kFloat32) {
+    range(name, "the number of pixels of the largest window", window, 1, kMaxInt32 / largest_q(x));
   }
 }
 
 void eltwise(const std::string& name, const EltwiseSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  no_bf16(name, "x", x);
   same_size(name, x, y);
   if (spec.scale) vector(name, "scale", *spec.scale, y.channels);
   if (spec.bias) vector(name, "bias", *spec.bias, y.channels);
@@ -322,6 +368,8 @@ void eltwise(const std::string& name, const EltwiseSpec& spec, const TensorSpec&
 }
 
 void gather(const std::string& name, const GatherSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  no_bf16(name, "x", x);
+  no_bf16(name, "y", y);
   indices(name, "rows", spec.rows, y.height, x.height);
   indices(name, "cols", spec.cols, y.width, x.width);
   range(name, "the number of channels of x", x.channels, 1, y.channels);
@@ -329,6 +377,7 @@ void gather(const std::string& name, const GatherSpec& spec, const TensorSpec& x
 }
 
 void pixel_shuffle(const std::string& name, std::int64_t factor, const TensorSpec& x, const TensorSpec& y) {
+  no_bf16(name, "x", x);
   range(name, "factor", factor, 1, kMaxFactor);
   equal(name, "the number of channels of x", x.channels, y.channels * factor * factor,
         "the channels of y times the factor squared");
@@ -338,6 +387,8 @@ void pixel_shuffle(const std::string& name, std::int64_t factor, const TensorSpe
 }
 
 void resize(const std::string& name, const ResizeSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  no_bf16(name, "x", x);
+  no_bf16(name, "y", y);
   same_channels(name, x, y);
   pairs(name, "rows", spec.rows, y.height, x.height - 1, false);
   pairs(name, "cols", spec.cols, y.width, x.width - 1, false);

@@ -25,6 +25,9 @@ void range(const std::string& name, const char* what, std::int64_t value, std::i
 // A name is quoted in errors, so it must be short; it need not be unique.
 void operation_name(const std::string& name);
 
+// Most operations neither read nor write bf16.
+void no_bf16(const std::string& name, const char* role, const TensorSpec& spec);
+
 // Gives the tensor with its grid's zero filled in.
 TensorSpec tensor(std::int64_t number, const TensorSpec& spec, std::int64_t batch, std::int64_t arena_bytes);
 

@@ -42,20 +42,28 @@ Made make(const KernelSet& set, const PixelShuffle& params) {
   return {"pixel_shuffle", set.pixel_shuffle(params)};
 }
 Made make(const KernelSet& set, const DirectConv& params) {
-  if (params.weight_f32.empty()) return {"direct_int8", set.direct_int8(params)};
+  if (!params.weight_int8.empty()) return {"direct_int8", set.direct_int8(params)};
+  if (!params.weight_int16.empty()) return {"direct_int16", set.direct_int16(params)};
+  if (!params.weight_bf16.empty()) return {"direct_bf16", set.direct_bf16(params)};
   return {"direct_f32", set.direct_f32(params)};
 }
 Made make(const KernelSet& set, const FastConv& params) {
-  if (params.u_f32.empty()) return {"fast_int8", set.fast_int8(params)};
+  if (!params.u_int8.empty()) return {"fast_int8", set.fast_int8(params)};
+  if (!params.u_int16.empty()) return {"fast_int16", set.fast_int16(params)};
+  if (!params.u_bf16.empty()) return {"fast_bf16", set.fast_bf16(params)};
   return {"fast_f32", set.fast_f32(params)};
 }
 
 void set_weights(DirectConv& params, const Plan::Step& step) {
   params.weight_int8 = step.weight_int8;
+  params.weight_int16 = step.weight_int16;
+  params.weight_bf16 = step.weight_bf16;
   params.weight_f32 = step.weight_f32;
 }
 void set_weights(FastConv& params, const Plan::Step& step) {
   params.u_int8 = step.weight_int8;
+  params.u_int16 = step.weight_int16;
+  params.u_bf16 = step.weight_bf16;
   params.u_f32 = step.weight_f32;
 }
 

@@ -24,11 +24,10 @@ std::vector<T> copy(const std::optional<TensorView<const T, Rank>>& view) {
 template <typename View>
 Plan::Step with_weights(const Wiring& wiring, const View& weights) {
   Plan::Step step{.wiring = wiring};
-  if (const auto* const int8 = std::get_if<0>(&weights)) {
-    step.weight_int8 = copy(*int8);
-  } else {
-    step.weight_f32 = copy(std::get<1>(weights));
-  }
+  if (const auto* const int8 = std::get_if<0>(&weights)) step.weight_int8 = copy(*int8);
+  if (const auto* const int16 = std::get_if<1>(&weights)) step.weight_int16 = copy(*int16);
+  if (const auto* const bf16 = std::get_if<2>(&weights)) step.weight_bf16 = copy(*bf16);
+  if (const auto* const f32 = std::get_if<3>(&weights)) step.weight_f32 = copy(*f32);
   return step;
 }
 
@@ -79,7 +78,7 @@ void Plan::import_nchw(const std::string& name, std::int64_t y) {
 void Plan::export_nchw(const std::string& name, std::int64_t x) {
   checks::operation_name(name);
   check_open(name);
-  readable(name, "x", x);
+  checks::no_bf16(name, "x", readable(name, "x", x));
   append({.wiring = {.name = name, .x = x, .y = kNone}, .params = Export()});
   finished_ = true;
 }
@@ -94,6 +93,8 @@ void Plan::direct(const Wiring& wiring, const DirectSpec& spec) {
                   .y = nullptr,
                   .window = spec.window,
                   .weight_int8 = {},
+                  .weight_int16 = {},
+                  .weight_bf16 = {},
                   .weight_f32 = {},
                   .scale = copy(spec.scale),
                   .unfused = spec.unfused,
@@ -129,9 +130,11 @@ void Plan::fast(const Wiring& wiring, const FastSpec& spec) {
                          .fraction_bits = spec.fraction_bits,
                          .block = spec.block,
                          .mult = copy(spec.mult),
-                         .u_int8 = {},
-                         .u_f32 = {},
                          .scale = copy(spec.scale),
+                         .u_int8 = {},
+                         .u_int16 = {},
+                         .u_bf16 = {},
+                         .u_f32 = {},
                          .epilogue = epilogue(copy(spec.bias), spec.activation)};
   append(std::move(step));
 }
@@ -195,8 +198,7 @@ void Plan::check_finished() const {
 }
 
 std::int64_t Plan::end_of(const TensorSpec& spec) const {
-  return spec.offset +
-         batch_ * spec.height * spec.width * spec.stride * (spec.dtype == Dtype::kUint8 ? 1 : 4);
+  return spec.offset + batch_ * spec.height * spec.width * spec.stride * bytes_of(spec.dtype);
 }
 
 bool Plan::overlap(std::int64_t a, std::int64_t b) const {
@@ -275,6 +277,7 @@ void Plan::check_wiring(const Wiring& wiring) const {
 void Plan::check_residual(const Wiring& wiring, const TensorSpec& y) const {
   if (!wiring.residual) return;
   const TensorSpec& residual = tensors_[index(*wiring.residual)];
+  checks::no_bf16(wiring.name, "the residual", residual);
   if (residual.height != y.height || residual.width != y.width || residual.channels != y.channels ||
       residual.stride != y.stride) {
     refuse(wiring.name, ": the residual has height, width, channels and stride ", residual.height, ", ",

@@ -23,7 +23,7 @@ struct TensorSpec {
   std::int64_t stride = 16;  // channels rounded up to 16; what import_nchw writes may have any multiple of 4
   std::int64_t offset = 0;   // of the first image in the arena, in bytes, a multiple of 64
   Dtype dtype = Dtype::kFloat32;
-  Grid grid = {};  // 8 bits only; its zero follows from low
+  Grid grid = {};  // integers only; its zero follows from type and low
 };
 
 // The name of an operation, for errors and profiles, and the tensors it reads and writes.
@@ -42,10 +42,16 @@ using FloatVector = TensorView<const float, 1>;
 using IndexVector = TensorView<const std::int64_t, 1>;
 using SpanList = TensorView<const std::int64_t, 2>;  // [count, 2]: pairs
 
+// The weights' type decides what a convolution computes in.
+template <std::size_t Rank>
+using WeightView = std::variant<TensorView<const std::int8_t, Rank>, TensorView<const std::int16_t, Rank>,
+                                TensorView<const std::uint16_t, Rank>,  // bf16
+                                TensorView<const float, Rank>>;
+
 // What the operations are given; kernels/op.h says what they compute. The arrays are copied.
 struct DirectSpec {
-  std::variant<TensorView<const std::int8_t, 4>, TensorView<const float, 4>> weight;  // [K, height, width, C]
-  std::optional<FloatVector> scale;  // [K], with int8 weights only
+  WeightView<4> weight;              // [K, height, width, C]
+  std::optional<FloatVector> scale;  // [K], with integer weights only
   FloatVector bias;                  // [K]
   Window window;                     // its size is the weights'
   Activation activation;
@@ -56,9 +62,9 @@ struct FastSpec {
   std::string algorithm;  // its name, for profiles
   TensorView<const float, 2> bt, at;
   bool integer = true;
-  std::variant<TensorView<const std::int8_t, 3>, TensorView<const float, 3>> u;  // [n*n, K, C]
-  std::optional<TensorView<const std::int32_t, 2>> mult;  // [n*n, 1 or C], with int8 only
-  std::optional<TensorView<const float, 2>> scale;        // [n*n, K], with int8 only
+  WeightView<3> u;                                        // [n*n, K, C]
+  std::optional<TensorView<const std::int32_t, 2>> mult;  // [n*n, 1 or C], with integers only
+  std::optional<TensorView<const float, 2>> scale;        // [n*n, K], with integers only
   std::int64_t v_limit = 127;
   int fraction_bits = 15;
   FloatVector bias;  // [K]
@@ -117,7 +123,9 @@ class Plan {
     Wiring wiring;
     std::string algorithm = {};  // of a fast convolution
     Params params = {};
-    std::vector<std::int8_t> weight_int8 = {};  // of a convolution, one of the two
+    std::vector<std::int8_t> weight_int8 = {};  // of a convolution, one of the four
+    std::vector<std::int16_t> weight_int16 = {};
+    std::vector<std::uint16_t> weight_bf16 = {};
     std::vector<float> weight_f32 = {};
   };
 

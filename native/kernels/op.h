@@ -23,10 +23,17 @@ inline constexpr std::size_t kAlignment = 64;
 inline constexpr std::size_t kSlack = 64;
 inline constexpr std::int64_t kMaxTransform = 20;  // the largest n, m and t of a fast convolution
 
-enum class Dtype : std::uint8_t { kUint8, kFloat32 };
+// bf16 is the upper half of a float. Only direct convolutions read such tensors; import, convolutions and
+// element-wise operations write them.
+enum class Dtype : std::uint8_t { kUint8, kInt16, kBf16, kFloat32 };
 
-// The grid of an 8-bit tensor: the stored byte is q + zero, the real number q * step, low <= q <= high.
-// zero is 0 (unsigned grids, low = 0) or 128 (signed grids). Unused for float tensors.
+constexpr std::int64_t bytes_of(Dtype dtype) {
+  return dtype == Dtype::kUint8 ? 1 : dtype == Dtype::kFloat32 ? 4 : 2;
+}
+
+// The grid of an integer tensor: the stored number is q + zero, the real one q * step, low <= q <= high.
+// In 8 bits zero is 0 (unsigned grids, low = 0) or 128 (signed grids), in 16 bits 0. Unused for float
+// tensors.
 struct Grid {
   float step = 1;  // real value of one step
   float factor =
@@ -45,7 +52,7 @@ struct TensorRef {
   std::byte* data = nullptr;  // of image 0
 
   std::int64_t pixels() const { return height * width; }
-  std::size_t element_bytes() const { return dtype == Dtype::kUint8 ? 1 : 4; }
+  std::size_t element_bytes() const { return static_cast<std::size_t>(bytes_of(dtype)); }
   std::size_t image_bytes() const { return static_cast<std::size_t>(pixels() * stride) * element_bytes(); }
 };
 
@@ -67,16 +74,19 @@ struct Window {
   std::int64_t dilation_h = 1, dilation_w = 1;
 };
 
-// y[k] = scale[k] * sum over window and channels of weight * q   (int8: x is kUint8, q = byte - zero)
-// y[k] = sum over window and channels of weight * x              (float: x is kFloat32, scale is empty)
+// Integers: y[k] = scale[k] * sum over window and channels of weight * q, x being kUint8 (q = byte - zero)
+// for int8 weights and kInt16 for int16 ones. Floats: y[k] = sum of weight * x, x being kFloat32 or, for bf16
+// weights, kBf16; scale is empty.
 struct DirectConv {
   const TensorRef* x;
   const TensorRef* y;
   Window window;
-  std::span<const std::int8_t> weight_int8;  // [K][height][width][C], one of the two
-  std::span<const float> weight_f32;         // [K][height][width][C]
-  std::vector<float> scale;                  // [K]
-  bool unfused = false;  // float: round products and sums apart, so that every machine agrees
+  std::span<const std::int8_t> weight_int8;    // [K][height][width][C], one of the four
+  std::span<const std::int16_t> weight_int16;  // sum of abs(weight) * max abs(q) < 2^31 for every k
+  std::span<const std::uint16_t> weight_bf16;
+  std::span<const float> weight_f32;
+  std::vector<float> scale;  // [K]
+  bool unfused = false;      // float: round products and sums apart, so that every machine agrees
   Epilogue epilogue;
 };
 
@@ -87,22 +97,27 @@ struct FastConv {
   const TensorRef* y;
   std::int64_t m, r, n;  // outputs, filter taps, products; t = m + r - 1
   std::int64_t pad_top, pad_left;
-  std::vector<float> bt, at;            // [n][t], [m][n]
-  bool integer = false;                 // bt holds integers, and V is computed exactly
-  std::int64_t v_limit = 127;           // int8: the requantized V lies in [-v_limit, v_limit]
-  int fraction_bits = 15;               // int8
-  std::int64_t block = 0;               // tiles that go through the stages together; 0: blocking.h decides
-  std::vector<std::int32_t> mult;       // int8: [n*n][1 or C]
-  std::span<const std::int8_t> u_int8;  // [n*n][K][C], one of the two
-  std::span<const float> u_f32;         // [n*n][K][C]
-  std::vector<float> scale;             // int8: [n*n][K]
+  std::vector<float> bt, at;  // [n][t], [m][n]
+  bool integer = false;       // bt holds integers, and V is computed exactly
+  // Integers only: the requantized V lies in [-v_limit, v_limit], mult is [n*n][1 or C], scale [n*n][K].
+  std::int64_t v_limit = 127;
+  int fraction_bits = 15;
+  std::int64_t block = 0;  // tiles that go through the stages together; 0: blocking.h decides
+  std::vector<std::int32_t> mult;
+  std::vector<float> scale;
+  // [n*n][K][C], one of the four. int16: `integer` is set, sum of abs(u) * v_limit < 2^31 for every tap and
+  // k. bf16: x is kFloat32, V is rounded to bf16, sums are float.
+  std::span<const std::int8_t> u_int8;
+  std::span<const std::int16_t> u_int16;
+  std::span<const std::uint16_t> u_bf16;
+  std::span<const float> u_f32;
   Epilogue epilogue;
 };
 
 // Maximum or mean over windows; an output pixel's window is rows[i].begin .. rows[i].end, clipped to the
 // image by whoever fills it in. divisor: 0 for the number of pixels in the window, else that number (padding
 // counted). The mean is the sum over the window, row by row, times the reciprocal of the number as a float;
-// the sum of an 8-bit tensor is exact in int32, and its real value is (float(sum) * step) * reciprocal.
+// the sum of an integer tensor is exact in int32, and its real value is (float(sum) * step) * reciprocal.
 struct Pool {
   struct Span {
     std::int64_t begin, end;
@@ -183,7 +198,8 @@ struct Call {
 };
 
 // Where the stages of a fast convolution lie in the scratch memory of a thread that has just run one task, so
-// that tests see them: V[tap, tile, c] is the byte (less 128) or float number v + tap * v_tap + tile * v_tile
+// that tests see them: V[tap, tile, c] is the byte (less 128), int16, bf16 or float number v + tap * v_tap +
+// tile * v_tile
 // + c, and M[tap, tile, k] of the last panel of k's is number m + tile * m_tile + k / m_tap * m_vector + tap
 // * m_tap + k % m_tap: a vector has m_tap numbers. tiles is the largest size of a block.
 struct StageLayout {

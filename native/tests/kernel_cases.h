@@ -2,6 +2,8 @@
 // parameters.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -61,12 +63,29 @@ inline TensorRef tensor(Dtype dtype, std::int64_t height, std::int64_t width, st
     const float step = is_signed ? 0.04F : 0.02F;
     t.grid = is_signed ? Grid{step, 1 / step, -127, 127, 128} : Grid{step, 1 / step, 0, 255, 0};
   }
+  if (dtype == Dtype::kInt16) {
+    const float step = is_signed ? 0.0025F : 0.00125F;
+    t.grid = is_signed ? Grid{step, 1 / step, -2047, 2047, 0} : Grid{step, 1 / step, 0, 4095, 0};
+  }
   return t;
 }
 
 // What the input holds.
 enum class Fill { kRandom, kLowest, kHighest, kAlternating };
 inline constexpr Fill kFills[] = {Fill::kRandom, Fill::kLowest, Fill::kHighest, Fill::kAlternating};
+
+// The nearest of the two floats next to `value` with nothing in their lower halves; in the middle the even
+// one.
+inline std::uint16_t bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t below = bits >> 16, rest = bits & 0xFFFF;
+  return static_cast<std::uint16_t>(below + (rest > 0x8000 || (rest == 0x8000 && below % 2 == 1) ? 1 : 0));
+}
+inline std::vector<std::uint16_t> bf16s(const std::vector<float>& values) {
+  std::vector<std::uint16_t> halves;
+  for (const float value : values) halves.push_back(bf16(value));
+  return halves;
+}
 
 inline void fill(Memory& memory, std::int64_t images, Fill kind, Random& random) {
   TensorRef& t = memory.tensor;
@@ -78,6 +97,18 @@ inline void fill(Memory& memory, std::int64_t images, Fill kind, Random& random)
                                             : kind == Fill::kRandom
                                                 ? std::normal_distribution<float>()(random)
                                                 : extreme;
+    } else if (t.dtype == Dtype::kBf16) {
+      const float value = kind == Fill::kRandom ? std::normal_distribution<float>()(random)
+                          : up                  ? 3.0F
+                                                : -3.0F;
+      reinterpret_cast<std::uint16_t*>(t.data)[i] =
+          i % t.stride >= t.channels ? std::uint16_t{0} : bf16(value);
+    } else if (t.dtype == Dtype::kInt16) {
+      const int q = kind == Fill::kRandom
+                        ? std::uniform_int_distribution<int>(t.grid.low, t.grid.high)(random)
+                        : (up ? t.grid.high : t.grid.low);
+      reinterpret_cast<std::int16_t*>(t.data)[i] =
+          static_cast<std::int16_t>(i % t.stride >= t.channels ? 0 : q);
     } else {
       // Every byte is allowed, -128 included; lanes beyond the channels hold the zero point.
       const int extreme = up ? t.grid.high : t.grid.zero ? -128 : t.grid.low;
@@ -99,10 +130,51 @@ inline std::vector<std::int8_t> int8s(std::size_t count, Fill kind, Random& rand
   return values;
 }
 
+// Up to `largest`, which keeps sums within int32.
+inline std::vector<std::int16_t> int16s(std::size_t count, std::int64_t largest, Fill kind, Random& random) {
+  std::vector<std::int16_t> values(count);
+  const int most = static_cast<int>(std::min<std::int64_t>(largest, 32767));
+  for (std::size_t i = 0; i < count; ++i) {
+    const int extreme = kind == Fill::kHighest || (kind == Fill::kAlternating && i % 2 == 0) ? most : -most;
+    values[i] = static_cast<std::int16_t>(
+        kind == Fill::kRandom ? std::uniform_int_distribution<int>(-most, most)(random) : extreme);
+  }
+  return values;
+}
+
 inline std::vector<float> floats(std::size_t count, float scale, Random& random) {
   std::vector<float> values(count);
   for (float& v : values) v = scale * std::normal_distribution<float>()(random);
   return values;
+}
+
+inline std::vector<float> floats_of(const std::vector<std::byte>& bytes, Dtype dtype) {
+  const auto size = static_cast<std::size_t>(bytes_of(dtype));
+  std::vector<float> values;
+  for (std::size_t i = 0; i < bytes.size(); i += size) {
+    std::uint32_t bits = 0;  // of bf16 the upper half
+    std::memcpy(reinterpret_cast<std::byte*>(&bits) + (4 - size), bytes.data() + i, size);
+    values.push_back(std::bit_cast<float>(bits));
+  }
+  return values;
+}
+
+// How far apart two float results are, relative to the largest value.
+inline double distance(const std::vector<std::byte>& a, const std::vector<std::byte>& b, Dtype dtype) {
+  const std::vector<float> first = floats_of(a, dtype), second = floats_of(b, dtype);
+  double largest = 1, difference = 0;
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    const auto u = static_cast<double>(first[i]), v = static_cast<double>(second[i]);
+    if (!std::isfinite(u) || !std::isfinite(v)) return 1e30;
+    largest = std::max(largest, std::abs(u));
+    difference = std::max(difference, std::abs(u - v));
+  }
+  return difference / largest;
+}
+
+// -0 and +0 are equal, so floats are compared by value, integers byte by byte.
+inline bool same(const std::vector<std::byte>& a, const std::vector<std::byte>& b, Dtype dtype) {
+  return dtype == Dtype::kFloat32 || dtype == Dtype::kBf16 ? distance(a, b, dtype) == 0 : a == b;
 }
 
 }  // namespace tilewise::testing

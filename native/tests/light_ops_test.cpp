@@ -34,10 +34,16 @@ std::size_t position(const TensorRef& t, const Place& p) {
   return static_cast<std::size_t>(((p.image * t.height + p.row) * t.width + p.col) * t.stride + p.channel);
 }
 
+int stored(const TensorRef& t, std::size_t at) {
+  if (t.dtype == Dtype::kBf16) return reinterpret_cast<const std::uint16_t*>(t.data)[at];
+  if (t.dtype == Dtype::kInt16) return reinterpret_cast<const std::int16_t*>(t.data)[at];
+  return std::to_integer<int>(t.data[at]);
+}
+
 float real(const TensorRef& t, const Place& p) {
   const std::size_t at = position(t, p);
   if (t.dtype == Dtype::kFloat32) return reinterpret_cast<const float*>(t.data)[at];
-  return static_cast<float>(std::to_integer<int>(t.data[at]) - t.grid.zero) * t.grid.step;
+  return static_cast<float>(stored(t, at) - t.grid.zero) * t.grid.step;
 }
 
 int quantized(const Grid& grid, float y) {
@@ -48,7 +54,8 @@ int quantized(const Grid& grid, float y) {
 bool holds(const TensorRef& t, const Place& p, float expected) {
   const std::size_t at = position(t, p);
   if (t.dtype == Dtype::kFloat32) return reinterpret_cast<const float*>(t.data)[at] == expected;
-  return std::to_integer<int>(t.data[at]) == quantized(t.grid, expected) + t.grid.zero;
+  if (t.dtype == Dtype::kBf16) return stored(t, at) == bf16(expected);
+  return stored(t, at) == quantized(t.grid, expected) + t.grid.zero;
 }
 
 // Every value is what the formula says, every lane beyond the channels zero, and what it leaves out
@@ -82,15 +89,19 @@ void for_sets(const Function& function) {
   }
 }
 
-// Float, unsigned bytes, signed bytes, and bytes of another step.
+// Float, unsigned bytes, signed bytes, bytes of another step, and words; bf16, which few write and none
+// reads.
 TensorRef shaped(int format, std::int64_t height, std::int64_t width, std::int64_t channels,
                  std::int64_t multiple = 16) {
-  TensorRef t =
-      tensor(format == 0 ? Dtype::kFloat32 : Dtype::kUint8, height, width, channels, format == 2, multiple);
+  constexpr Dtype kDtypes[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kUint8,
+                               Dtype::kUint8,   Dtype::kInt16, Dtype::kBf16};
+  const Dtype dtype = kDtypes[format];
+  TensorRef t = tensor(dtype, height, width, channels, format % 2 == 0, multiple);
   if (format == 3) t.grid = {0.013f, 1 / 0.013f, 0, 15, 0};
   return t;
 }
-constexpr int kFormats[] = {0, 1, 2, 3};
+constexpr int kFormats[] = {0, 1, 2, 3, 4};
+constexpr int kBf16 = 5;
 
 Memory filled(const TensorRef& like, Random& random) {
   Memory memory(like, kImages, 0);
@@ -100,9 +111,9 @@ Memory filled(const TensorRef& like, Random& random) {
 
 // Calls function(x's format, y's format, channels, text).
 template <typename Function>
-void for_formats(const char* name, const Function& function) {
+void for_formats(const char* name, const Function& function, bool writes_bf16 = false) {
   for (const int from : kFormats) {
-    for (const int to : kFormats) {
+    for (int to = 0; to < (writes_bf16 ? kBf16 + 1 : kBf16); ++to) {
       for (const std::int64_t channels : kChannels) {
         function(from, to, channels,
                  std::string(name) + " from format " + std::to_string(from) + " to " + std::to_string(to) +
@@ -114,31 +125,34 @@ void for_formats(const char* name, const Function& function) {
 
 void test_eltwise() {
   Random random(1);
-  for_formats("eltwise", [&](int from, int to, std::int64_t channels, const std::string& text) {
-    for (int options = 0; options < 8; ++options) {
-      const auto [height, width] = kSizes[options % 3];
-      const Memory x = filled(shaped(from, height, width, channels, channels < 4 ? 4 : 16), random);
-      const Memory added = filled(shaped(options % 4, height, width, channels), random);
-      Memory y(shaped(to, height, width, channels), kImages, 0xFF);
-      Eltwise eltwise{.x = &x.tensor, .y = &y.tensor, .scale = {}, .epilogue = {}};
-      if (options & 1) eltwise.scale = floats(static_cast<std::size_t>(channels), 1, random);
-      if (options & 2) eltwise.epilogue.bias = floats(static_cast<std::size_t>(channels), 1, random);
-      if (options & 4)
-        eltwise.epilogue.residual = &added.tensor, eltwise.epilogue.low = 0, eltwise.epilogue.high = 1;
-      const auto formula = [&](const Place& p) {
-        const auto c = static_cast<std::size_t>(p.channel);
-        float v = real(x.tensor, p);
-        if (options & 1) v = v * eltwise.scale[c];
-        if (options & 2) v = v + eltwise.epilogue.bias[c];
-        if (options & 4) v = v + real(added.tensor, p);
-        return std::optional(std::min(std::max(v, eltwise.epilogue.low), eltwise.epilogue.high));
-      };
-      for_sets([&](const KernelSet& set, const std::string& by) {
-        run(*set.eltwise(eltwise), {.images = kImages});
-        check_output(y, 0xFF, formula, text + " by " + by);
-      });
-    }
-  });
+  for_formats(
+      "eltwise",
+      [&](int from, int to, std::int64_t channels, const std::string& text) {
+        for (int options = 0; options < 8; ++options) {
+          const auto [height, width] = kSizes[options % 3];
+          const Memory x = filled(shaped(from, height, width, channels, channels < 4 ? 4 : 16), random);
+          const Memory added = filled(shaped(options % 4, height, width, channels), random);
+          Memory y(shaped(to, height, width, channels), kImages, 0xFF);
+          Eltwise eltwise{.x = &x.tensor, .y = &y.tensor, .scale = {}, .epilogue = {}};
+          if (options & 1) eltwise.scale = floats(static_cast<std::size_t>(channels), 1, random);
+          if (options & 2) eltwise.epilogue.bias = floats(static_cast<std::size_t>(channels), 1, random);
+          if (options & 4)
+            eltwise.epilogue.residual = &added.tensor, eltwise.epilogue.low = 0, eltwise.epilogue.high = 1;
+          const auto formula = [&](const Place& p) {
+            const auto c = static_cast<std::size_t>(p.channel);
+            float v = real(x.tensor, p);
+            if (options & 1) v = v * eltwise.scale[c];
+            if (options & 2) v = v + eltwise.epilogue.bias[c];
+            if (options & 4) v = v + real(added.tensor, p);
+            return std::optional(std::min(std::max(v, eltwise.epilogue.low), eltwise.epilogue.high));
+          };
+          for_sets([&](const KernelSet& set, const std::string& by) {
+            run(*set.eltwise(eltwise), {.images = kImages});
+            check_output(y, 0xFF, formula, text + " by " + by);
+          });
+        }
+      },
+      true);
 }
 
 std::vector<Pool::Span> windows(std::int64_t in, std::int64_t size, std::int64_t step, std::int64_t pad) {
@@ -174,7 +188,7 @@ void test_pool() {
             const Place at{p.image, i, j, p.channel};
             best = std::max(best, real(x.tensor, at));
             sum += real(x.tensor, at);
-            steps += std::to_integer<int>(x.tensor.data[position(x.tensor, at)]) - x.tensor.grid.zero;
+            steps += stored(x.tensor, position(x.tensor, at)) - x.tensor.grid.zero;
           }
         }
         const std::int64_t count = (rows.end - rows.begin) * (cols.end - cols.begin);
@@ -295,13 +309,14 @@ void test_resize() {
 
 void test_import_and_export() {
   Random random(7);
-  for (const int format : kFormats) {
+  for (int format = 0; format <= kBf16; ++format) {
     for (const std::int64_t channels : kChannels) {
       for (const auto& [height, width] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {3, 7}, {2, 35}}) {
         Memory y(shaped(format, height, width, channels, channels == 3 ? 4 : 16), kImages, 0xFF);
         const auto count = static_cast<std::size_t>(kImages * channels * height * width);
         std::vector<float> input = floats(count, 3, random), output(count);
-        if (format != 0) {  // what no grid holds is clamped; no conversion of it is undefined
+        if (format != 0 &&
+            format != kBf16) {  // what no grid holds is clamped; no conversion of it is undefined
           input[0] = std::numeric_limits<float>::infinity();
           input[count - 1] = -1e30f;
         }
@@ -313,6 +328,7 @@ void test_import_and_export() {
           const Call call{.images = kImages, .input = input.data(), .output = output.data()};
           run(*set.import_nchw({.y = &y.tensor}), call);
           check_output(y, 0xFF, [&](const Place& p) { return std::optional(value(p)); }, "import by " + by);
+          if (format == kBf16) return;
           run(*set.export_nchw({.x = &y.tensor}), call);
           for (std::size_t i = 0; i < count; ++i) {
             const auto n = static_cast<std::int64_t>(i);
@@ -329,12 +345,12 @@ void test_import_and_export() {
 // The lowest value of the grid takes the place of what is not a number.
 void test_nan() {
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (const int format : {1, 2}) {
+  for (const int format : {1, 2, 4}) {
     Memory y(shaped(format, 1, 1, 1), kImages, 0xFF);
     const float input[] = {nan, -nan};
     for_sets([&](const KernelSet& set, const std::string& by) {
       run(*set.import_nchw({.y = &y.tensor}), {.images = kImages, .input = input});
-      CHECK(std::to_integer<int>(y.tensor.data[0]) == y.tensor.grid.low + y.tensor.grid.zero, by);
+      CHECK(stored(y.tensor, 0) == y.tensor.grid.low + y.tensor.grid.zero, by);
     });
   }
 }

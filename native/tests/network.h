@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -25,9 +26,11 @@ struct OpCall {
   std::string name;
   std::int64_t x = 0, y = 0, residual = -1;  // -1: none
   bool flag = true;                          // unfused, integer, maximum, clear
-  bool int8 = true;                          // the weights' type
+  Dtype input = Dtype::kUint8;               // what the weights are for: int8, int16, bf16, float
   std::vector<std::int64_t> shape;           // of the weights
   std::vector<std::int8_t> weight_int8;
+  std::vector<std::int16_t> weight_int16;
+  std::vector<std::uint16_t> weight_bf16;
   std::vector<float> weight_f32, scale, bias, bt, at, row_weights, col_weights;
   std::vector<std::int32_t> mult;
   std::vector<std::int64_t> rows, cols;
@@ -75,7 +78,12 @@ inline void add_direct(Plan& plan, const Wiring& wiring, const OpCall& call) {
                              .dilation_w = call.dilation},
                   .activation = {call.low, call.high},
                   .unfused = call.flag};
-  if (call.int8) spec.weight = TensorView<const std::int8_t, 4>{call.weight_int8.data(), shape};
+  if (call.input == Dtype::kUint8)
+    spec.weight = TensorView<const std::int8_t, 4>{call.weight_int8.data(), shape};
+  if (call.input == Dtype::kInt16)
+    spec.weight = TensorView<const std::int16_t, 4>{call.weight_int16.data(), shape};
+  if (call.input == Dtype::kBf16)
+    spec.weight = TensorView<const std::uint16_t, 4>{call.weight_bf16.data(), shape};
   plan.direct(wiring, spec);
 }
 
@@ -94,7 +102,10 @@ inline void add_fast(Plan& plan, const Wiring& wiring, const OpCall& call) {
                 .pad_top = call.pad_top,
                 .pad_left = call.pad_left,
                 .activation = {call.low, call.high}};
-  if (call.int8) spec.u = TensorView<const std::int8_t, 3>{call.weight_int8.data(), shape};
+  if (call.input == Dtype::kUint8) spec.u = TensorView<const std::int8_t, 3>{call.weight_int8.data(), shape};
+  if (call.input == Dtype::kInt16)
+    spec.u = TensorView<const std::int16_t, 3>{call.weight_int16.data(), shape};
+  if (call.input == Dtype::kBf16) spec.u = TensorView<const std::uint16_t, 3>{call.weight_bf16.data(), shape};
   if (!call.mult.empty())
     spec.mult = matrix(call.mult, static_cast<std::int64_t>(call.mult.size()) / call.columns);
   if (!call.scale.empty()) spec.scale = matrix(call.scale, call.shape[0]);
@@ -138,6 +149,12 @@ class Builder {
 
   std::int64_t bytes(std::int64_t height, std::int64_t width, std::int64_t channels, std::int64_t low) {
     return add(height, width, channels, Dtype::kUint8, low, 16);
+  }
+  std::int64_t words(std::int64_t height, std::int64_t width, std::int64_t channels, std::int64_t low) {
+    return add(height, width, channels, Dtype::kInt16, low, 16);
+  }
+  std::int64_t halves(std::int64_t height, std::int64_t width, std::int64_t channels) {
+    return add(height, width, channels, Dtype::kBf16, 0, 16);
   }
   std::int64_t floats(std::int64_t height, std::int64_t width, std::int64_t channels) {
     return add(height, width, channels, Dtype::kFloat32, 0, 16);
@@ -193,7 +210,7 @@ class Builder {
 
   std::int64_t add(std::int64_t height, std::int64_t width, std::int64_t channels, Dtype dtype,
                    std::int64_t low, std::int64_t multiple) {
-    const float step = low == 0 ? 0.01f : 0.02f;
+    const float step = dtype == Dtype::kInt16 ? 0.0012f : low == 0 ? 0.01f : 0.02f;
     const std::int64_t stride = (channels + multiple - 1) / multiple * multiple;
     network_.tensors.push_back({.height = height,
                                 .width = width,
@@ -204,23 +221,33 @@ class Builder {
                                 .grid = {.step = step,
                                          .factor = 1 / step,
                                          .low = static_cast<std::int32_t>(low),
-                                         .high = low == 0 ? 255 : 127}});
-    const std::int64_t bytes = network_.batch * height * width * stride * (dtype == Dtype::kUint8 ? 1 : 4);
+                                         .high = dtype == Dtype::kInt16 ? 2047
+                                                 : low == 0             ? 255
+                                                                        : 127}});
+    const std::int64_t bytes = network_.batch * height * width * stride * bytes_of(dtype);
     end_ = (end_ + bytes + 63) / 64 * 64;
     largest_ = std::max(largest_, end_);
     return static_cast<std::int64_t>(network_.tensors.size()) - 1;
   }
 
   void weights(OpCall& c, const TensorSpec& x, std::int64_t filters, std::int64_t inputs, std::int64_t taps) {
-    c.int8 = x.dtype == Dtype::kUint8;
+    c.input = x.dtype;
+    const bool integers = c.input == Dtype::kUint8 || c.input == Dtype::kInt16;
     std::normal_distribution<float> normal;
     const auto deviation = 1 / std::sqrt(static_cast<float>(inputs));
     for (std::int64_t i = 0; i < filters * inputs * taps; ++i) {
-      if (c.int8) c.weight_int8.push_back(static_cast<std::int8_t>(static_cast<int>(random_() % 255) - 127));
-      if (!c.int8) c.weight_f32.push_back(deviation * normal(random_));
+      const int weight = static_cast<int>(random_() % 255) - 127;
+      if (c.input == Dtype::kUint8) c.weight_int8.push_back(static_cast<std::int8_t>(weight));
+      if (c.input == Dtype::kInt16) c.weight_int16.push_back(static_cast<std::int16_t>(weight * 9));
+      if (!integers) c.weight_f32.push_back(deviation * normal(random_));
+      if (c.input == Dtype::kBf16) {
+        c.weight_bf16.push_back(
+            static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(c.weight_f32.back()) >> 16));
+      }
     }
-    for (std::int64_t i = 0; c.int8 && i < filters * taps; ++i) {
-      c.scale.push_back(x.grid.step / 75 * deviation * (0.75f + 0.5f * std::abs(normal(random_))));
+    const float typical = c.input == Dtype::kInt16 ? 75 * 9 : 75;
+    for (std::int64_t i = 0; integers && i < filters * taps; ++i) {
+      c.scale.push_back(x.grid.step / typical * deviation * (0.75f + 0.5f * std::abs(normal(random_))));
     }
     for (std::int64_t i = 0; i < filters; ++i) c.bias.push_back(0.1f * normal(random_));
   }
@@ -238,8 +265,10 @@ inline OpCall& Builder::fast(std::int64_t x, std::int64_t y, std::int64_t pad) {
   c.pad_top = c.pad_left = pad;
   c.shape = {16, at(y).channels, at(x).channels};
   weights(c, at(x), at(y).channels, at(x).channels, 16);
-  if (c.int8) c.columns = at(x).channels;
-  for (std::int64_t i = 0; c.int8 && i < 16 * c.columns; ++i) {
+  const bool integers = c.input != Dtype::kFloat32;
+  if (integers) c.columns = at(x).channels;
+  if (c.input == Dtype::kInt16) c.v_limit = 2047;
+  for (std::int64_t i = 0; integers && i < 16 * c.columns; ++i) {
     c.mult.push_back(static_cast<std::int32_t>(random_() % 24000 + 8000));
   }
   return c;
@@ -265,7 +294,10 @@ inline Network small_network(std::int64_t batch, bool exact) {
   const auto both = b.bytes(8, 6, 37, 0), real = b.floats(8, 6, 5);
   b.identity_gather(pooled, both, 0, true);
   b.identity_gather(strided, both, 20, false);
-  b.direct(both, real, 1, 1, 0);
+  const auto words = b.words(8, 6, 6, 0), more_words = b.words(8, 6, 9, -2047);
+  b.direct(both, words, 1, 1, 0);
+  b.fast(words, more_words, 1);
+  b.direct(more_words, real, 3, 1, 1);
   const auto wide = b.floats(8, 6, 12), shuffled = b.floats(16, 12, 3), resized = b.bytes(5, 5, 3, -127);
   exact ? b.direct(real, wide, 3, 1, 1) : b.fast(real, wide, 1);
   b.call(Kind::kPixelShuffle, wide, shuffled).number = 2;
@@ -274,7 +306,9 @@ inline Network small_network(std::int64_t batch, bool exact) {
   resize.cols = {0, 1, 2, 3, 5, 6, 8, 9, 11, 11}, resize.col_weights = {0, 0.3f, 0.6f, 0.9f, 1};
   const auto mean = b.floats(1, 1, 3), logits = b.floats(1, 1, 10);
   b.pool(resized, mean, false, 5, 5);
-  b.direct(mean, logits, 1, 1, 0).flag = true;
+  const auto half = b.halves(1, 1, 3);
+  b.call(Kind::kEltwise, mean, half);
+  b.direct(exact ? mean : half, logits, 1, 1, 0).flag = true;
   b.call(Kind::kExport, logits, 0);
   return b.take();
 }

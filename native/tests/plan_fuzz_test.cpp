@@ -143,7 +143,7 @@ class Fuzzer {
       case 3: return change(tensor.stride);
       case 4: tensor.offset = below(64) * 64; return;
       case 5: return change(tensor.offset);
-      case 6: tensor.dtype = tensor.dtype == Dtype::kUint8 ? Dtype::kFloat32 : Dtype::kUint8; return;
+      case 6: tensor.dtype = static_cast<Dtype>(below(4)); return;
       case 7: return change(below(2) ? tensor.grid.step : tensor.grid.factor);
       case 8: return change(tensor.grid.low);
       default: return change(tensor.grid.high);
@@ -156,14 +156,16 @@ class Fuzzer {
         &call.m, &call.n, &call.columns,  &call.v_limit, &call.number,  &call.fraction_bits};
     std::vector<float>* const floats[] = {&call.weight_f32, &call.scale,       &call.bias,       &call.bt,
                                           &call.at,         &call.row_weights, &call.col_weights};
-    switch (below(9)) {
+    switch (below(10)) {
       case 0: return change(below(2) ? call.low : call.high);
       case 1: return change(below(2) ? call.rows : call.cols);
       case 2: return change(call.mult);
       case 3: return change(call.weight_int8);
       case 4: return change(*floats[below(std::ssize(floats))]);
       case 5: return change_shape(call);
-      case 6: (below(2) ? call.flag : call.int8) ^= true; return;
+      case 6: call.flag ^= true; return;
+      case 7: call.input = static_cast<Dtype>(below(4)); return;
+      case 8: return below(2) ? change(call.weight_int16) : change(call.weight_bf16);
       default: return change(*numbers[below(std::ssize(numbers))]);
     }
   }
@@ -187,6 +189,8 @@ void make_consistent(OpCall& call) {
     count *= extent;
   }
   call.weight_int8.resize(static_cast<std::size_t>(count), 1);
+  call.weight_int16.resize(static_cast<std::size_t>(count), 1);
+  call.weight_bf16.resize(static_cast<std::size_t>(count), 1);
   call.weight_f32.resize(static_cast<std::size_t>(count), 1);
   const auto rows = [](std::int64_t wanted, std::size_t size) {
     return std::clamp<std::int64_t>(wanted, 0, static_cast<std::int64_t>(size));

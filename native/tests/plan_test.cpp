@@ -57,6 +57,10 @@ void test_plan_and_tensors() {
   refused("must lie within the", [](Network& n) { n.tensors[1].offset = n.arena_bytes / 64 * 64; });
   refused("must lie within the", [](Network& n) { n.tensors[1].offset = kHuge / 64 * 64; });
   refused("must lie within the", [](Network& n) { n.tensors[1].height = n.tensors[1].width = 65536; });
+  refused("low is -32768, must be -32767..0", [](Network& n) {
+    n.tensors[1].dtype = Dtype::kInt16;
+    n.tensors[1].grid.low = -32768;
+  });
   refused("tensor 1: step is nan", [](Network& n) { n.tensors[1].grid.step = kNan; });
   refused("tensor 1: factor is 0", [](Network& n) { n.tensors[1].grid.factor = 0; });
   refused("tensor 1: low is 1, must be -128..0", [](Network& n) { n.tensors[1].grid.low = 1; });
@@ -102,12 +106,12 @@ void test_direct() {
   bad("op1: the padding above is -1, must be 0..", [](OpCall& c) { c.pad_top = -1; });
   bad("op1: the length of bias is 19, must be 20", [](OpCall& c) { c.bias.pop_back(); });
   bad("op1: bias holds nan at position 2", [](OpCall& c) { c.bias[2] = kNan; });
-  bad("op1: int8 weights need a scale", [](OpCall& c) { c.scale.clear(); });
+  bad("op1: integer weights need a scale", [](OpCall& c) { c.scale.clear(); });
   bad("op1: scale holds inf", [](OpCall& c) { c.scale[0] = std::numeric_limits<float>::infinity(); });
   bad("op1: the activation is limited to nan", [](OpCall& c) { c.low = kNan; });
   bad("op1: the activation is limited to 1..0", [](OpCall& c) { c.low = 1, c.high = 0; });
   bad("op1: x is uint8, must be float32 as the weights are float32", [](OpCall& c) {
-    c.int8 = false;
+    c.input = Dtype::kFloat32;
     c.weight_f32.resize(c.weight_int8.size());
   });
 }
@@ -128,6 +132,68 @@ void test_accumulators() {
   }
 }
 
+// The same for words, whose bound depends on their grid: 512 weights of 2047 times 2047.
+void test_word_accumulators() {
+  for (const std::int64_t channels : {512, 513}) {
+    Builder b(1, 1);
+    const auto image = b.words(1, 1, channels, -2047), y = b.floats(1, 1, 1);
+    b.call(Kind::kImport, 0, image);
+    OpCall& c = b.direct(image, y, 1, 1, 0);
+    std::fill(c.weight_int16.begin(), c.weight_int16.end(), std::int16_t{-2047});
+    b.call(Kind::kExport, y, 0);
+    const Network network = b.take();
+    const bool fails =
+        throws<std::invalid_argument>([&] { build(network); }, "must be at most 1049088 to fit int32");
+    CHECK(fails == (channels == 513), std::to_string(channels));
+  }
+}
+
+// The fast convolution of words.
+void test_fast_words() {
+  const auto bad = [](const std::string& part, const std::function<void(OpCall&)>& change) {
+    refused(part, [&](Network& network) {
+      for (OpCall& call : network.calls) {
+        if (call.kind == Kind::kFast && call.input == Dtype::kInt16) change(call);
+      }
+    });
+  };
+  bad("integer is false, must be true as the weights are int16", [](OpCall& c) { c.flag = false; });
+  bad("v_limit is 32768, must be 1..32767", [](OpCall& c) { c.v_limit = 32768; });
+  bad("must be at most 65538 to fit int32", [](OpCall& c) {
+    c.v_limit = 32767;
+    std::fill(c.weight_int16.begin(), c.weight_int16.end(), std::int16_t{32767});
+  });
+  bad("x is int16, must be uint8 as the weights are int8", [](OpCall& c) {
+    c.input = Dtype::kUint8;
+    c.weight_int8.resize(c.weight_int16.size());
+  });
+}
+
+// Who may read and write bf16. The tensor moves to the end, where it has room.
+void test_bf16() {
+  const auto bad = [](Kind kind, const std::string& part, std::int64_t OpCall::* role) {
+    refused(part, [&](Network& n) {
+      TensorSpec& tensor = n.tensors[static_cast<std::size_t>(first(n, kind).*role)];
+      tensor.dtype = Dtype::kBf16;
+      tensor.offset = (n.arena_bytes + 63) / 64 * 64;
+      n.arena_bytes = tensor.offset + n.batch * tensor.height * tensor.width * tensor.stride * 2;
+    });
+  };
+  bad(Kind::kPool, "x is bfloat16, must be uint8, int16 or float32", &OpCall::x);
+  bad(Kind::kPool, "y is bfloat16, must be", &OpCall::y);
+  bad(Kind::kGather, "y is bfloat16, must be", &OpCall::y);
+  bad(Kind::kResize, "y is bfloat16, must be", &OpCall::y);
+  bad(Kind::kEltwise, "x is bfloat16, must be", &OpCall::x);
+  bad(Kind::kExport, "x is bfloat16, must be", &OpCall::x);
+  bad(Kind::kDirect, "x is bfloat16, must be uint8 as the weights are int8", &OpCall::x);
+  bad(Kind::kEltwise, "the residual is bfloat16", &OpCall::y);
+  refused("weight holds inf at position 1", [](Network& n) {
+    for (OpCall& call : n.calls) {
+      if (call.input == Dtype::kBf16) call.weight_bf16[1] = 0x7F80;
+    }
+  });
+}
+
 void test_fast() {
   const auto bad = [](const std::string& part, auto change) { refused(Kind::kFast, part, change); };
   bad("the number of columns of at is 1, must be 4, the rows of bt", [](OpCall& c) { c.at.resize(2); });
@@ -142,7 +208,7 @@ void test_fast() {
   bad("mult has 10 columns, must be 1 or 20", [](OpCall& c) { c.mult.resize(160), c.columns = 10; });
   bad("v_limit is 128, must be 1..127", [](OpCall& c) { c.v_limit = 128; });
   bad("fraction_bits is 14, must be 15..31", [](OpCall& c) { c.fraction_bits = 14; });
-  bad("int8 weights need mult and scale", [](OpCall& c) { c.mult.clear(); });
+  bad("integer weights need mult and scale", [](OpCall& c) { c.mult.clear(); });
   bad("the number of columns of scale is 10", [](OpCall& c) { c.scale.resize(160); });
   bad("the height of y is 13, must be 11, from 13 with padding 0", [](OpCall& c) { c.pad_top = 0; });
 }
@@ -198,7 +264,10 @@ int main() {
   test_order();
   test_direct();
   test_accumulators();
+  test_word_accumulators();
   test_fast();
+  test_fast_words();
+  test_bf16();
   test_others();
   test_goes_on();
   std::cout << "plan: passed\n";

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 _Int8: TypeAlias = NDArray[np.int8]
 _Int16: TypeAlias = NDArray[np.int16]
+_Bf16: TypeAlias = NDArray[np.uint16]  # its bits
 _Int32: TypeAlias = NDArray[np.int32]
 _Int64: TypeAlias = NDArray[np.int64]
 _Float32: TypeAlias = NDArray[np.float32]
@@ -82,7 +83,7 @@ class Plan:
         channels: int,
         stride: int,
         offset: int,
-        dtype: Literal["uint8", "float32"],
+        dtype: Literal["uint8", "int16", "bfloat16", "float32"],
         step: float = 1.0,
         factor: float = 1.0,
         low: int = 0,
@@ -102,7 +103,7 @@ class Plan:
         name: str,
         x: int,
         y: int,
-        weight: _Int8 | _Float32,
+        weight: _Int8 | _Int16 | _Bf16 | _Float32,
         scale: _Float32 | None = None,
         bias: _Float32,
         stride: _Pair = (1, 1),
@@ -115,7 +116,8 @@ class Plan:
     ) -> None:
         """Add a direct convolution.
 
-        ``weight`` is (K, height, width, C), int8 for an 8-bit x, with ``scale`` (K,), or float32 for a float x.
+        ``weight`` is (K, height, width, C): int8 for a uint8 x, int16 for an int16 one, both with ``scale`` (K,), or
+        for a float x float32 (bits of bfloat16 for a bfloat16 one).
         ``bias`` is (K,), pairs are (vertical, horizontal). The padding is that above and to the left; what the
         windows need below and to the right follows from y's size.
         """
@@ -130,7 +132,7 @@ class Plan:
         bt: _Float32,
         at: _Float32,
         integer: bool,
-        u: _Int8 | _Float32,
+        u: _Int8 | _Int16 | _Bf16 | _Float32,
         mult: _Int32 | None = None,
         scale: _Float32 | None = None,
         v_limit: int = 127,
@@ -144,7 +146,7 @@ class Plan:
     ) -> None:
         """Add a convolution by a bilinear algorithm; ``algorithm`` is its name in profiles.
 
-        ``bt`` is (n, t), ``at`` (m, n), ``u`` (n*n, K, C). For int8 ``u``, ``mult`` is (n*n, 1) or (n*n, C) and
+        ``bt`` is (n, t), ``at`` (m, n), ``u`` (n*n, K, C). For integer ``u``, ``mult`` is (n*n, 1) or (n*n, C) and
         ``scale`` (n*n, K); ``integer`` says that bt holds integers, so that V is exact. The padding is that on both
         sides.
         """

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from tilewise.nn import Conv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unservable
-from tilewise.quant import Direct, Spec, Winograd
+from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 Skips: TypeAlias = Literal["float", "quantized"]
 SKIPS = "quantized_skips"
@@ -64,8 +64,8 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
         For example ``{"layer*": Winograd("F4"), "*": Direct(bits=8)}``.
     skips : {"float", "quantized"}
         What else reads a tensor that a quantized convolution reads, such as a skip connection: ``"float"`` reads it
-        unquantized, ``"quantized"`` the very integers that the convolution reads, so that the engine keeps it in 8
-        bits only. The latter traces the model with torch.fx, which has to be possible, and gives a ``GraphModule``.
+        unquantized, ``"quantized"`` the very integers that the convolution reads, so that the engine keeps it in
+        these only. The latter traces the model with torch.fx, which has to be possible, and gives a ``GraphModule``.
 
     Returns
     -------
@@ -238,9 +238,9 @@ def _fold_norms(model: fx.GraphModule) -> None:
 
 
 def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
-    """Give the convolution of at most 8 bits that a node calls, if it does."""
+    """Give the quantized convolution that a node calls, if it does."""
     module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if isinstance(module, QuantizedConv) and module.spec.bits <= 8 and not module.spec.rules.everything:
+    if isinstance(module, QuantizedConv) and module.spec.bits < FLOAT_BITS and not module.spec.rules.everything:
         return module
     return None
 

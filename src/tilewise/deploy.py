@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -34,6 +34,8 @@ class Compile:
     """Images that go through at once; running takes any number."""
     tune: bool = False
     """Measure candidates here, with --threads, and keep the fastest: algorithms of a float network, block sizes."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """What layers that are not quantized multiply in."""
     common: Common = field(default_factory=Common)
     calibration_images: int = 512
     """Training images to measure ranges on, when an algorithm is given."""
@@ -51,7 +53,7 @@ class Compile:
         print_layers(model)
         threads = self.common.threads or len(os.sched_getaffinity(0))
         example = torch.zeros(self.batch, *images.shape[1:])
-        engine = compile_model(model, example, threads=threads, tune=self.tune)
+        engine = compile_model(model, example, threads=threads, precision=self.precision, tune=self.tune)
         if self.tune:
             print_choices(engine.choices)
         engine.save(self.out)

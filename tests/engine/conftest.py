@@ -43,33 +43,34 @@ class Interpreter:
         """A tensor's bytes or floats, (N, H, W, stride)."""
         t = self.plan.tensors[number]
         shape = self.plan.batch, t["height"], t["width"], t["stride"]
-        dtype = np.dtype(t["dtype"])
+        dtype = np.dtype("uint16" if t["dtype"] == "bfloat16" else t["dtype"])
         flat = self.arena[t["offset"] : t["offset"] + int(np.prod(shape)) * dtype.itemsize]
         return flat.view(dtype).reshape(shape)[: self.images]
 
     def steps(self, number: int) -> NDArray[np.int64]:
-        """Integers of an 8-bit tensor, (N, H, W, C)."""
+        """Integers of a tensor, (N, H, W, C)."""
         t = self.plan.tensors[number]
-        return self.memory(number)[..., : t["channels"]].astype(np.int64) - (0 if t["low"] == 0 else 128)
+        return self.memory(number)[..., : t["channels"]].astype(np.int64) - zero_of(t)
 
     def real(self, number: int) -> Floats:
         """Numbers of a tensor, (N, H, W, C)."""
         t = self.plan.tensors[number]
-        if t["dtype"] == "uint8":
-            return self.steps(number).astype(F32) * F32(t["step"])
-        return self.memory(number)[..., : t["channels"]]
+        values = self.memory(number)[..., : t["channels"]]
+        if t["dtype"] == "bfloat16":
+            return widened(values)
+        return values if t["dtype"] == "float32" else self.steps(number).astype(F32) * F32(t["step"])
 
     def store(self, number: int, y: Floats, first: int = 0) -> None:
         t = self.plan.tensors[number]
-        values: NDArray[Any] = y
-        if t["dtype"] == "uint8":
+        values: NDArray[Any] = to_bf16(y) if t["dtype"] == "bfloat16" else y
+        if "int" in t["dtype"]:
             q = np.floor(y * F32(t["factor"]) + F32(0.5)).clip(t["low"], t["high"])
-            values = (q + (0 if t["low"] == 0 else 128)).astype(np.uint8)
+            values = (q + zero_of(t)).astype(t["dtype"])
         self.memory(number)[..., first : first + y.shape[-1]] = values
 
     def zero(self, number: int) -> None:
         t = self.plan.tensors[number]
-        self.memory(number)[:] = 128 if t["dtype"] == "uint8" and t["low"] < 0 else 0
+        self.memory(number)[:] = zero_of(t)
 
     def finish(self, y_: int, y: Floats, bias: Floats | None, residual: int | None, low: Any, high: Any) -> None:
         assert y.dtype == F32
@@ -96,6 +97,7 @@ class Interpreter:
         self, x: int, y: int, weight: NDArray[Any], bias: Floats, stride: Any, padding: Any, dilation: Any,
         residual: Any, act_low: Any, act_high: Any, unfused: bool, scale: Floats | None = None,
     ) -> None:  # fmt: skip
+        weight = widened(weight) if weight.dtype == np.uint16 else weight
         t, (k, kh, kw, _), (sh, sw), (dh, dw) = self.plan.tensors[y], weight.shape, stride, dilation
         last = (t["height"] - 1) * sh, (t["width"] - 1) * sw
         values = self.real(x) if scale is None else self.steps(x)
@@ -127,6 +129,8 @@ class Interpreter:
         ])  # fmt: skip
         if scale is None:
             v = sandwich(bt.astype(float), tiles).reshape(n * n, -1, u.shape[2])
+            if u.dtype == np.uint16:
+                v, u = widened(to_bf16(v)), widened(u)
             z = np.einsum("tpc,tkc->tpk", v, u.astype(float)).reshape(n, n, -1, u.shape[1])
             out = sandwich(at.astype(float), z).astype(F32)
         else:
@@ -147,7 +151,7 @@ class Interpreter:
 
     def pool(self, x: int, y: int, maximum: bool, rows: NDArray[Any], cols: NDArray[Any], divisor: int) -> None:
         t = self.plan.tensors[x]
-        integers = t["dtype"] == "uint8" and not maximum
+        integers = t["dtype"] != "float32" and not maximum
         values = self.steps(x) if integers else self.real(x)
         self.zero(y)
         for (i, (r0, r1)), (j, (c0, c1)) in itertools.product(enumerate(rows), enumerate(cols)):
@@ -192,6 +196,25 @@ class Interpreter:
         upper, lower = ((1 - fc) * value[:, r][:, :, cols[:, 0]] + fc * value[:, r][:, :, cols[:, 1]] for r in rows.T)
         self.zero(y)
         self.store(y, (1 - fr) * upper + fr * lower)
+
+
+def to_bf16(x: NDArray[Any]) -> NDArray[np.uint16]:
+    """Upper halves of the nearest floats whose lower halves are empty; of two as near the even one."""
+    bits = x.astype(F32).view(np.uint32)
+    lower, upper = bits >> 16, (bits >> 16) + 1
+    rest = bits & 0xFFFF
+    up = (rest > 0x8000) | ((rest == 0x8000) & (lower % 2 == 1))
+    return np.where(up, upper, lower).astype(np.uint16)
+
+
+def widened(halves: NDArray[np.uint16]) -> Floats:
+    """The floats whose upper halves these are."""
+    return (halves.astype(np.uint32) << 16).view(F32)
+
+
+def zero_of(tensor: dict[str, Any]) -> int:
+    """What stands for zero."""
+    return 128 if tensor["dtype"] == "uint8" and tensor["low"] < 0 else 0
 
 
 NAMED = [[[int(x) for x in row] for row in tw.algorithm(name, r).AT] for name, r in UNROLLED]

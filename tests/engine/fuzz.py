@@ -24,7 +24,11 @@ import numpy as np
 NUMBERS = [
     0, 1, 2, 3, 7, 63, 64, 127, 128, 255, 256, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**40, 2**48, 2**63, 2**64,
 ]  # fmt: skip
-OTHERS = [None, True, False, "", "x", 0.5, -0.0, 1e-45, 1e38, 1e300, [], [1], [1, 1], {}, "uint8", "float32"]
+OTHERS = [
+    None, True, False, "", "x", 0.5, -0.0, 1e-45, 1e38, 1e300, [], [1], [1, 1], {}, "uint8", "int16", "bfloat16",
+    "float32",
+]  # fmt: skip
+TYPES = ["int8", "uint8", "int16", "uint16", "int32", "int64", "float32", "float64"]
 # Runs of larger networks would take the time of thousands of mutations.
 MAX_RUN = 2**22
 
@@ -60,12 +64,15 @@ def make(folder: Path) -> None:
     x = torch.randn(4, 3, 12, 12)
     folder.mkdir(parents=True, exist_ok=True)
     tw.compile(Everything(3).eval(), x[:2]).save(folder / "float.tilewise")
-    for algorithm, r, transforms, skips in [
-        ("F4", 3, "static", "quantized"),
-        ("F2", 5, "learned", "float"),
-        ("F6", 3, "static", "float"),
+    halves = tw.convert(Everything(3).eval(), {"body": tw.Winograd("F2", bits=32)})
+    tw.compile(halves, x[:2], precision="bf16").save(folder / "bf16.tilewise")
+    for algorithm, r, transforms, skips, bits in [
+        ("F4", 3, "static", "quantized", 8),
+        ("F2", 5, "learned", "float", 8),
+        ("F6", 3, "static", "float", 8),
+        ("SFC4", 3, "static", "quantized", 11),
     ]:
-        spec: Any = tw.Winograd(algorithm, transforms=transforms)  # type: ignore[arg-type]
+        spec: Any = tw.Winograd(algorithm, transforms=transforms, bits=bits)  # type: ignore[arg-type]
         model = tw.calibrate(tw.convert(Everything(r), {"*": spec}, skips=skips), [x])  # type: ignore[arg-type]
         tw.compile(model, x[:2]).save(folder / f"{algorithm}.tilewise")
 
@@ -112,7 +119,7 @@ def mutate_arrays(arrays: dict[str, Any], rng: random.Random) -> None:
             return
         case 1:
             with np.errstate(invalid="ignore"):
-                array = array.astype(rng.choice(["int8", "uint8", "int32", "int64", "float32", "float64"]))
+                array = array.astype(rng.choice(TYPES))
         case 2:
             array = np.repeat(array, rng.choice([0, 2]), axis=rng.randrange(array.ndim))
         case 3:

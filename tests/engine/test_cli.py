@@ -71,7 +71,7 @@ def test_swapped_after_training(cli: Any, tmp_path: Path, capsys: pytest.Capture
 def test_bad_input_ends_with_one_line(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ("--out", tmp_path / "m.tilewise")
     assert "batch is 0" in refusal(cli, capsys, "compile", *SMALL, *out, "--batch", 0)
-    assert "bits is 16; the engine allows" in refusal(
+    assert "up to 65535 at 16 bits; the engine allows" in refusal(
         cli, capsys, "compile", *SMALL, *out, "--algorithm", "F4", "--bits", 16
     )
     assert not (tmp_path / "m.tilewise").exists()

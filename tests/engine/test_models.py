@@ -207,6 +207,12 @@ def test_to_the_bit(name: str, algorithm: str, skips: Any, interpret: Any, monke
         tw.Winograd("F4-textbook"),
         tw.Winograd("SFC4"),
         tw.Direct(bits=4),
+        tw.Direct(bits=9),
+        tw.Direct(bits=12),
+        tw.Winograd("F4", bits=10),
+        tw.Winograd("F2", bits=14),
+        tw.Winograd("F4", transforms="learned", bits=11),
+        tw.Winograd("SFC6", bits=9),
     ],
     ids=str,
 )
@@ -228,7 +234,10 @@ def test_balanced_channels(interpret: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_aligned_corners_and_mixed_widths(interpret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = build("encoder-decoder", corners=True)
-    specs = {"first": tw.Winograd("F4", bits=4), "second": tw.Direct(bits=32), "[stl]*": tw.Winograd("F2")}
+    specs = {
+        "first": tw.Winograd("F4", bits=4), "second": tw.Direct(bits=32), "third": tw.Direct(bits=12),
+        "[stl]*": tw.Winograd("F2"),
+    }  # fmt: skip
     for skips in ("float", "quantized"):
         model = tw.calibrate(tw.convert(net, specs, skips=skips), [x])  # type: ignore[arg-type]
         assert_same(model, x, interpret, monkeypatch)

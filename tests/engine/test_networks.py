@@ -21,6 +21,7 @@ SPECS: dict[str, tw.Winograd | tw.Direct] = {
     "F4": tw.Winograd("F4"),
     "F6": tw.Winograd("F6"),
     "SFC6": tw.Winograd("SFC6"),
+    "F4, 10 bits": tw.Winograd("F4", bits=10),
     "F4 learned": tw.Winograd("F4", transforms="learned"),
 }
 SHAPES = {"lenet5": (1, 28, 28), "resnet18": (3, 32, 32), "resnet20": (3, 32, 32), "small": (1, 32, 32)}
@@ -70,10 +71,19 @@ def test_int8_networks_to_the_bit(
 
 @pytest.mark.parametrize("spec", [tw.Direct(bits=32), tw.Winograd("F4", bits=32)], ids=str)
 @pytest.mark.parametrize("name", SHAPES)
-def test_float_networks(name: str, spec: Any) -> None:
+def test_float_networks(name: str, spec: Any, interpret: Any) -> None:
     net, x = network(name), torch.randn(5, *SHAPES[name])
     with torch.no_grad():
         expected = net(x)
-    engine = tw.compile(tw.convert(net, {"*": spec}), x[:2])
+    model = tw.convert(net, {"*": spec})
+    engine = tw.compile(model, x[:2])
     torch.testing.assert_close(engine(x), expected, rtol=0, atol=1e-3 * float(expected.abs().max()))
     assert {tensor["dtype"] for tensor in engine.plan.tensors} == {"float32"}
+    halves = tw.compile(model, x[:2], precision="bf16")
+    weights = [array for name, array in halves.plan.arrays.items() if name.endswith((".weight", ".u"))]
+    assert {str(array.dtype) for array in weights} == {"uint16"}
+    difference = float((halves(x) - expected).abs().max() / expected.abs().max())
+    assert 1e-5 < difference < 0.05
+    # Sums in another order turn a few roundings to bfloat16; the tests of the kernels are closer.
+    theirs = interpret(halves.plan)(x.numpy())
+    assert np.abs(halves(x).numpy() - theirs).max() < 0.02 * np.abs(theirs).max()

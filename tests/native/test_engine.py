@@ -176,7 +176,7 @@ def test_shared_memory_is_refused() -> None:
         ({"weight": np.zeros((K, 3, 3, C))}, TypeError, "incompatible"),
         ({"weight": np.zeros((K, 3, 3, C), np.float32)}, ValueError, "conv: x is uint8, must be float32"),
         ({"weight": np.zeros((K, 3, 3 * C), np.int8)}, TypeError, "incompatible"),
-        ({"scale": None}, ValueError, "conv: int8 weights need a scale"),
+        ({"scale": None}, ValueError, "conv: integer weights need a scale"),
         ({"bias": np.zeros(K + 1, np.float32)}, ValueError, "conv: the length of bias is 21, must be 20"),
         ({"bias": np.full(K, np.nan, np.float32)}, ValueError, "conv: bias holds nan at position 0, must be finite"),
         ({"stride": (0, 1)}, ValueError, "conv: the vertical stride is 0, must be 1..1024"),
@@ -192,7 +192,7 @@ def test_refused_convolutions(change: dict[str, Any], error: type[Exception], te
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"dtype": "int8"}, "dtype is int8, must be uint8 or float32"),
+        ({"dtype": "int8"}, "dtype is int8, must be uint8, int16, bfloat16 or float32"),
         ({"offset": 1}, "tensor 0: offset is 1, must be a multiple of 64"),
         ({"height": 0}, "tensor 0: height is 0, must be 1..65536"),
         ({"low": -(2**40)}, "low is -1099511627776, must fit int32"),

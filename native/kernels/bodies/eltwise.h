@@ -19,7 +19,7 @@ class EltwiseOp final : public RowOp {
  private:
   void row(const Call&, std::int64_t image, std::int64_t i) const override {
     with_format(*params_.x, [&](auto from) {
-      with_format(*params_.y, [&](auto to) {
+      with_any_format(*params_.y, [&](auto to) {
         for (std::int64_t j = 0; j < params_.y->width; ++j) one_pixel(from, to, image, i, j);
       });
     });

@@ -1,5 +1,5 @@
-// What follows a sum: bias, residual, activation, quantization, memory (op.h, Epilogue). Needs simd.h and the
-// set.
+// What follows a sum: bias, residual, activation, quantization, memory (op.h, Epilogue). Needs simd.h,
+// words.h and the set.
 #pragma once
 
 #include <algorithm>
@@ -54,11 +54,18 @@ class Reader {
   [[gnu::always_inline]] F32 operator()(std::int64_t pixel, std::int64_t channel) const {
     const std::int64_t at = pixel * tensor_.stride + channel;
     if (tensor_.dtype == Dtype::kFloat32) return load<F32>(reinterpret_cast<const float*>(tensor_.data) + at);
+    if (tensor_.dtype == Dtype::kInt16) return words(at);
     const I32 bytes = load_bytes(reinterpret_cast<const std::uint8_t*>(tensor_.data) + at);
     return to_float(bytes - tensor_.grid.zero) * tensor_.grid.step;
   }
 
  private:
+  // The rarer type, out of line: the call above is copied to every output of every unrolled transform.
+  [[gnu::noinline]] F32 words(std::int64_t at) const {
+    const auto steps = load<Words>(reinterpret_cast<const std::int16_t*>(tensor_.data) + at);
+    return __builtin_convertvector(steps, F32) * tensor_.grid.step;
+  }
+
   TensorRef tensor_;
 };
 
@@ -86,19 +93,32 @@ class Finish {
       for (int i = 0; i < Vectors; ++i) y[i] = y[i] + residual_(pixel, channel + i * kLanes);
     }
     const std::int64_t at = pixel * y_.stride + channel;
-    if (y_.dtype == Dtype::kFloat32) {
-      auto* const to = reinterpret_cast<float*>(y_.data) + at;
+    switch (y_.dtype) {
+      case Dtype::kFloat32:
+        return write<float>(y, at, [&](F32 v) { return clipped(v); });
+      case Dtype::kBf16:
+        return write<std::uint16_t>(y, at, [&](F32 v) { return to_bf16(clipped(v)); });
+      case Dtype::kInt16:
+        return write<std::int16_t>(y, at, [&](F32 v) { return narrow_to_words(quantizer_(v)); });
+      case Dtype::kUint8: {
+        I32 steps[Vectors];
 #pragma GCC unroll 4
-      for (int i = 0; i < Vectors; ++i) store(to + i * kLanes, smaller(larger(y[i], low_), high_));
-    } else {
-      I32 steps[Vectors];
-#pragma GCC unroll 4
-      for (int i = 0; i < Vectors; ++i) steps[i] = quantizer_(y[i]);
-      store_bytes(reinterpret_cast<std::uint8_t*>(y_.data) + at, steps, quantizer_.zero);
+        for (int i = 0; i < Vectors; ++i) steps[i] = quantizer_(y[i]);
+        store_bytes(reinterpret_cast<std::uint8_t*>(y_.data) + at, steps, quantizer_.zero);
+      }
     }
   }
 
  private:
+  [[gnu::always_inline]] F32 clipped(F32 y) const { return smaller(larger(y, low_), high_); }
+
+  template <typename Stored, int Vectors, typename Convert>
+  [[gnu::always_inline]] void write(const F32 (&y)[Vectors], std::int64_t at, const Convert& convert) const {
+    auto* const to = reinterpret_cast<Stored*>(y_.data) + at;
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) store(to + i * kLanes, convert(y[i]));
+  }
+
   TensorRef y_;
   Quantizer quantizer_;
   Reader residual_;

@@ -30,13 +30,13 @@ class StageClock {
   Clock::time_point last_;
 };
 
-template <class Dot>
+template <class Dot, typename Pixel>
 class FastOp final : public Op {
-  using In = typename Dot::In;  // of the products, and of the tensor
+  using In = typename Dot::In;  // of V
   using Sum = typename Dot::Sum;
 
  public:
-  FastOp(const FastConv& conv, const typename Dot::Weight* u, std::unique_ptr<InputStage<In, In>> input,
+  FastOp(const FastConv& conv, const typename Dot::Weight* u, std::unique_ptr<InputStage<Pixel, In>> input,
          std::unique_ptr<OutputStage<Sum>> output)
       : x_(*conv.x),
         y_(*conv.y),
@@ -52,10 +52,10 @@ class FastOp final : public Op {
         width_(input_->width()),
         packed_(taps_, y_.channels, 1, x_.channels) {
     for (std::int64_t tap = 0; tap < taps_; ++tap) {
-      // V is stored with 128 added, which the products' starting value takes away again.
+      // In bytes V is stored with 128 added, which the products' starting value takes away again.
       packed_.pack(tap, u + tap * y_.channels * x_.channels, std::is_same_v<In, std::uint8_t> ? 128 : 0);
     }
-    zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
+    zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<Pixel>(x_.grid.zero));
     most_ = conv.block != 0 ? conv.block
                             : most_tiles({.v_bytes = taps_ * width_ * static_cast<std::int64_t>(sizeof(In)),
                                           .m_bytes = taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)),
@@ -80,7 +80,7 @@ class FastOp final : public Op {
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
            StageSeconds* seconds) const override {
     const Block work{reinterpret_cast<In*>(scratch), reinterpret_cast<Sum*>(scratch + v_bytes()),
-                     reinterpret_cast<const In**>(scratch + v_bytes() + m_bytes())};
+                     reinterpret_cast<const Pixel**>(scratch + v_bytes() + m_bytes())};
     const std::int64_t tiles = call.images * tile_rows_ * tile_cols_, panels = packed_.panels();
     const Blocks b = blocks(call);
     StageClock clock(seconds != nullptr);
@@ -113,7 +113,7 @@ class FastOp final : public Op {
   struct Block {
     In* v;
     Sum* m;
-    const In** pixels;
+    const Pixel** pixels;
   };
 
   Blocks blocks(const Call& call) const {
@@ -133,7 +133,7 @@ class FastOp final : public Op {
         64);
   }
   std::int64_t m_bytes() const { return most_ * taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)); }
-  std::int64_t pointers_bytes() const { return t_ * t_ * static_cast<std::int64_t>(sizeof(In*)); }
+  std::int64_t pointers_bytes() const { return t_ * t_ * static_cast<std::int64_t>(sizeof(Pixel*)); }
 
   struct Place {
     std::int64_t image, row, col;  // of a tile's first output
@@ -149,9 +149,9 @@ class FastOp final : public Op {
   }
 
   // Where each of the t x t pixels of a tile lies; pixels outside the image are the row of zeros.
-  void find_pixels(std::int64_t tile, const In** pixels) const {
+  void find_pixels(std::int64_t tile, const Pixel** pixels) const {
     const Place at = place(tile);
-    const In* const image = reinterpret_cast<const In*>(x_.data) + at.image * x_.pixels() * x_.stride;
+    const Pixel* const image = reinterpret_cast<const Pixel*>(x_.data) + at.image * x_.pixels() * x_.stride;
     for (std::int64_t i = 0; i < t_; ++i) {
       const std::int64_t row = at.row + i - pad_top_;
       for (std::int64_t j = 0; j < t_; ++j) {
@@ -201,11 +201,11 @@ class FastOp final : public Op {
 
   TensorRef x_, y_;
   std::int64_t pad_top_, pad_left_, m_, t_, taps_, tile_rows_, tile_cols_;
-  std::unique_ptr<InputStage<In, In>> input_;
+  std::unique_ptr<InputStage<Pixel, In>> input_;
   std::unique_ptr<OutputStage<Sum>> output_;
   std::int64_t width_, most_ = 0;  // of a row of V; tiles of a block
   Packed<Dot> packed_;
-  AlignedVector<In> zeros_;
+  AlignedVector<Pixel> zeros_;
 };
 
 // What make(the type of an algorithm) gives for the first one that serves: a named one for which named(type)
@@ -260,14 +260,14 @@ inline std::unique_ptr<ByteInput> make_byte_input(const FastConv& conv) {
 }
 
 inline std::unique_ptr<Op> make_fast_int8(const FastConv& conv) {
-  return std::make_unique<FastOp<Int8Dot>>(conv, conv.u_int8.data(), make_byte_input(conv),
-                                           make_output<std::int32_t>(conv));
+  return std::make_unique<FastOp<Int8Dot, std::uint8_t>>(conv, conv.u_int8.data(), make_byte_input(conv),
+                                                         make_output<std::int32_t>(conv));
 }
 
 inline std::unique_ptr<Op> make_fast_f32(const FastConv& conv) {
   auto input = make_input<InputStage<float, float>, FloatInput>(conv);
-  return std::make_unique<FastOp<FloatDot>>(conv, conv.u_f32.data(), std::move(input),
-                                            make_output<float>(conv));
+  return std::make_unique<FastOp<FloatDot, float>>(conv, conv.u_f32.data(), std::move(input),
+                                                   make_output<float>(conv));
 }
 
 }  // namespace tilewise::TILEWISE_SET

@@ -9,6 +9,7 @@
 #error "define TILEWISE_SET, the namespace of the kernel set, before including a body"
 #endif
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -19,15 +20,16 @@ namespace tilewise::TILEWISE_SET {
 
 inline constexpr std::int64_t kPiece = 16;
 
-// How real numbers lie in an 8-bit tensor.
-struct ByteFormat {
-  using Type = std::uint8_t;
+// How real numbers lie in an integer tensor.
+template <typename Integer>
+struct GridFormat {
+  using Type = Integer;
   using Sum = std::int32_t;
 
   float step, factor, low, high;
   std::int32_t zero;
 
-  explicit ByteFormat(const Grid& grid)
+  explicit GridFormat(const Grid& grid)
       : step(grid.step),
         factor(grid.factor),
         low(static_cast<float>(grid.low)),
@@ -62,14 +64,33 @@ struct FloatFormat {
   Type store(float y) const { return y; }
 };
 
-// Calls function(format) with the format of the tensor.
+// Only written: what reads bf16 is convolutions. Rounded to nearest even; NaN stays NaN.
+struct Bf16Format {
+  using Type = std::uint16_t;
+
+  Type zero_value() const { return 0; }
+  Type store(float y) const {
+    const auto bits = std::bit_cast<std::uint32_t>(y);
+    return static_cast<Type>(y == y ? (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 : 0x7FC0);
+  }
+};
+
+// Calls function(format) with the format of a tensor that is read.
 template <typename Function>
 void with_format(const TensorRef& tensor, const Function& function) {
-  if (tensor.dtype == Dtype::kUint8) {
-    function(ByteFormat(tensor.grid));
-  } else {
-    function(FloatFormat());
+  switch (tensor.dtype) {
+    case Dtype::kUint8: return function(GridFormat<std::uint8_t>(tensor.grid));
+    case Dtype::kInt16: return function(GridFormat<std::int16_t>(tensor.grid));
+    case Dtype::kFloat32: return function(FloatFormat());
+    case Dtype::kBf16: return;
   }
+}
+
+// The same for tensors that only import and element-wise operations write, of any type.
+template <typename Function>
+void with_any_format(const TensorRef& tensor, const Function& function) {
+  if (tensor.dtype == Dtype::kBf16) return function(Bf16Format());
+  with_format(tensor, function);
 }
 
 // Whether two tensors hold the same real numbers as the same bytes.

@@ -32,10 +32,12 @@ class InputStage {
   std::int64_t width_;
 };
 
-// The largest |V| that B^T makes of any bytes.
+// The largest |V| that B^T makes of any bytes, or of any words of the grid.
 inline double largest_v(const FastConv& conv) {
   const std::int64_t t = conv.m + conv.r - 1;
-  const double low = -static_cast<double>(conv.x->grid.zero), high = 255.0 + low;
+  const Grid& grid = conv.x->grid;
+  const bool words = conv.x->dtype == Dtype::kInt16;
+  const double low = words ? grid.low : -grid.zero, high = words ? grid.high : 255 - grid.zero;
   double largest = 0;
   for (std::int64_t tap = 0; tap < conv.n * conv.n; ++tap) {
     double up = 0, down = 0;

@@ -20,7 +20,7 @@ class ImportOp final : public RowOp {
 
  private:
   void row(const Call& call, std::int64_t image, std::int64_t i) const override {
-    with_format(y_, [&](auto to) {
+    with_any_format(y_, [&](auto to) {
       for (std::int64_t j = 0; j < y_.width; j += kPiece) {
         for (std::int64_t c = 0; c < y_.channels; c += kPiece) block(to, call.input, image, i, j, c);
         auto* const y = pixel_at<typename decltype(to)::Type>(y_, image, i, j);

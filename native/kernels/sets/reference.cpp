@@ -1,6 +1,7 @@
 // The convolutions as plainly as docs/numbers.md and op.h say them, value by value: what every other set must
 // equal. Slow. The light operations have one body for all sets.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <memory>
@@ -24,18 +25,35 @@ std::size_t offset(const TensorRef& x, std::int64_t image, std::int64_t row, std
   return static_cast<std::size_t>(((image * x.height + row) * x.width + col) * x.stride + channel);
 }
 
-// The value in steps of the grid (8 bits) or the real value (float); zero outside the image.
+// The float whose upper half a bf16 number is.
+float widened(std::uint16_t half) { return std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16); }
+
+std::vector<float> widened(std::span<const std::uint16_t> halves) {
+  std::vector<float> floats;
+  for (const std::uint16_t half : halves) floats.push_back(widened(half));
+  return floats;
+}
+
+// q of an integer tensor.
+int steps(const TensorRef& x, std::size_t at) {
+  if (x.dtype == Dtype::kInt16) return reinterpret_cast<const std::int16_t*>(x.data)[at];
+  return std::to_integer<int>(x.data[at]) - x.grid.zero;
+}
+
+// The value in steps of the grid (integers) or the real value (float); zero outside the image.
 double value(const TensorRef& x, std::int64_t image, std::int64_t row, std::int64_t col,
              std::int64_t channel) {
   if (row < 0 || row >= x.height || col < 0 || col >= x.width) return 0;
   const std::size_t at = offset(x, image, row, col, channel);
   if (x.dtype == Dtype::kFloat32) return static_cast<double>(reinterpret_cast<const float*>(x.data)[at]);
-  return std::to_integer<int>(x.data[at]) - x.grid.zero;
+  if (x.dtype == Dtype::kBf16)
+    return static_cast<double>(widened(reinterpret_cast<const std::uint16_t*>(x.data)[at]));
+  return steps(x, at);
 }
 
 float real(const TensorRef& x, std::size_t at) {
   if (x.dtype == Dtype::kFloat32) return reinterpret_cast<const float*>(x.data)[at];
-  return static_cast<float>(std::to_integer<int>(x.data[at]) - x.grid.zero) * x.grid.step;
+  return static_cast<float>(steps(x, at)) * x.grid.step;
 }
 
 void finish(const Epilogue& epilogue, const TensorRef& y, float sum, std::int64_t image, std::int64_t row,
@@ -48,9 +66,17 @@ void finish(const Epilogue& epilogue, const TensorRef& y, float sum, std::int64_
     reinterpret_cast<float*>(y.data)[at] = v;
     return;
   }
-  const float steps = std::clamp(std::floor(v * y.grid.factor + 0.5F), static_cast<float>(y.grid.low),
-                                 static_cast<float>(y.grid.high));
-  y.data[at] = static_cast<std::byte>(static_cast<int>(steps) + y.grid.zero);
+  if (y.dtype == Dtype::kBf16) {
+    reinterpret_cast<std::uint16_t*>(y.data)[at] = Bf16Format().store(v);
+    return;
+  }
+  const float q = std::clamp(std::floor(v * y.grid.factor + 0.5F), static_cast<float>(y.grid.low),
+                             static_cast<float>(y.grid.high));
+  if (y.dtype == Dtype::kInt16) {
+    reinterpret_cast<std::int16_t*>(y.data)[at] = static_cast<std::int16_t>(q);
+  } else {
+    y.data[at] = static_cast<std::byte>(static_cast<int>(q) + y.grid.zero);
+  }
 }
 
 // Runs image by image; keeps its tensors, and the residual's, by value.
@@ -90,7 +116,7 @@ class Direct final : public ImageOp<DirectConv> {
           float sum = 0;
           if (k < y_.channels) {
             sum = static_cast<float>(window_sum(image, row, col, k));
-            if (std::is_same_v<Weight, std::int8_t>) sum = sum * conv_.scale[static_cast<std::size_t>(k)];
+            if (!std::is_same_v<Weight, float>) sum = sum * conv_.scale[static_cast<std::size_t>(k)];
           }
           finish(conv_.epilogue, y_, sum, image, row, col, k);
         }
@@ -129,11 +155,12 @@ struct Grid2 {
 
 template <typename Weight>
 class Fast final : public ImageOp<FastConv> {
-  static constexpr bool kQuantized = std::is_same_v<Weight, std::int8_t>;
+  static constexpr bool kQuantized = !std::is_same_v<Weight, float>;
   using Sum = std::conditional_t<kQuantized, std::int32_t, float>;
 
  public:
-  Fast(const FastConv& conv, std::span<const Weight> u) : ImageOp(conv), u_(u.begin(), u.end()) {}
+  Fast(const FastConv& conv, std::span<const Weight> u)
+      : ImageOp(conv), u_(u.begin(), u.end()), bf16_(!conv.u_bf16.empty()) {}
 
  private:
   void convolve(std::int64_t image) const override {
@@ -181,7 +208,7 @@ class Fast final : public ImageOp<FastConv> {
 
   template <typename Real>
   Real requantize(Real v, std::int64_t tap, std::int64_t c) const {
-    if (!kQuantized) return v;
+    if (!kQuantized) return bf16_ ? static_cast<Real>(widened(Bf16Format().store(static_cast<float>(v)))) : v;
     const auto columns = static_cast<std::int64_t>(conv_.mult.size()) / (conv_.n * conv_.n);
     const auto mult =
         static_cast<Real>(conv_.mult[static_cast<std::size_t>(tap * columns + std::min(c, columns - 1))]);
@@ -220,16 +247,29 @@ class Fast final : public ImageOp<FastConv> {
   }
 
   std::vector<Weight> u_;
+  bool bf16_;
 };
 
 std::unique_ptr<Op> make_direct_int8(const DirectConv& conv) {
   return std::make_unique<Direct<std::int8_t>>(conv, conv.weight_int8);
+}
+std::unique_ptr<Op> make_direct_int16(const DirectConv& conv) {
+  return std::make_unique<Direct<std::int16_t>>(conv, conv.weight_int16);
+}
+std::unique_ptr<Op> make_direct_bf16(const DirectConv& conv) {
+  return std::make_unique<Direct<float>>(conv, widened(conv.weight_bf16));
 }
 std::unique_ptr<Op> make_direct_f32(const DirectConv& conv) {
   return std::make_unique<Direct<float>>(conv, conv.weight_f32);
 }
 std::unique_ptr<Op> make_fast_int8(const FastConv& conv) {
   return std::make_unique<Fast<std::int8_t>>(conv, conv.u_int8);
+}
+std::unique_ptr<Op> make_fast_int16(const FastConv& conv) {
+  return std::make_unique<Fast<std::int16_t>>(conv, conv.u_int16);
+}
+std::unique_ptr<Op> make_fast_bf16(const FastConv& conv) {
+  return std::make_unique<Fast<float>>(conv, widened(conv.u_bf16));
 }
 std::unique_ptr<Op> make_fast_f32(const FastConv& conv) {
   return std::make_unique<Fast<float>>(conv, conv.u_f32);

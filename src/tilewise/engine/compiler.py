@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,11 +16,20 @@ from tilewise.engine.passes import optimize
 from tilewise.engine.plan import Plan
 from tilewise.engine.tuning import tune_plan
 
+PRECISIONS = ("float32", "bf16")
+"""Of float convolutions."""
 
-def compile(model: nn.Module, example: Any, *, threads: int = 1, tune: bool = False) -> Engine:  # noqa: A001 - what users call it
+def compile(  # noqa: A001 - what users call it
+    model: nn.Module,
+    example: Any,
+    *,
+    threads: int = 1,
+    precision: Literal["float32", "bf16"] = "float32",
+    tune: bool = False,
+) -> Engine:
     """Compile a trained model to the native engine.
 
-    Quantized layers run the integers they were trained with; what is not quantized runs in float32. Batch norms are
+    Quantized layers run the integers they were trained with; what is not quantized runs in float. Batch norms are
     multiplied into convolutions, additions and activations done at their end.
 
     Parameters
@@ -31,6 +40,9 @@ def compile(model: nn.Module, example: Any, *, threads: int = 1, tune: bool = Fa
         Images of the size to serve; N of them go through at once (calls take any number).
     threads : int
         How many to run with, at most the cores that this process may use.
+    precision : {"float32", "bf16"}
+        What layers that are not quantized multiply in. ``"bf16"`` rounds their weights (U) and activations (V) to
+        bfloat16 and adds up in float32: faster, near the float network, and not the same bits on every machine.
     tune : bool
         Measure candidates on this machine, with these threads and the example as input, and keep the fastest: the
         algorithm of each convolution of a float network (direct, F2, F4, F6; results then differ by float rounding),
@@ -56,16 +68,19 @@ def compile(model: nn.Module, example: Any, *, threads: int = 1, tune: bool = Fa
     >>> engine.save("resnet20.tilewise")
     """
     if not tune:
-        return Engine(make_plan(model, example), threads=threads)
+        return Engine(make_plan(model, example, precision), threads=threads)
     images = check_example(example)
-    plan, choices = tune_plan(model, images.numpy(), threads, lambda candidate: make_plan(candidate, images))
+    plan, choices = tune_plan(model, images.numpy(), threads, lambda candidate: make_plan(candidate, images, precision))
     return Engine(plan, threads=threads, choices=choices)
 
 
 @torch.no_grad()
-def make_plan(model: nn.Module, example: Any) -> Plan:
+def make_plan(model: nn.Module, example: Any, precision: str = "float32") -> Plan:
     """Give the plan of a model, as :func:`compile` runs it."""
-    return lower(optimize(import_graph(capture(model, check_example(example)))))
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
+    graph = import_graph(capture(model, check_example(example)))
+    return lower(optimize(graph, precision), precision)
 
 
 def check_example(example: Any) -> Tensor:

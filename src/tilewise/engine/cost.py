@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from tilewise.engine.plan import Plan
+from tilewise.engine.plan import ITEM_BYTES, Plan
 
 
 class Cost(NamedTuple):
@@ -45,5 +45,5 @@ def _cost(plan: Plan, i: int, node: dict[str, Any], images: int) -> Cost:
 
 def _bytes(plan: Plan, number: int) -> int:
     tensor = plan.tensors[number]
-    element = 1 if tensor["dtype"] == "uint8" else 4
-    return int(tensor["height"] * tensor["width"] * tensor["channels"] * element)
+    values = tensor["height"] * tensor["width"] * tensor["channels"]
+    return int(values * ITEM_BYTES[tensor["dtype"]])

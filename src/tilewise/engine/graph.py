@@ -56,7 +56,7 @@ class Add:
 
 @dataclass(frozen=True)
 class Quantization:
-    """To the integers of a grid and back: the result lies in memory in 8 bits."""
+    """To the integers of a grid and back: the result lies in memory as these integers."""
 
     grid: Grid
 
@@ -131,7 +131,9 @@ class Node:
     chw : Chw
         Size of its tensor.
     residual, clamp, grid
-        What fusion (passes.py) has put at its end: a tensor to add, then an activation, then 8-bit storage.
+        What fusion (passes.py) has put at its end: a tensor to add, then an activation, then storage as integers.
+    bf16 : bool
+        Whether it is stored in bfloat16, for direct convolutions that read nothing else.
     """
 
     name: str
@@ -141,6 +143,14 @@ class Node:
     residual: Node | None = None
     clamp: Clamp | None = None
     grid: Grid | None = None
+    bf16: bool = False
+
+    @property
+    def dtype(self) -> str:
+        """As what its tensor lies in memory."""
+        if self.bf16:
+            return "bfloat16"
+        return "float32" if self.grid is None else self.grid.dtype
 
     def reads(self) -> list[Node]:
         """Everything it reads."""

@@ -27,7 +27,7 @@ from tilewise.engine.graph import (
     Resize,
     Shuffle,
 )  # fmt: skip
-from tilewise.engine.layers import check_layer, float_layer
+from tilewise.engine.layers import check_grid, check_layer, float_layer
 from tilewise.nn import Grid, Quantize, QuantizedConv, affine_of
 
 INFINITY = float("inf")
@@ -143,11 +143,11 @@ def _layer(im: _Importer, a: dict[str, Any]) -> Value:
     layer, name = im.captured.layers[a["name"]], a["name"]
     if isinstance(layer, Quantize):
         x = im.value(a["x"])
-        if layer.bits > 8:
-            raise ValueError(f"layer {name!r}: bits is {layer.bits}; the engine allows 2 to 8")
         if not layer.range.ready:
             raise ValueError(f"layer {name!r} has no range yet; calibrate(model, batches) or train it first")
-        return im.alike(Quantization(Grid.of(layer.range)), x)
+        grid = Grid.of(layer.range)
+        check_grid(name, grid)
+        return im.alike(Quantization(grid), x)
     check_layer(name, layer)
     return _conv(im, im.image(a["x"]), layer, name)
 

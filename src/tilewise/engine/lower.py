@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tilewise.engine.graph import Conv, Eltwise, Gather, Graph, Input, Node, Pool, Resize, Shuffle
+from tilewise.engine.layers import check_sums
 from tilewise.engine.memory import Lifetime, arrange
-from tilewise.engine.plan import OPERATIONS, Array, Plan
+from tilewise.engine.plan import ITEM_BYTES, OPERATIONS, Array, Plan
 from tilewise.nn import WinogradConv2d
 from tilewise.nn.frozen import array
 
 LANES = 16
 
 
-def lower(graph: Graph) -> Plan:
-    """Give the plan of a graph that has been through all passes."""
-    return _Lowering(graph).run()
+def lower(graph: Graph, precision: str = "float32") -> Plan:
+    """Give the plan of a graph that has been through all passes, for the same ``precision``."""
+    return _Lowering(graph, precision).run()
 
 
 class _Lowering:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, precision: str) -> None:
+        self.graph, self.precision = graph, precision
         self.readers = graph.readers()
         self.number = {node: i for i, node in enumerate(graph.nodes)}
         # Float sums of a network with integers are rounded in one order everywhere; a float network may be faster.
@@ -63,7 +65,7 @@ class _Lowering:
         return -(-node.chw.channels // lanes) * lanes
 
     def lifetime(self, node: Node, stride: int) -> Lifetime:
-        size = self.graph.batch * node.chw.height * node.chw.width * stride * (4 if node.grid is None else 1)
+        size = self.graph.batch * node.chw.height * node.chw.width * stride * ITEM_BYTES[node.dtype]
         last = max((self.number[reader] for reader in self.readers[node]), default=self.number[node])
         return Lifetime(size, self.number[node], len(self.graph.nodes) if node is self.graph.output else last)
 
@@ -75,7 +77,7 @@ class _Lowering:
             grid = {f: getattr(node.grid, f) for f in grid}
         return {
             "height": height, "width": width, "channels": channels, "stride": stride, "offset": offset,
-            "dtype": "float32" if node.grid is None else "uint8", **grid,
+            "dtype": node.dtype, **grid,
         }  # fmt: skip
 
     def append(self, op: str, name: str, /, **fields: Any) -> None:
@@ -123,21 +125,30 @@ class _Lowering:
     def emit_conv(self, node: Node, conv: Conv, wires: dict[str, Any]) -> None:
         layer = conv.layer
         numbers = layer.frozen()
+        check_sums(node.name, layer, numbers)
+        bf16 = self.precision == "bf16" and numbers.grid is None
+        weight = to_bf16(numbers.weight) if bf16 else numbers.weight
         same = [d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
         named = {"same": (same[0], same[1]), "valid": (0, 0)}
         padding = named[layer.padding] if isinstance(layer.padding, str) else tuple(layer.padding)
         if not isinstance(layer, WinogradConv2d):
             self.append(
-                "direct", node.name, **wires, weight=numbers.weight, scale=numbers.scale, bias=numbers.bias,
+                "direct", node.name, **wires, weight=weight, scale=numbers.scale, bias=numbers.bias,
                 stride=tuple(layer.stride), padding=padding, dilation=tuple(layer.dilation),
-                unfused=self.unfused and numbers.grid is None,
+                unfused=self.unfused and numbers.grid is None and not bf16,
             )  # fmt: skip
             return
         self.append(
             "fast", node.name, **wires, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
-            integer=numbers.integer, u=numbers.weight, mult=numbers.mult, scale=numbers.scale,
+            integer=numbers.integer, u=weight, mult=numbers.mult, scale=numbers.scale,
             v_limit=numbers.v_limit, fraction_bits=numbers.fraction_bits, bias=numbers.bias, padding=padding, block=0,
         )  # fmt: skip
+
+
+def to_bf16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Give the upper halves of finite floats, rounded to the nearest, in the middle to the even one."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
 def _limit(value: float) -> float | None:

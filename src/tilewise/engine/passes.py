@@ -18,6 +18,7 @@ from tilewise.engine.graph import (
     Eltwise,
     Gather,
     Graph,
+    Input,
     Ints,
     Node,
     Part,
@@ -25,12 +26,12 @@ from tilewise.engine.graph import (
     Quantization,
     Shuffle,
 )  # fmt: skip
-from tilewise.nn import Grid
+from tilewise.nn import Grid, WinogradConv2d
 from tilewise.quant import FLOAT_BITS
 
 
-def optimize(graph: Graph) -> Graph:
-    """Run all passes, in place."""
+def optimize(graph: Graph, precision: str = "float32") -> Graph:
+    """Run all passes, in place; ``precision`` is that of float convolutions."""
     fold_batch_norms(graph)
     quantize_inputs(graph)
     while join_equal_quantizations(graph) or hoist(graph):
@@ -38,6 +39,8 @@ def optimize(graph: Graph) -> Graph:
     compose_gathers(graph)
     fuse(graph)
     widen_inputs(graph)
+    if precision == "bf16":
+        narrow_inputs(graph)
     return graph
 
 
@@ -218,6 +221,31 @@ def widen_inputs(graph: Graph) -> None:
             wide = Node(f"{node.name}.dequantize", Eltwise(), [x], x.chw)
             graph.insert_before(node, wide)
             node.inputs = [wide]
+
+
+def narrow_inputs(graph: Graph) -> None:
+    """Let direct float convolutions read bfloat16: what they alone read is stored so, of the rest a copy is."""
+    readers = graph.readers()
+    copies: dict[Node, Node] = {}
+    for node in list(graph.nodes):
+        if not _is_direct_float(node):
+            continue
+        (x,) = node.inputs
+        alone = all(_is_direct_float(reader) and reader.residual is not x for reader in readers[x])
+        if alone and x is not graph.output and isinstance(x.op, Input | Conv | Eltwise):
+            x.bf16 = True
+        elif x in copies:
+            node.inputs = [copies[x]]
+        else:
+            copies[x] = Node(f"{node.name}.bf16", Eltwise(), [x], x.chw, bf16=True)
+            graph.insert_before(node, copies[x])
+            node.inputs = [copies[x]]
+
+
+def _is_direct_float(node: Node) -> bool:
+    if not isinstance(node.op, Conv) or isinstance(node.op.layer, WinogradConv2d):
+        return False
+    return node.op.layer.spec.bits == FLOAT_BITS
 
 
 def _grid(x: Node) -> Grid | None:

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 VERSION = 2
+ITEM_BYTES = {"uint8": 1, "int16": 2, "bfloat16": 2, "float32": 4}
+"""Types of tensors."""
+
 MAX_COUNT = 16384
 MAX_INT = 2**48
 
@@ -24,7 +27,7 @@ class Array(NamedTuple):
 
 _FLOATS = Array(("float32",), 1)
 _CONV = {"x": "index", "y": "index", "residual": "index or none", "act_low": "limit", "act_high": "limit"}
-_WEIGHTS = ("int8", "float32")
+_WEIGHTS = ("int8", "int16", "uint16", "float32")  # uint16: the bits of bfloat16
 
 TENSOR = {
     "height": "count", "width": "count", "channels": "count", "stride": "count", "offset": "size", "dtype": "dtype",
@@ -223,7 +226,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "limit": (lambda v: v is None or _is_real(v), "a finite number, or none"),
     "flag": (lambda v: isinstance(v, bool), "true or false"),
     "text": (lambda v: isinstance(v, str) and 1 <= len(v.encode()) <= 256, "a text of 1 to 256 bytes"),
-    "dtype": (lambda v: v in ("uint8", "float32"), "uint8, float32"),
+    "dtype": (lambda v: isinstance(v, str) and v in ITEM_BYTES, ", ".join(ITEM_BYTES)),
     "pair": (lambda v: _is_shape(v) and len(v) == 2, "two integers of at least 0"),
     "shape": (lambda v: _is_shape(v) and len(v) <= 3, "up to three integers"),
 }

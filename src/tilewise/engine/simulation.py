@@ -33,8 +33,8 @@ _MOVES = {
 class Simulation:
     """What ``tilewise.compile(model, example)`` computes, in torch.
 
-    Exact for networks with quantized layers. A float network, and a float layer that a fast algorithm computes, is
-    equal up to rounding only, because the engine is free to round less there.
+    Exact for networks with quantized layers, compiled with the default precision. A float network, and a float layer
+    that a fast algorithm computes, is equal up to rounding only, because the engine is free to round less there.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def _affine(captured: Captured, node: fx.Node) -> Affine:
 class _Run:
     """One run.
 
-    ``grids`` holds the grid of every tensor that lies in 8 bits; ``maps`` the shape of the map that a tensor is, or
-    was before it was flattened.
+    ``grids`` holds the grid of every tensor that lies in memory as integers; ``maps`` the shape of the map that a
+    tensor is, or was before it was flattened.
     """
 
     def __init__(self, captured: Captured, folded: dict[fx.Node, Affine]) -> None:
@@ -160,14 +160,14 @@ class _Run:
         x: Tensor = self.values[source]
         rows, cols, divisor = _mean_windows(operation(node), node.meta["val"].shape, x, a)
         grid = self.grids.get(source)
-        steps = x if grid is None else torch.round(x / grid.step)
+        steps = x if grid is None else torch.round(x / grid.step).double()
         y = x.new_empty(*x.shape[:2], len(rows), len(cols))
         for (i, row), (j, col) in itertools.product(enumerate(rows), enumerate(cols)):
-            total = torch.zeros_like(y[:, :, 0, 0])
+            total = torch.zeros_like(steps[:, :, 0, 0])
             for r, c in itertools.product(range(*row), range(*col)):
                 total = total + steps[:, :, r, c]
             count = divisor or (row[1] - row[0]) * (col[1] - col[0])
-            real = total if grid is None else total * grid.step
+            real = total if grid is None else total.to(x.dtype) * grid.step
             y[:, :, i, j] = real * (1 / torch.tensor(float(count)))
         return y.view(node.meta["val"].shape)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tilewise.nn.base import Fallback, QuantizedConv
-from tilewise.nn.frozen import Frozen, Grid, array
+from tilewise.nn.frozen import Frozen, Grid, array, integer_type
 from tilewise.quant import FLOAT_BITS, Direct
 from tilewise.quant.fake import EXACT, quantize
 
@@ -70,7 +70,8 @@ class Conv2d(QuantizedConv):
         step = self.get_range("input_range").grid()[0]
         scale = self._scale(step, weight_step).expand(self.out_channels)
         weight = weight.permute(0, 2, 3, 1)
-        return Frozen(weight=array(weight, dtype="int8"), bias=bias, grid=grid, scale=array(scale))
+        dtype = integer_type(self.spec.bits)
+        return Frozen(weight=array(weight, dtype=dtype), bias=bias, grid=grid, scale=array(scale))
 
     def _scale(self, step: Tensor, weight_step: Tensor) -> Tensor:
         """Real value of one step of the sums, shape (K or 1,)."""

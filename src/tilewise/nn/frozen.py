@@ -32,6 +32,11 @@ class Grid:
     low: int
     high: int
 
+    @property
+    def dtype(self) -> str:
+        """What the engine stores these integers as: bytes, with 128 added where there are negative ones, or int16."""
+        return "uint8" if self.high - self.low <= 255 else "int16"
+
     @classmethod
     def of(cls, source: Range) -> Self:
         """Give the grid of a running range."""
@@ -45,7 +50,7 @@ class Frozen:
 
     Parameters
     ----------
-    weight : array of int8 or float32
+    weight : array of int8, int16 (above 8 bits) or float32
         (K, kh, kw, C) of a direct convolution; U, (n*n, K, C), of a fast one.
     bias : float32 array of shape (K,)
         Zeros where the layer has none.
@@ -73,6 +78,11 @@ class Frozen:
     integer: bool = False
     v_limit: int = 127
     fraction_bits: int = 15
+
+
+def integer_type(bits: int) -> str:
+    """Type of quantized weights."""
+    return "int8" if bits <= 8 else "int16"
 
 
 def array(x: Tensor | None, size: int = 0, dtype: DTypeLike = "float32") -> NDArray[Any]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tilewise.algebra import Bilinear
 from tilewise.nn.base import QuantizedConv
-from tilewise.nn.frozen import Frozen, Grid, array
+from tilewise.nn.frozen import Frozen, Grid, array, integer_type
 from tilewise.nn.function import Requantization, tile_domain
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Winograd
@@ -120,6 +120,11 @@ class WinogradConv2d(QuantizedConv):
             return self._quantize_matrix(at), self._quantize_matrix(g), self._quantize_matrix(bt)
         return at, g, bt if self.transform_bits is None else on_transform_grid(bt, self.transform_bits)
 
+    @property
+    def has_float_transform(self) -> bool:
+        """Whether ``B^T`` is learned without a grid, so that V is no exact number."""
+        return self.spec.transforms == "learned" and self.transform_bits is None
+
     def _static_transforms(self) -> tuple[Tensor, Tensor, Tensor]:
         """Rounded from the rationals once into each type and device, so that double() does not round twice."""
         key = self.weight.dtype, self.weight.device
@@ -171,18 +176,20 @@ class WinogradConv2d(QuantizedConv):
         mult = self.v_multiplier(step)
         u, scale = self.quantized_weights(g, step / mult)
         scale = self._folded_scale(scale).squeeze(2).expand(self.algorithm.products**2, self.out_channels)
+        # Above 8 bits V of a learned transform is exact like that of an integer one: in steps of its grid it is one.
+        extra = self.transform_bits or 0 if self.spec.bits > 8 else 0
         whole = (mult * 2.0**self.fraction_bits).squeeze(2).expand(self.algorithm.products**2, -1)
         return Frozen(
-            weight=array(u, dtype="int8"),
+            weight=array(u, dtype=integer_type(self.spec.bits)),
             bias=bias,
             grid=grid,
             scale=array(scale),
             at=array(at),
-            bt=array(bt),
+            bt=array(bt * 2.0**extra),
             mult=array(whole if (whole != whole[:, :1]).any() else whole[:, :1], dtype="int32"),
             v_limit=self.spec.rules.limits(self.spec.bits)[1],
-            fraction_bits=self.fraction_bits,
-            integer=self.spec.transforms == "static",
+            fraction_bits=self.fraction_bits + 2 * extra,
+            integer=self.spec.transforms == "static" or extra > 0,
         )
 
     def _exact_weight_transform(self, g: Tensor) -> Tensor:

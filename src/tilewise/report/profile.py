@@ -51,7 +51,9 @@ def kernel_of(row: Mapping[str, Any]) -> str:
 
 
 def _peak(row: Mapping[str, Any], peaks: Mapping[str, float]) -> float:
-    return peaks["float_operations" if row["op"].endswith("f32") else "int8_operations"]
+    measured = {"int8": "int8_operations", "f32": "float_operations"}
+    name = measured.get(row["op"].rpartition("_")[2])
+    return peaks[name] if name else 0.0  # of 16 bits none is measured
 
 
 def _share(value: float, peak: float) -> str:
