@@ -1,4 +1,4 @@
-// x86-64 with AVX-512 (F, BW, VL, DQ) and VNNI. The only code built with those instructions: see
+// x86-64 with AVX-512 (F, BW, VL, DQ) and VNNI. Like avx512bf16.cpp built with those instructions: see
 // CMakeLists.txt.
 #define TILEWISE_SET avx512vnni
 #include "kernels/sets/avx512.h"
