@@ -1,0 +1,114 @@
+"""Tilewise: each algorithm for every layer that it serves, and mixtures of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import tilewise as tw
+from peers.net import Net, Sample
+from peers.runner import Runner, Variant
+from peers.torch_net import NetModule
+from tilewise.engine import Engine
+from tilewise.nn import Quantize
+from tilewise.quant import Spec
+
+FORCED_BY = "TILEWISE_ISA"
+DIRECT = "direct"
+MIXTURE = "F4, F2 up to 4x4"
+FASTEST = "fastest per layer"
+# A kind of numbers is one line here.
+BITS = {"fp32": 32, "int8": 8}
+ALGORITHMS = {"fp32": ("F2", "F4", "F6"), "int8": ("F2", "F4", "F6", "SFC6")}
+# F6 at 8 bits does not keep a network's accuracy without training (docs/results.md), so the mixture leaves it out.
+KEEPS_ACCURACY = {"fp32": ("F2", "F4", "F6"), "int8": ("F2", "F4", "SFC6")}
+CONVOLUTIONS = ("direct", "fast")
+
+VARIANTS = tuple(
+    variant
+    for dtype, names in ALGORITHMS.items()
+    for variant in (
+        Variant(DIRECT, dtype),
+        *(Variant(name, dtype, fast=True, networks=name in ("F2", "F4")) for name in names),
+        Variant(MIXTURE, dtype, fast=True, layers=False),
+        Variant(FASTEST, dtype, fast=True, layers=False),
+    )
+)
+
+
+def version() -> str:
+    """Give our own version."""
+    return tw.__version__
+
+
+def spec(algorithm: str, dtype: str) -> Spec:
+    """Give an algorithm at the data type's bits."""
+    return tw.Direct(bits=BITS[dtype]) if algorithm == DIRECT else tw.Winograd(algorithm, bits=BITS[dtype])
+
+
+def compiled(sample: Sample, algorithms: dict[str, str], dtype: str, threads: int) -> Engine:
+    """Convert, calibrate on the sample's input, and compile; algorithms go by layer."""
+    x = torch.from_numpy(sample.x)
+    quantized = BITS[dtype] <= 8
+    specs = {name: spec(algorithm, dtype) for name, algorithm in algorithms.items()}
+    model = tw.convert(NetModule(sample.net), specs, skips="quantized" if quantized else "float").eval()
+    if quantized:
+        if sample.net.is_layer:  # what a layer in a network does at its end
+            model = torch.nn.Sequential(model, Quantize())
+        tw.calibrate(model, [x])
+    if sample.net.is_layer:
+        _check_served(model)
+    return tw.compile(model, x, threads=threads)
+
+
+def _check_served(model: torch.nn.Module) -> None:
+    """Refuse a layer that a fast algorithm does not serve: it would be measured as direct."""
+    for report in tw.describe(model):
+        if report.reason:
+            raise ValueError(f"{report.name} stays direct: {report.reason}")
+
+
+def convolutions(net: Net) -> list[str]:
+    """Names of the convolutions."""
+    return [node.name for node in net.nodes if node.op == "conv"]
+
+
+def mixture(net: Net) -> dict[str, str]:
+    """F4, but F2 where maps are at most 4x4: one tile of F4, with four times the weights of direct."""
+    shapes = net.shapes
+    return {name: "F2" if max(shapes[name][1:]) <= 4 else "F4" for name in convolutions(net)}
+
+
+def fastest(sample: Sample, dtype: str, threads: int) -> dict[str, str]:
+    """Measure each convolution within the network with each algorithm, and take the fastest."""
+    best: dict[str, tuple[float, str]] = {}
+    x = torch.from_numpy(sample.x)
+    for algorithm in (DIRECT, *KEEPS_ACCURACY[dtype]):
+        engine = compiled(sample, dict.fromkeys(convolutions(sample.net), algorithm), dtype, threads)
+        for row in engine.profile(x, repeats=5):
+            if str(row["op"]).startswith(CONVOLUTIONS):
+                name = str(row["name"])
+                best[name] = min(best.get(name, (float("inf"), "")), (float(row["seconds"]), algorithm))
+    return {name: best[name][1] for name in convolutions(sample.net)}
+
+
+def build(variant: Variant, sample: Sample, threads: int) -> Runner:
+    """Compile; a layer's own time is that of the convolution with bias, ReLU and store."""
+    torch.set_num_threads(1)
+    names = convolutions(sample.net)
+    if variant.name == MIXTURE:
+        algorithms = mixture(sample.net)
+    elif variant.name == FASTEST:
+        algorithms = fastest(sample, variant.dtype, threads)
+    else:
+        algorithms = dict.fromkeys(names, variant.name)
+    engine = compiled(sample, algorithms, variant.dtype, threads)
+
+    def node(repeats: int) -> float:
+        rows: list[dict[str, Any]] = engine.profile(sample.x, repeats=repeats)
+        return sum(float(row["seconds"]) for row in rows if str(row["op"]).startswith(CONVOLUTIONS))
+
+    counts = {a: list(algorithms.values()).count(a) for a in dict.fromkeys(algorithms.values())}
+    note = f"{engine.isa}: " + ", ".join(f"{algorithm} {count}" for algorithm, count in counts.items())
+    return Runner(lambda: engine(sample.x), lambda: engine(sample.x), node if sample.net.is_layer else None, note)
