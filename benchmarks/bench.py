@@ -52,6 +52,7 @@ def main() -> None:
     options, console = arguments(), Console(soft_wrap=True)
     if not options.report:
         measure(options, console)
+    write(options.json, console)
 
 
 def measure(options: argparse.Namespace, console: Console) -> None:
@@ -73,6 +74,20 @@ def measure(options: argparse.Namespace, console: Console) -> None:
     about = {"machine": machine(1).rsplit(",", 1)[0], "isa": job.isa, "versions": versions, "missing": missing}
     about |= {"rounds": job.rounds, "seconds": job.seconds}
     run(job, list(versions), Results(options.json, about), console)
+
+
+def write(path: Path, console: Console) -> None:
+    """Write tables and pictures of a file of results beside it."""
+    from peers.pictures import draw
+    from peers.results import merged, read
+    from peers.tables import report
+
+    units, about = read(path)
+    together = merged(units)
+    text = path.with_suffix(".md")
+    text.write_text(report(together, about))
+    for written in [text, *draw(together, about, path.parent)]:
+        console.print(f"wrote {written}")
 
 
 if __name__ == "__main__":

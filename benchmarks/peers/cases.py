@@ -45,6 +45,8 @@ LAYERS = {
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "ResNet-20, 32x32": (zoo.resnet20, 32),
     "ResNet-18, 32x32": (zoo.resnet18, 32),
+    "ResNet-18, 224x224": (zoo.resnet18_224, 224),
+    "VGG-16, 224x224": (zoo.vgg16, 224),
 }
 
 

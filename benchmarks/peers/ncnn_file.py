@@ -29,7 +29,7 @@ class _Writer:
 
     def share(self, tensor: str) -> None:
         readers = len(self.net.readers(tensor))
-        self.names[tensor] = [f"{tensor}_{i}" for i in range(readers)] if readers > 1 else [tensor]
+        self.names[tensor] = [f"{tensor}_reader{i}" for i in range(readers)] if readers > 1 else [tensor]
         if readers > 1:
             self.layer("Split", f"{tensor}_split", [tensor], self.names[tensor])
 
@@ -54,15 +54,6 @@ class _Writer:
         readers = self.net.readers(node.name)
         return node.op == "conv" and (self.net.is_layer or all(reader.op == "conv" for reader in readers))
 
-    def pad_channels(self, node: Node, x: str) -> None:
-        """Concatenate zeros: ncnn's Padding leaves packed channels as they are."""
-        _, height, width = self.net.shapes[node.name]
-        zeros = [f"{node.name}_front", f"{node.name}_behind"]
-        for name in zeros:
-            self.layer("MemoryData", name, [], [name], f"0={width} 1={height} 2={node.padding}")
-            self.data += bytes(4 * node.padding * height * width)
-        self.layer("Concat", node.name, [zeros[0], x, zeros[1]], [node.name], "0=0")
-
     def operation(self, node: Node) -> None:
         inputs = [self.names[name].pop(0) for name in node.inputs]
         name = node.name
@@ -86,7 +77,7 @@ class _Writer:
         elif node.op == "flatten":
             self.layer("Flatten", name, inputs, [name])
         else:
-            self.pad_channels(node, inputs[0])
+            self.layer("Padding", name, inputs, [name], f"7={node.padding} 8={node.padding}")
         self.share(name)
 
 
