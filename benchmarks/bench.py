@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = {"rounds": 3, "seconds": 0.02}
-FULL = {"rounds": 15, "seconds": 0.05}
+ROUNDS, SECONDS = 15, 0.05
+QUICK_ROUNDS, QUICK_SECONDS = 3, 0.02
 
 
 def arguments() -> argparse.Namespace:
@@ -65,14 +65,16 @@ def measure(options: argparse.Namespace, console: Console) -> None:
     job = Job(
         cases=tuple(options.cases), dtypes=tuple(options.dtypes), peers=tuple(options.peers),
         threads=tuple(options.threads), batches=tuple(options.batches), launches=options.launches, isa=options.isa,
-        **(QUICK if options.quick else FULL),
+        rounds=QUICK_ROUNDS if options.quick else ROUNDS, seconds=QUICK_SECONDS if options.quick else SECONDS,
     )  # fmt: skip
     options.json.parent.mkdir(parents=True, exist_ok=True)
     versions, missing = available(job.peers, job.isa, options.json.with_suffix(".log"))
     for name, reason in missing.items():
         console.print(f"without {name}: {reason}", style="yellow")
-    about = {"machine": machine(1).rsplit(",", 1)[0], "isa": job.isa, "versions": versions, "missing": missing}
-    about |= {"rounds": job.rounds, "seconds": job.seconds}
+    about: dict[str, Any] = {
+        "machine": machine(1).rsplit(",", 1)[0], "isa": job.isa, "versions": versions, "missing": missing,
+        "rounds": job.rounds, "seconds": job.seconds,
+    }  # fmt: skip
     run(job, list(versions), Results(options.json, about), console)
 
 

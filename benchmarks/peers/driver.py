@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
@@ -28,6 +27,9 @@ ISA_VARIABLES = {
     "ATEN_CPU_CAPABILITY": str.lower,
 }  # fmt: skip
 ELEMENT = {"fp32": 4, "int8": 1}
+
+
+Key: TypeAlias = tuple[str, str, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +60,10 @@ class Job:
     seconds: float
     isa: str = ""
 
-    def keys(self) -> Iterator[tuple[str, str, int, int, int]]:
+    def keys(self) -> Iterator[Key]:
         """Give case, data type, batch, threads and launch of each unit, in order."""
-        for launch, threads, case, dtype in product(range(self.launches), self.threads, self.cases, self.dtypes):
-            for batch in (1,) if case in cases.LAYERS else self.batches:
+        for launch, threads, case in product(range(self.launches), self.threads, self.cases):
+            for batch, dtype in product((1,) if case in cases.LAYERS else self.batches, self.dtypes):
                 yield case, dtype, batch, threads, launch
 
 
@@ -123,7 +125,7 @@ class Team:
 
     def rounds(self, contenders: list[Contender]) -> None:
         """Let the contenders take turns."""
-        ready = [c for c in contenders if not math.isnan(c.error)]  # those that were built
+        ready = [c for c in contenders if c.error is not None]
         for _ in range(self.job.rounds):
             for contender in list(ready):
                 if self.threads > 1:
@@ -166,36 +168,35 @@ def peaks(job: Job, threads: int) -> dict[str, float]:
 def measure(job: Job, names: list[str], results: Results, console: Console) -> None:
     """Measure every unit that the results lack."""
     todo = [key for key in job.keys() if key not in results]  # noqa: SIM118 - not a mapping
-    log = results.path.with_suffix(".log")
+    done, start = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        files: dict[tuple[str, int], tuple[Sample, str]] = {}
-        team, started = None, time.monotonic()
-        for done, key in enumerate(todo):
-            case, dtype, batch, threads, launch = key
-            if team is None or (team.threads, launch) != (threads, todo[done - 1][-1]):
-                if team is not None:
-                    team.stop()
-                team = Team(job, threads, log)
-            if (case, batch) not in files:
-                for _, path in files.values():
-                    Path(path).unlink()  # VGG-16 has half a gigabyte
-                files = {(case, batch): _prepared(case, batch, folder)}
-            sample, path = files[case, batch]
-            unit = _unit(team, names, key, sample, path)
-            results.add(unit)
-            console.print(summary(unit), f"[{done + 1} of {len(todo)}, {time.monotonic() - started:.0f} s]")
-        if team is not None:
+        file = SampleFile(Path(folder) / "sample.pickle")
+        for (_, threads), keys in groupby(todo, key=lambda key: (key[-1], key[-2])):
+            team = Team(job, threads, results.path.with_suffix(".log"))
+            for key in keys:
+                unit = _unit(team, names, key, file.prepare(key[0], key[2]), str(file.path))
+                results.add(unit)
+                done += 1
+                console.print(summary(unit), f"[{done} of {len(todo)}, {time.monotonic() - start:.0f} s]")
             team.stop()
 
 
-def _prepared(case: str, batch: int, folder: str) -> tuple[Sample, str]:
-    sample = cases.make(case, batch)
-    path = Path(folder) / f"{abs(hash((case, batch)))}.pickle"
-    path.write_bytes(pickle.dumps(sample))
-    return sample, str(path)
+class SampleFile:
+    """Where workers find the case: one file, because VGG-16 has half a gigabyte."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: tuple[tuple[str, int], Sample] | None = None
+
+    def prepare(self, case: str, batch: int) -> Sample:
+        """Make a case and write it, unless it is there."""
+        if self._held is None or self._held[0] != (case, batch):
+            self._held = ((case, batch), cases.make(case, batch))
+            self.path.write_bytes(pickle.dumps(self._held[1]))
+        return self._held[1]
 
 
-def _unit(team: Team, names: list[str], key: tuple[str, str, int, int, int], sample: Sample, path: str) -> Unit:
+def _unit(team: Team, names: list[str], key: Key, sample: Sample, path: str) -> Unit:
     case, dtype, batch, threads, launch = key
     layer = sample.net.is_layer
     unit = Unit(

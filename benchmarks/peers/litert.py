@@ -31,7 +31,7 @@ def build(variant: Variant, sample: Sample, threads: int) -> Runner:
     interpreter.allocate_tensors()
     x = sample.x
     if as_bytes:
-        x = (sample.unsigned_input().astype(np.int16) - 128).astype(np.int8)  # type: ignore[assignment]
+        x = (sample.unsigned_input().astype(np.int16) - 128).astype(np.int8)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
     result = interpreter.get_output_details()[0]["index"]
 

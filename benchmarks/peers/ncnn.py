@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from peers.net import INPUT, Floats, Sample
 from peers.ncnn_file import write_ncnn
+from peers.net import INPUT, Floats, Sample
 from peers.runner import Runner, Slot, Variant
 
 FORCED_BY = ""
@@ -43,7 +43,7 @@ def build(variant: Variant, sample: Sample, threads: int) -> Runner:
     as_bytes = quantized and sample.net.is_layer
     x = sample.x
     if as_bytes:
-        x = np.clip(np.round(x / sample.symmetric(INPUT)), -127, 127).astype(np.int8)  # type: ignore[assignment]
+        x = np.clip(np.round(x / sample.symmetric(INPUT)), -127, 127).astype(np.int8)
     images = [ncnn.Mat(np.ascontiguousarray(image)).clone() for image in x]
     slot, name = Slot(), sample.net.output
 

@@ -152,7 +152,8 @@ class Sample:
     def unsigned_input(self) -> NDArray[np.uint8]:
         """Quantize the input to its unsigned grid."""
         step, zero = self.unsigned(INPUT)
-        return np.clip(np.round(self.x / np.float32(step)) + zero, 0, 255).astype(np.uint8)
+        q: NDArray[np.uint8] = np.clip(np.round(self.x / np.float32(step)) + zero, 0, 255).astype(np.uint8)
+        return q
 
     def error(self, y: NDArray[np.generic]) -> float:
         """Give the relative error of an output, root mean square."""

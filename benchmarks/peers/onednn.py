@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peers.net import INPUT, Floats, Sample, quantize_weight
 from peers.runner import Runner, Variant
@@ -78,7 +80,7 @@ def build(variant: Variant, sample: Sample, threads: int) -> Runner:  # noqa: AR
     node = sample.net.nodes[0]
     weight, bias = node.parameters
     q, steps = quantize_weight(weight)
-    kept: dict[str, np.ndarray] = {  # type: ignore[type-arg]
+    kept: dict[str, NDArray[Any]] = {
         "input": sample.unsigned_input() if int8 else sample.x,
         "weight": q if int8 else weight, "float_weight": weight, "weight_steps": steps, "bias": bias,
     }  # fmt: skip

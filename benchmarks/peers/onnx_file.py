@@ -68,7 +68,7 @@ class _Writer:
         elif node.op == "flatten":
             self.add("Flatten", inputs, output, axis=1)
         elif node.op == "pad_channels":
-            pads = self.constant(f"{node.name}.pads", np.int64([0, node.padding, 0, 0] * 2))
+            pads = self.constant(f"{node.name}.pads", np.array([0, node.padding, 0, 0] * 2, np.int64))
             self.add("Pad", [*inputs, pads], output)
         else:
             # Between pooling and flattening a round trip of its own, so that both can be done on bytes.

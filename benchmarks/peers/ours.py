@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 import tilewise as tw
-from peers.net import Net, Sample
+from peers.net import INPUT, Net, Sample
 from peers.runner import Runner, Variant
 from peers.torch_net import NetModule
 from tilewise.engine import Engine
@@ -51,8 +52,9 @@ def compiled(sample: Sample, algorithms: dict[str, str], dtype: str, threads: in
     """Convert, calibrate on the sample's input, and compile; algorithms go by layer."""
     x = torch.from_numpy(sample.x)
     quantized = BITS[dtype] <= 8
-    specs = {name: spec(algorithm, dtype) for name, algorithm in algorithms.items()}
-    model = tw.convert(NetModule(sample.net), specs, skips="quantized" if quantized else "float").eval()
+    net = linear_as_convolutions(sample.net) if quantized else sample.net
+    specs = {name: spec(algorithms.get(name, DIRECT), dtype) for name in convolutions(net)}
+    model = tw.convert(NetModule(net), specs, skips="quantized" if quantized else "float").eval()
     if quantized:
         if sample.net.is_layer:  # what a layer in a network does at its end
             model = torch.nn.Sequential(model, Quantize())
@@ -72,6 +74,30 @@ def _check_served(model: torch.nn.Module) -> None:
 def convolutions(net: Net) -> list[str]:
     """Names of the convolutions."""
     return [node.name for node in net.nodes if node.op == "conv"]
+
+
+def linear_as_convolutions(net: Net) -> Net:
+    """Give linear layers behind a flattening as convolutions over the whole map, which tilewise quantizes.
+
+    A linear layer behind a mean stays in float: that of ResNets, a small part of their work.
+    """
+    shapes, alias, nodes, maps = net.shapes, {INPUT: INPUT}, [], set()
+    for node in net.nodes:
+        inputs = tuple(alias[name] for name in node.inputs)
+        alias[node.name] = node.name
+        if node.op == "flatten":
+            alias[node.name] = inputs[0]
+            maps.add(node.name)
+            continue
+        changed = replace(node, inputs=inputs)
+        if node.op == "linear" and node.inputs[0] in maps:
+            weight, _ = node.parameters
+            size = 1 if node.inputs[0] == inputs[0] else shapes[inputs[0]][-1]
+            weight = weight.reshape(len(weight), -1, size, size)
+            changed = replace(changed, op="conv", weight=weight, kernel=size)
+            maps.add(node.name)
+        nodes.append(changed)
+    return Net(tuple(nodes), net.input_shape)
 
 
 def mixture(net: Net) -> dict[str, str]:
@@ -99,6 +125,8 @@ def build(variant: Variant, sample: Sample, threads: int) -> Runner:
     names = convolutions(sample.net)
     if variant.name == MIXTURE:
         algorithms = mixture(sample.net)
+        if "F2" not in algorithms.values():
+            raise ValueError("no map is that small: it would be F4")
     elif variant.name == FASTEST:
         algorithms = fastest(sample, variant.dtype, threads)
     else:

@@ -51,13 +51,15 @@ def roofline(layers: list[Unit], title: str) -> Any:
     peaks = {name: statistics.median(unit.peaks[name] for unit in layers) / 1e9 for name in layers[0].peaks}
     top = peaks[KINDS[layers[0].dtype]]
     points = [unit.operations / unit.bytes for unit in layers]
-    left, right = min(points) / 2, max(points) * 1.5
+    left, right = min(points) / 2, max(points) * 2.5
     for memory, style in (("memory_bytes", ":"), ("cache_bytes", "--")):
         knee = min(max(top / peaks[memory], left), right)
         line = [left, knee, right]
         label = f"direct at most, {memory.removesuffix('_bytes')} at {peaks[memory]:.0f} GB/s"
         axis.plot(line, [min(top, peaks[memory] * x) for x in line], "k" + style, linewidth=1, label=label)
-    axis.annotate(f"peak of the cores: {top:.0f} GOP/s", (right, top), (-4, 4), textcoords="offset points", ha="right")
+    axis.annotate(
+        f"peak of the cores: {top:.0f} GOP/s", (right, top), (-4, 4), textcoords="offset points", ha="right", fontsize=8
+    )
     for ours, direct, label, marker, colour in (
         (True, False, "ours, best", "o", COLOURS[OURS]),
         (True, True, "ours, direct", "o", COLOURS[f"{OURS} direct"]),
@@ -76,7 +78,7 @@ def roofline(layers: list[Unit], title: str) -> Any:
     axis.set_xlabel("operations per byte of input, output and weights")
     axis.set_ylabel("GOP/s of a direct convolution's operations")
     axis.set_title(f"Single layers, {title}", fontsize=10)
-    axis.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -109,9 +111,8 @@ def layer_bars(layers: list[Unit], title: str) -> Any:
         axis.bar(x, height, width=width, color=COLOURS[name], label="tilewise, best" if name == OURS else name)
     for i, found in enumerate(champions):
         if OURS in found:
-            x = i - (len(names) - 1) / 2 * width
-            label = found[OURS].variant
-            axis.annotate(label, (x, gops(layers[i], found[OURS])), (0, 2), textcoords="offset points", ha="center", fontsize=7)  # fmt: skip  # noqa: E501
+            top = (i - (len(names) - 1) / 2 * width, gops(layers[i], found[OURS]))
+            axis.annotate(found[OURS].variant, top, (0, 2), textcoords="offset points", ha="center", fontsize=7)
     peak = statistics.median(unit.peaks[KINDS[unit.dtype]] for unit in layers) / 1e9
     axis.axhline(peak, color="black", linestyle="--", linewidth=1, label=f"peak of the cores, {peak:.0f}")
     axis.set_xticks(range(len(layers)), [unit.case for unit in layers], rotation=20, fontsize=8, ha="right")

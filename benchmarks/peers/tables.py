@@ -6,17 +6,12 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from peers.cases import LAYERS
 from peers.ratios import Spread, best, call_gops, geometric_mean, gops, speedup
 from peers.registry import OURS
 from peers.results import Contender, Unit
 
-SMALL_MAPS = ("512 ch, 4x4",)
 WRONG = "†"
-
-
-def is_3x3(unit: Unit) -> bool:
-    """Whether a layer is one of the eleven that means are over."""
-    return unit.kind == "layer" and not unit.case.startswith("5x5")
 
 
 def report(units: Sequence[Unit], about: dict[str, Any]) -> str:
@@ -99,16 +94,14 @@ def _counting(unit: Unit, name: str) -> Contender | None:
 
 
 def _groups(layers: list[Unit]) -> dict[str, list[Unit]]:
-    """Sets of layers that means are over, those that were measured completely."""
-    from peers.cases import LAYERS
-
-    square = [unit for unit in layers if is_3x3(unit)]
-    wanted = {case for case, layer in LAYERS.items() if layer.kernel == 3}
-    if {unit.case for unit in square} != wanted:
+    """Sets of layers that means are over; none unless all of them were measured."""
+    square = {case: layer for case, layer in LAYERS.items() if layer.kernel == 3}
+    found = [unit for unit in layers if unit.case in square]
+    if len(found) < len(square):
         return {}
     return {
-        "geometric mean of 3x3": square,
-        "the same, maps from 7x7 on": [unit for unit in square if unit.case not in SMALL_MAPS],
+        "geometric mean of 3x3": found,
+        "the same, maps from 7x7 on": [unit for unit in found if square[unit.case].size >= 7],
     }
 
 
@@ -138,9 +131,9 @@ def ratio_table(layers: list[Unit]) -> str:
             [unit.case, names[0], names[1], _ratio(found[0]), names[2], _ratio(found[1]), *calls, _ratio(found[2])]
         )
     for title, chosen in _groups(layers).items():
+        those = [found for unit, found in zip(layers, ratios, strict=True) if unit in chosen]
         means = [
-            _times(geometric_mean(found[i] and found[i].middle for unit, found in zip(layers, ratios, strict=True) if unit in chosen))  # type: ignore[union-attr]  # noqa: E501
-            for i in range(3)
+            _times(geometric_mean(ratio and ratio.middle for ratio in column)) for column in zip(*those, strict=True)
         ]
         rows.append([title, "", "", means[0], "", means[1], "", "", means[2]])
     return _table(head, rows)
@@ -166,16 +159,21 @@ def _milliseconds(contender: Contender) -> str:
 
 
 def _footnotes(units: Sequence[Unit]) -> list[str]:
-    wrong = {
-        f"{c.name} {unit.dtype}: {c.error:.2g} on {unit.case}"
-        for unit in units
-        for c in unit.contenders
-        if c.call and not unit.counts(c)
-    }
-    failed = {f"{c.name} {unit.dtype} on {unit.case}: {c.note}" for unit in units for c in unit.contenders if not c.call}
+    """Say what was too inaccurate, and what was not served and why."""
+    wrong: dict[str, list[float]] = {}
+    failed: dict[str, list[str]] = {}
+    for unit in units:
+        for contender in unit.contenders:
+            name = f"{contender.name} {unit.dtype}"
+            if not contender.call:
+                failed.setdefault(f"{name}: {contender.note}", []).append(unit.case)
+            elif contender.error is not None and not unit.counts(contender):
+                wrong.setdefault(name, []).append(contender.error)
     notes = []
     if wrong:
-        notes.append(f"{WRONG} too inaccurate to count (relative error): " + "; ".join(sorted(wrong)) + ".")
+        texts = (f"{name} ({min(e):.2g} to {max(e):.2g} in {len(e)} units)" for name, e in wrong.items())
+        notes.append(f"{WRONG} too inaccurate to count, by relative error: {', '.join(texts)}.")
     if failed:
-        notes.append("Not served:\n\n" + "\n".join(f"- {text}" for text in sorted(failed)))
+        texts = (f"- {what} (on {', '.join(dict.fromkeys(cases))})" for what, cases in failed.items())
+        notes.append("Not served:\n\n" + "\n".join(texts))
     return notes

@@ -48,7 +48,9 @@ class _Writer:
         step, zero = self.sample.unsigned(like)
         return self.tensor(name, shape, "int8", grid=(step, zero - 128))
 
-    def add(self, code: str, inputs: list[int], output: int, options: str = "", version: int = 1, **fields: Any) -> None:
+    def add(
+        self, code: str, inputs: list[int], output: int, options: str = "", version: int = 1, **fields: Any
+    ) -> None:
         """Add an operation; a class of options has its fields set by name."""
         number = getattr(self.schema.BuiltinOperator, code)
         if number not in self.codes:
@@ -87,7 +89,7 @@ class _Writer:
         """Add zeros around height, width and channels."""
         shape = [self.shapes[tensor][0], *(s + 2 * p for s, p in zip(self.shapes[tensor][1:], amounts, strict=True))]
         output = self.values(name, shape, tensor)
-        pairs = np.int32([(0, 0), *((p, p) for p in amounts)])
+        pairs = np.array([(0, 0), *((p, p) for p in amounts)], np.int32)
         constant = self.tensor(f"{name}.amounts", pairs.shape, "int32", pairs)
         self.add("PAD", [self.numbers[tensor], constant], output, "PadOptions", 2 if self.quantized else 1)
         return output
@@ -124,10 +126,10 @@ class _Writer:
                 strideW=node.stride, filterHeight=node.kernel, filterWidth=node.kernel,
             )  # fmt: skip
         elif node.op == "mean":
-            axes = self.tensor(f"{name}.axes", (2,), "int32", np.int32([1, 2]))
+            axes = self.tensor(f"{name}.axes", (2,), "int32", np.array([1, 2], np.int32))
             self.add("MEAN", [source, axes], y, "ReducerOptions", 2 if newer else 1, keepDims=False)
         else:
-            shape = self.tensor(f"{name}.shape", (2,), "int32", np.int32(self.shapes[name]))
+            shape = self.tensor(f"{name}.shape", (2,), "int32", np.array(self.shapes[name], np.int32))
             self.add("RESHAPE", [source, shape], y, "ReshapeOptions", newShape=list(self.shapes[name]))
 
 

@@ -101,32 +101,34 @@ def _target(traced: fx.GraphModule, step: fx.Node) -> Any:
 def _node(traced: fx.GraphModule, step: fx.Node, inputs: tuple[str, ...], nodes: dict[str, Node]) -> Node:
     """Give the operation of a step, or the earlier one that takes the step in."""
     target, name = _target(traced, step), str(step.target if step.op == "call_module" else step.name).replace(".", "_")
-    before = nodes.get(inputs[0])
+    if (before := nodes.get(inputs[0])) is not None:
+        if isinstance(target, nn.BatchNorm2d):
+            return _folded(before, target)
+        if isinstance(target, nn.ReLU) or target is F.relu:
+            return with_relu(before)
+        if isinstance(target, _ALIASES):
+            return before
     if isinstance(target, nn.Conv2d | nn.Linear):
         return _weighted(target, name, inputs)
+    settings = _settings(target, step)
+    if settings is None:
+        raise ValueError(f"{step.name} ({target}) has no counterpart for the peers")
+    return Node(name=name, inputs=inputs, **settings)
+
+
+def _settings(target: Any, step: fx.Node) -> dict[str, Any] | None:
+    """Give the operation without weights that a step is, and its numbers."""
+    args: Any = step.args
     if isinstance(target, nn.MaxPool2d):
-        return Node(
-            op="max_pool", name=name, inputs=inputs, kernel=int(target.kernel_size), stride=int(target.stride),
-            padding=int(target.padding),
-        )  # fmt: skip
-    if before is not None and isinstance(target, nn.BatchNorm2d):
-        return _folded(before, target)
-    if before is not None and (isinstance(target, nn.ReLU) or target is F.relu):
-        return with_relu(before)
-    if before is not None and isinstance(target, _ALIASES):
-        return before
+        return {"op": "max_pool", "kernel": target.kernel_size, "stride": target.stride, "padding": target.padding}
     if target is F.max_pool2d:
-        kernel = int(step.args[1])  # type: ignore[arg-type]
-        return Node(op="max_pool", name=name, inputs=inputs, kernel=kernel, stride=kernel)
-    if target is operator.getitem:
-        return Node(op="max_pool", name=name, inputs=inputs, stride=int(step.args[1][2].step))  # type: ignore[index, union-attr, arg-type]
+        return {"op": "max_pool", "kernel": args[1], "stride": args[1]}
+    if target is operator.getitem:  # [:, :, ::s, ::s]
+        return {"op": "max_pool", "stride": args[1][2].step}
     if target is F.pad:
-        return Node(op="pad_channels", name=name, inputs=inputs, padding=int(step.args[1][-1]))  # type: ignore[index, arg-type]
-    if target is operator.add:
-        return Node(op="add", name=name, inputs=inputs)
-    if target in ("mean", "flatten"):
-        return Node(op=target, name=name, inputs=inputs)
-    raise ValueError(f"{step.target} has no counterpart for the peers")
+        return {"op": "pad_channels", "padding": args[1][-1]}
+    names = {operator.add: "add", "mean": "mean", "flatten": "flatten"}
+    return {"op": names[target]} if target in names else None
 
 
 def _weighted(module: nn.Conv2d | nn.Linear, name: str, inputs: tuple[str, ...]) -> Node:

@@ -37,10 +37,10 @@ def build(variant: Variant, sample: Sample, threads: int) -> Runner:
     elif variant.name == "frozen":
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch.jit says that torch.compile takes its place; that needs a compiler
-            traced = torch.jit.trace(NetModule(sample.net), x)
+            traced = torch.jit.trace(NetModule(sample.net), x)  # type: ignore[no-untyped-call]
             forward = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
     else:
-        forward = NetModule(sample.net).to(memory_format=torch.channels_last)
+        forward = NetModule(sample.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = x.contiguous(memory_format=torch.channels_last)
 
     def call() -> None:
@@ -108,6 +108,4 @@ def _packed(node: Node) -> Any:
     if node.op == "linear":
         return ops.linear_prepack(q, torch.from_numpy(bias))
     q = q.contiguous(memory_format=torch.channels_last)
-    return ops.conv2d_prepack(
-        q, torch.from_numpy(bias), [node.stride] * 2, [node.padding] * 2, [1, 1], 1
-    )
+    return ops.conv2d_prepack(q, torch.from_numpy(bias), [node.stride] * 2, [node.padding] * 2, [1, 1], 1)

@@ -110,6 +110,7 @@ class _Server:
 
         self.peer: Peer = peer(name)
         self.threads = threads
+        self.sample: Sample | None = None
         self.runners: dict[str, Runner] = {}
 
     def version(self) -> str:
@@ -118,11 +119,13 @@ class _Server:
 
     def build(self, variant: Variant, path: str) -> dict[str, Any]:
         """Build a variant for the sample of a file and check what it computes."""
-        sample: Sample = pickle.loads(Path(path).read_bytes())  # noqa: S301 - the driver's own file
-        runner = self.peer.build(variant, sample, self.threads)
+        if self.sample is None:  # the same one for all variants: VGG-16 has half a gigabyte
+            self.sample = pickle.loads(Path(path).read_bytes())  # noqa: S301 - the driver's own file
+        assert self.sample is not None
+        runner = self.peer.build(variant, self.sample, self.threads)
         runner.call()
         self.runners[variant.name] = runner
-        return {"error": sample.error(runner.output()), "note": runner.note}
+        return {"error": self.sample.error(runner.output()), "note": runner.note}
 
     def measure(self, variant: str, seconds: float) -> dict[str, float]:
         """Give the median seconds of calls for a time, and of the convolution alone where the peer tells."""
@@ -136,6 +139,7 @@ class _Server:
     def free(self) -> None:
         """Forget what was built."""
         self.runners.clear()
+        self.sample = None
         gc.collect()
 
 
