@@ -11,6 +11,7 @@ on where it stopped; Markdown and pictures are written beside it at the end (--r
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     from peers.cases import LAYERS, NETWORKS
     from peers.registry import PEERS
+    from peers.results import DTYPES
 
     every = [*LAYERS, *NETWORKS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=["layers", "networks", *every], default=["layers", "networks"])
-    parser.add_argument("--dtypes", nargs="+", choices=["fp32", "int8"], default=["int8", "fp32"])
+    parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8], help="of networks; layers have batch 1")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
@@ -40,6 +42,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=ROOT / "docs/results/bench/bench.json")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the report of the JSON file")
     options = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    for name, values, most in (
+        ("threads", options.threads, cores), ("batches", options.batches, 4096), ("launches", [options.launches], 1000),
+    ):  # fmt: skip
+        if bad := [value for value in values if not 1 <= value <= most]:
+            parser.error(f"--{name} is {bad[0]}; allowed: 1 to {most}")
     named = {"layers": list(LAYERS), "networks": list(NETWORKS)}
     options.cases = [case for name in options.cases for case in named.get(name, [name])]
     return options

@@ -17,7 +17,7 @@ from peers import cases
 from peers.net import Sample
 from peers.ratios import best, gops
 from peers.registry import OURS, peer
-from peers.results import Contender, Results, Unit
+from peers.results import DTYPES, Contender, Results, Unit
 from peers.runner import Variant
 from peers.worker import Worker, WorkerError
 
@@ -26,7 +26,6 @@ ISA_VARIABLES = {
     "TILEWISE_ISA": str.lower, "DNNL_MAX_CPU_ISA": str.upper, "ONEDNN_MAX_CPU_ISA": str.upper,
     "ATEN_CPU_CAPABILITY": str.lower,
 }  # fmt: skip
-ELEMENT = {"fp32": 4, "int8": 1}
 
 
 Key: TypeAlias = tuple[str, str, int, int, int]
@@ -201,7 +200,7 @@ def _unit(team: Team, names: list[str], key: Key, sample: Sample, path: str) -> 
     layer = sample.net.is_layer
     unit = Unit(
         kind="layer" if layer else "network", case=case, dtype=dtype, batch=batch, threads=threads, launch=launch,
-        operations=sample.net.operations(batch), bytes=sample.net.bytes(batch, ELEMENT[dtype]),
+        operations=sample.net.operations(batch), bytes=sample.net.bytes(batch, DTYPES[dtype].bytes),
         peaks=peaks(team.job, threads),
     )  # fmt: skip
     for name in names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,19 +19,29 @@ FORCED_BY = "TILEWISE_ISA"
 DIRECT = "direct"
 MIXTURE = "F4, F2 up to 4x4"
 FASTEST = "fastest per layer"
-# A kind of numbers is one line here.
-BITS = {"fp32": 32, "int8": 8}
-ALGORITHMS = {"fp32": ("F2", "F4", "F6"), "int8": ("F2", "F4", "F6", "SFC6")}
-# F6 at 8 bits does not keep a network's accuracy without training (docs/results.md), so the mixture leaves it out.
-KEEPS_ACCURACY = {"fp32": ("F2", "F4", "F6"), "int8": ("F2", "F4", "SFC6")}
+
+
+class Serves(NamedTuple):
+    """What we have for a data type: bits, algorithms, and those that ``fastest per layer`` chooses from."""
+
+    bits: int
+    algorithms: tuple[str, ...]
+    choices: tuple[str, ...]
+
+
+# F6 at 8 bits does not keep a network's accuracy without training (docs/results.md).
+DTYPES = {
+    "fp32": Serves(32, ("F2", "F4", "F6"), ("F2", "F4", "F6")),
+    "int8": Serves(8, ("F2", "F4", "F6", "SFC6"), ("F2", "F4", "SFC6")),
+}
 CONVOLUTIONS = ("direct", "fast")
 
 VARIANTS = tuple(
     variant
-    for dtype, names in ALGORITHMS.items()
+    for dtype, serves in DTYPES.items()
     for variant in (
         Variant(DIRECT, dtype),
-        *(Variant(name, dtype, fast=True, networks=name in ("F2", "F4")) for name in names),
+        *(Variant(name, dtype, fast=True, networks=name in ("F2", "F4")) for name in serves.algorithms),
         Variant(MIXTURE, dtype, fast=True, layers=False),
         Variant(FASTEST, dtype, fast=True, layers=False),
     )
@@ -45,13 +55,15 @@ def version() -> str:
 
 def spec(algorithm: str, dtype: str) -> Spec:
     """Give an algorithm at the data type's bits."""
-    return tw.Direct(bits=BITS[dtype]) if algorithm == DIRECT else tw.Winograd(algorithm, bits=BITS[dtype])
+    return (
+        tw.Direct(bits=DTYPES[dtype].bits) if algorithm == DIRECT else tw.Winograd(algorithm, bits=DTYPES[dtype].bits)
+    )
 
 
 def compiled(sample: Sample, algorithms: dict[str, str], dtype: str, threads: int) -> Engine:
     """Convert, calibrate on the sample's input, and compile; algorithms go by layer."""
     x = torch.from_numpy(sample.x)
-    quantized = BITS[dtype] <= 8
+    quantized = DTYPES[dtype].bits <= 8
     net = linear_as_convolutions(sample.net) if quantized else sample.net
     specs = {name: spec(algorithms.get(name, DIRECT), dtype) for name in convolutions(net)}
     model = tw.convert(NetModule(net), specs, skips="quantized" if quantized else "float").eval()
@@ -110,7 +122,7 @@ def fastest(sample: Sample, dtype: str, threads: int) -> dict[str, str]:
     """Measure each convolution within the network with each algorithm, and take the fastest."""
     best: dict[str, tuple[float, str]] = {}
     x = torch.from_numpy(sample.x)
-    for algorithm in (DIRECT, *KEEPS_ACCURACY[dtype]):
+    for algorithm in (DIRECT, *DTYPES[dtype].choices):
         engine = compiled(sample, dict.fromkeys(convolutions(sample.net), algorithm), dtype, threads)
         for row in engine.profile(x, repeats=5):
             if str(row["op"]).startswith(CONVOLUTIONS):

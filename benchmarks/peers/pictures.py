@@ -9,13 +9,12 @@ from typing import Any
 
 from peers.ratios import best, gops
 from peers.registry import OURS
-from peers.results import Contender, Unit
+from peers.results import DTYPES, Contender, Unit
 
 COLOURS = {
     OURS: "#0072B2", f"{OURS} direct": "#56B4E9", "openvino": "#E69F00", "onnxruntime": "#999999", "litert": "#F0E442",
     "ncnn": "#CC79A7", "torch": "#D55E00", "onednn": "#009E73",
 }  # fmt: skip
-KINDS = {"int8": "int8_operations", "fp32": "float_operations"}
 
 
 def draw(units: Sequence[Unit], about: dict[str, Any], folder: Path) -> list[Path]:
@@ -49,7 +48,7 @@ def roofline(layers: list[Unit], title: str) -> Any:
     figure = _figure(8, 5.5)
     axis = figure.subplots()
     peaks = {name: statistics.median(unit.peaks[name] for unit in layers) / 1e9 for name in layers[0].peaks}
-    top = peaks[KINDS[layers[0].dtype]]
+    top = peaks[DTYPES[layers[0].dtype].peak]
     points = [unit.operations / unit.bytes for unit in layers]
     left, right = min(points) / 2, max(points) * 2.5
     for memory, style in (("memory_bytes", ":"), ("cache_bytes", "--")):
@@ -113,7 +112,7 @@ def layer_bars(layers: list[Unit], title: str) -> Any:
         if OURS in found:
             top = (i - (len(names) - 1) / 2 * width, gops(layers[i], found[OURS]))
             axis.annotate(found[OURS].variant, top, (0, 2), textcoords="offset points", ha="center", fontsize=7)
-    peak = statistics.median(unit.peaks[KINDS[unit.dtype]] for unit in layers) / 1e9
+    peak = statistics.median(unit.peaks[DTYPES[unit.dtype].peak] for unit in layers) / 1e9
     axis.axhline(peak, color="black", linestyle="--", linewidth=1, label=f"peak of the cores, {peak:.0f}")
     axis.set_xticks(range(len(layers)), [unit.case for unit in layers], rotation=20, fontsize=8, ha="right")
     axis.set_ylabel("GOP/s of a direct convolution's operations")

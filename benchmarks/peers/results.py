@@ -7,13 +7,34 @@ import statistics
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-FLOAT_TOLERANCE = 1e-3
-# Largest relative error (root mean square) with which an 8-bit result counts, by kind of case and whether a fast
-# algorithm may have computed it. Direct layers have 0.01 to 0.02, the Winograd kernels of oneDNN 0.04, F4 of ours 0.07;
-# networks add up what their layers lose.
-TOLERANCE = {("layer", False): 0.03, ("layer", True): 0.15, ("network", False): 0.15, ("network", True): 0.3}
+
+class Numbers(NamedTuple):
+    """A data type.
+
+    Parameters
+    ----------
+    bytes : int
+        Of one number.
+    peak : str
+        Name of the operations per second among the measured peaks.
+    layer, network : pair of float
+        Largest relative error (root mean square) with which a result counts, of direct and of fast algorithms.
+    """
+
+    bytes: int
+    peak: str
+    layer: tuple[float, float]
+    network: tuple[float, float]
+
+
+# 8-bit direct layers have errors of 0.01 to 0.02, the Winograd kernels of oneDNN 0.04, F4 of ours 0.07; networks add up
+# what their layers lose.
+DTYPES = {
+    "fp32": Numbers(4, "float_operations", (1e-3, 1e-3), (1e-3, 1e-3)),
+    "int8": Numbers(1, "int8_operations", (0.03, 0.15), (0.15, 0.3)),
+}
 
 
 @dataclass
@@ -91,7 +112,8 @@ class Unit:
 
     def counts(self, contender: Contender) -> bool:
         """Whether a contender was measured and is right."""
-        limit = FLOAT_TOLERANCE if self.dtype == "fp32" else TOLERANCE[self.kind, contender.fast]
+        numbers = DTYPES[self.dtype]
+        limit = (numbers.layer if self.kind == "layer" else numbers.network)[contender.fast]
         return bool(contender.call) and contender.error is not None and contender.error < limit
 
 

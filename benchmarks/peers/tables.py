@@ -9,7 +9,7 @@ from typing import Any
 from peers.cases import LAYERS
 from peers.ratios import Spread, best, call_gops, geometric_mean, gops, speedup
 from peers.registry import OURS
-from peers.results import Contender, Unit
+from peers.results import DTYPES, Contender, Unit
 
 WRONG = "†"
 
@@ -42,8 +42,7 @@ def _about(about: dict[str, Any], units: Sequence[Unit]) -> str:
 
 
 def _peaks(layers: list[Unit], dtype: str) -> str:
-    name = "int8_operations" if dtype == "int8" else "float_operations"
-    peak = statistics.median(unit.peaks[name] for unit in layers) / 1e9
+    peak = statistics.median(unit.peaks[DTYPES[dtype].peak] for unit in layers) / 1e9
     return f"Peak of the cores, measured beside it: {peak:.0f} GOP/s."
 
 
