@@ -28,12 +28,15 @@ def arguments() -> argparse.Namespace:
     from peers.cases import LAYERS, NETWORKS
     from peers.registry import PEERS
     from peers.results import DTYPES
+    from tilewise import _native
 
-    every = [*LAYERS, *NETWORKS]
+    every, cores = [*LAYERS, *NETWORKS], len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=["layers", "networks", *every], default=["layers", "networks"])
+    parser.add_argument(
+        "--cases", nargs="+", metavar="NAME", choices=["layers", "networks", *every], default=["layers", "networks"]
+    )
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--threads", nargs="+", type=int, default=[n for n in (1, 2) if n <= cores])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8], help="of networks; layers have batch 1")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--launches", type=int, default=1, help="fresh processes for each unit")
@@ -42,12 +45,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=ROOT / "docs/results/bench/bench.json")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the report of the JSON file")
     options = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
     for name, values, most in (
         ("threads", options.threads, cores), ("batches", options.batches, 4096), ("launches", [options.launches], 1000),
     ):  # fmt: skip
         if bad := [value for value in values if not 1 <= value <= most]:
             parser.error(f"--{name} is {bad[0]}; allowed: 1 to {most}")
+    sets = [entry["name"] for entry in _native.kernel_sets() if entry["supported"]]
+    if options.isa and options.isa not in sets:
+        parser.error(f"--isa is {options.isa}; allowed are the kernel sets that tilewise has here: {', '.join(sets)}")
     named = {"layers": list(LAYERS), "networks": list(NETWORKS)}
     options.cases = [case for name in options.cases for case in named.get(name, [name])]
     return options

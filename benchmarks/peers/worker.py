@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # nothing here may load NumPy or a library before the process
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WARM_SECONDS = 0.01
 TIMEOUT = 900.0
+PATIENCE = 10.0
 
 
 class WorkerError(Exception):
@@ -96,8 +97,9 @@ class Worker:
         return self._process.is_alive()
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process: it goes by itself when its pipe closes, unless it hangs."""
         self._connection.close()
+        self._process.join(PATIENCE)
         self._process.terminate()
         self._process.join()
 
