@@ -1,12 +1,14 @@
 # make demo   the main job, with its table and figure
+# make bench  layers and networks against other libraries (docs/benchmarks.md); hours, and BENCH="--quick" is shorter
 # make test   everything that must pass
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 MUTATIONS := 100000
+BENCH :=
 
-.PHONY: setup demo test lint native-test fuzz clean
+.PHONY: setup demo bench test lint native-test fuzz clean
 
 setup: $(VENV)/.ready
 
@@ -18,6 +20,10 @@ $(VENV)/.ready: constraints.txt pyproject.toml CMakeLists.txt $(shell find nativ
 
 demo: setup
 	$(BIN)/tilewise demo --json summary.json
+
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,bench]"
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 test: setup lint native-test fuzz
 	$(BIN)/python -m pytest -n auto

@@ -33,7 +33,7 @@ class Source:
     """Which network, which weights, which data."""
 
     model: str
-    """lenet5, resnet18, resnet20 or small."""
+    """lenet5, resnet18, resnet18_224, resnet20, small or vgg16."""
     data: str
     """digits, mnist, cifar10 or cifar100."""
     data_root: Path | None = None

@@ -14,8 +14,10 @@ from tilewise import zoo
     [
         ("lenet5", (2, 1, 28, 28), 61_706),
         ("resnet18", (2, 3, 32, 32), 11_156_778),
+        ("resnet18_224", (2, 3, 64, 64), 11_181_642),
         ("resnet20", (2, 3, 32, 32), 269_722),
         ("small", (2, 1, 32, 32), 72_666),
+        ("vgg16", (2, 3, 32, 32), 134_301_514),
     ],
 )
 def test_shapes_and_sizes(name: str, shape: tuple[int, ...], parameters: int) -> None:
@@ -36,6 +38,29 @@ def test_every_network_converts(name: str) -> None:
         assert reasons == {"its kernel is 1x1", "it has fewer than 4 input channels"}
 
 
+def test_image_networks_have_the_usual_names() -> None:
+    """So that weights trained elsewhere load; these are the last of each kind, all others follow the same lists."""
+    with torch.device("meta"):
+        resnet, vgg = zoo.resnet18_224().state_dict(), zoo.vgg16().state_dict()
+    assert (len(resnet), len(vgg)) == (122, 32)
+    expected = {
+        "conv1.weight": (64, 3, 7, 7), "bn1.running_var": (64,), "layer1.1.conv2.weight": (64, 64, 3, 3),
+        "layer4.0.downsample.0.weight": (512, 256, 1, 1), "layer4.0.downsample.1.bias": (512,),
+        "layer4.1.bn2.num_batches_tracked": (), "fc.weight": (1000, 512),
+    }  # fmt: skip
+    assert {name: tuple(resnet[name].shape) for name in expected} == expected
+    assert tuple(vgg["features.28.weight"].shape) == (512, 512, 3, 3)
+    assert tuple(vgg["classifier.0.weight"].shape) == (4096, 512 * 7 * 7)
+    assert tuple(vgg["classifier.6.bias"].shape) == (1000,)
+
+
+def test_image_networks_take_their_size() -> None:
+    model = zoo.resnet18_224().eval()
+    with torch.no_grad():
+        assert model.layer4(torch.zeros(1, 256, 14, 14)).shape == (1, 512, 7, 7)
+        assert model(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
+
+
 def test_resnet20_loads_a_checkpoint(tmp_path: Path) -> None:
     source = zoo.resnet20()
     torch.save({"state_dict": {f"module.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "r.th")
@@ -44,7 +69,9 @@ def test_resnet20_loads_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_bad_names_and_widths_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown model 'vgg'; allowed: lenet5, resnet18, resnet20, small"):
+    with pytest.raises(
+        ValueError, match="unknown model 'vgg'; allowed: lenet5, resnet18, resnet18_224, resnet20, small"
+    ):
         zoo.build("vgg")
     with pytest.raises(ValueError, match="only resnet18 has a width"):
         zoo.build("resnet20", width=0.5)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from tilewise.zoo.imagenet import resnet18_224, vgg16
 from tilewise.zoo.lenet import lenet5
 from tilewise.zoo.resnet import resnet18, resnet20
 from tilewise.zoo.small import small_cnn
@@ -13,8 +14,10 @@ from tilewise.zoo.small import small_cnn
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "lenet5": lenet5,
     "resnet18": resnet18,
+    "resnet18_224": resnet18_224,
     "resnet20": resnet20,
     "small": small_cnn,
+    "vgg16": vgg16,
 }
 
 
@@ -23,7 +26,7 @@ def build(name: str, *, classes: int = 10, channels: int = 3, width: float = 1.0
 
     Parameters
     ----------
-    name : {"lenet5", "resnet18", "resnet20", "small"}
+    name : {"lenet5", "resnet18", "resnet18_224", "resnet20", "small", "vgg16"}
         Which one.
     classes, channels : int
         Outputs, and channels of the input images.
@@ -44,4 +47,4 @@ def build(name: str, *, classes: int = 10, channels: int = 3, width: float = 1.0
     return MODELS[name](classes=classes, channels=channels)
 
 
-__all__ = ["MODELS", "build", "lenet5", "resnet18", "resnet20", "small_cnn"]
+__all__ = ["MODELS", "build", "lenet5", "resnet18", "resnet18_224", "resnet20", "small_cnn", "vgg16"]
