@@ -37,16 +37,19 @@ using I64 [[gnu::vector_size(kBytes * 2)]] = std::int64_t;
 using U8 [[gnu::vector_size(kBytes / 4)]] = std::uint8_t;      // kLanes of them
 using U8Pair [[gnu::vector_size(kBytes / 2)]] = std::uint8_t;  // 2 * kLanes of them
 
+// Vectors anywhere in memory, whatever lies there. (A memcpy would say the same, but GCC 12 makes it a pair of
+// integers on aarch64, and then keeps accumulators in memory.)
+template <typename Vector>
+struct [[gnu::packed, gnu::may_alias]] Anywhere {
+  Vector value;
+};
 template <typename Vector>
 [[gnu::always_inline]] inline Vector load(const void* p) {
-  Vector v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
+  return static_cast<const Anywhere<Vector>*>(p)->value;
 }
-
 template <typename Vector>
 [[gnu::always_inline]] inline void store(void* p, const Vector& v) {
-  std::memcpy(p, &v, sizeof v);
+  static_cast<Anywhere<Vector>*>(p)->value = v;
 }
 
 [[gnu::always_inline]] inline F32 to_float(I32 v) { return __builtin_convertvector(v, F32); }
