@@ -19,6 +19,7 @@ from tilewise.engine.tuning import tune_plan
 PRECISIONS = ("float32", "bf16")
 """Of float convolutions."""
 
+
 def compile(  # noqa: A001 - what users call it
     model: nn.Module,
     example: Any,
