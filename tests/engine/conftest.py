@@ -115,9 +115,10 @@ class Interpreter:
     def fast(
         self, x: int, y: int, algorithm: str, bt: Floats, at: Floats, integer: bool, u: NDArray[Any], v_limit: int,
         fraction_bits: int, bias: Floats, padding: Any, residual: Any, act_low: Any, act_high: Any,
-        mult: NDArray[Any] | None = None, scale: Floats | None = None,
+        mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
     ) -> None:  # fmt: skip
         assert algorithm
+        assert block >= 0
         assert mult is None or mult.shape[1] in (1, u.shape[2])
         t, (m, n), size = self.plan.tensors[y], at.shape, bt.shape[1]
         rows, cols = -(-t["height"] // m), -(-t["width"] // m)
