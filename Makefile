@@ -1,6 +1,7 @@
 # make demo   the main job, with its table and figure
 # make bench  layers and networks against other libraries (docs/benchmarks.md); hours, and BENCH="--quick" is shorter
 # make test   everything that must pass
+# make test-aarch64   the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 MUTATIONS := 100000
 BENCH :=
 
-.PHONY: setup demo bench test lint native-test fuzz clean
+.PHONY: setup demo bench test lint native-test fuzz test-aarch64 clean
 
 setup: $(VENV)/.ready
 
@@ -50,6 +51,15 @@ fuzz: native-test
 	  $(BIN)/python tests/engine/fuzz.py run build/fuzz --mutations $$(($(MUTATIONS) / 2)) --seed $$seed \
 	  --native $$(ls build/sanitized/_native*.so) & pids="$$pids $$!"; \
 	done; for pid in $$pids; do wait $$pid || exit 1; done
+
+# Once on a machine with all that the sets use, once on one with the baseline only.
+test-aarch64: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/aarch64 --toolchain cmake/aarch64.cmake \
+	  -DTILEWISE_PYTHON=OFF -DTILEWISE_TESTS=ON
+	$(BIN)/cmake --build build/aarch64
+	for cpu in max cortex-a53; do \
+	  QEMU_CPU=$$cpu $(BIN)/ctest --test-dir build/aarch64 --output-on-failure -E plan_fuzz || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build

@@ -132,6 +132,12 @@ void test_refusals() {
   using Bad = std::invalid_argument;
   CHECK(throws<Bad>([&] { Engine(plan, 0, ""); }, "threads is 0, must be 1..256"), "threads");
   CHECK(throws<Bad>([&] { Engine(plan, 1, "z80"); }, "unknown kernel set z80; allowed: "), "set");
+  for (const KernelSet* const set : kernel_sets()) {
+    if (set->supported()) continue;
+    CHECK(throws<Bad>([&] { Engine(plan, 1, set->name); },
+                      std::string("lacks the instructions of the kernel set ") + set->name + "; allowed: "),
+          set->name);
+  }
   CHECK(throws<Bad>([&] { Engine(Plan(1, 64), 1, ""); }, "the plan has no export_nchw"), "unfinished");
 
   Engine engine(plan, 1, "");

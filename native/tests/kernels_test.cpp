@@ -1,9 +1,10 @@
 // Every convolution kernel of every set against the reference set: odd shapes, extremes, guard bands,
 // poisoned outputs and scratch, run twice. Integers and what is made from them must be equal; float kernels
-// may fuse, so they are near.
+// may fuse, so they are near. With an argument N only every N-th problem is compared, for emulators.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -56,8 +57,12 @@ std::vector<std::byte> result(const KernelSet& set, Conv conv, std::int64_t imag
   return y.contents();
 }
 
+int share = 1, problem = 0;
+bool takes_next_problem() { return ++problem % share == 0; }
+
 template <typename Conv>
 void compare(const Conv& conv, std::int64_t images, double tolerance, const std::string& text) {
+  if (!takes_next_problem()) return;
   const auto expected = result(kernel_set("reference"), conv, images, 1, 0xFF, text);
   for (const KernelSet* const set : kernel_sets()) {
     if (!set->supported()) continue;
@@ -300,6 +305,7 @@ winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
 
 void compare_stages(const KernelSet& set, const BilinearCase& algorithm, Dtype dtype, std::int64_t channels,
                     Fill kind, Random& random) {
+  if (!takes_next_problem()) return;
   constexpr std::int64_t kImages = 2, kFilters = 15;
   const std::int64_t pad = algorithm.r / 2;
   const bool words = dtype == Dtype::kInt16;
@@ -366,7 +372,8 @@ void test_stages(Random& random) {
 }  // namespace
 }  // namespace tilewise::testing
 
-int main() {
+int main(int count, char** arguments) {
+  if (count > 1) tilewise::testing::share = std::max(1, std::atoi(arguments[1]));
   tilewise::testing::Random random(20201);
   tilewise::testing::test_direct(random);
   tilewise::testing::test_fast(random);
