@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from peers.ratios import best, gops
 from peers.registry import OURS, peer
 from peers.results import DTYPES, Contender, Results, Unit
 from peers.runner import Variant
+from peers.sample_file import write_sample
 from peers.worker import Worker, WorkerError
 
 PAUSE = 0.025  # several threads spin on for some milliseconds when a call is over
@@ -169,19 +169,19 @@ def measure(job: Job, names: list[str], results: Results, console: Console) -> N
     todo = [key for key in job.keys() if key not in results]  # noqa: SIM118 - not a mapping
     done, start = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        file = SampleFile(Path(folder) / "sample.pickle")
+        held = SampleFolder(Path(folder))
         for (_, threads), keys in groupby(todo, key=lambda key: (key[-1], key[-2])):
             team = Team(job, threads, results.path.with_suffix(".log"))
             for key in keys:
-                unit = _unit(team, names, key, file.prepare(key[0], key[2]), str(file.path))
+                unit = _unit(team, names, key, held.prepare(key[0], key[2]), folder)
                 results.add(unit)
                 done += 1
                 console.print(summary(unit), f"[{done} of {len(todo)}, {time.monotonic() - start:.0f} s]")
             team.stop()
 
 
-class SampleFile:
-    """Where workers find the case: one file, because VGG-16 has half a gigabyte."""
+class SampleFolder:
+    """Where workers find the case."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -191,7 +191,7 @@ class SampleFile:
         """Make a case and write it, unless it is there."""
         if self._held is None or self._held[0] != (case, batch):
             self._held = ((case, batch), cases.make(case, batch))
-            self.path.write_bytes(pickle.dumps(self._held[1]))
+            write_sample(self._held[1], self.path)
         return self._held[1]
 
 

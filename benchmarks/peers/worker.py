@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import pickle
 import statistics
 import time
 from collections.abc import Callable
@@ -120,10 +119,11 @@ class _Server:
         return self.peer.version()
 
     def build(self, variant: Variant, path: str) -> dict[str, Any]:
-        """Build a variant for the sample of a file and check what it computes."""
-        if self.sample is None:  # the same one for all variants: VGG-16 has half a gigabyte
-            self.sample = pickle.loads(Path(path).read_bytes())  # noqa: S301 - the driver's own file
-        assert self.sample is not None
+        """Build a variant for the sample of a folder and check what it computes."""
+        from peers.sample_file import read_sample
+
+        if self.sample is None:
+            self.sample = read_sample(Path(path))
         runner = self.peer.build(variant, self.sample, self.threads)
         runner.call()
         self.runners[variant.name] = runner

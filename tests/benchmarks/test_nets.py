@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from peers import cases
 from peers.cases import trained_like
 from peers.net import Sample, quantize_bias, quantize_weight
 from peers.ours import linear_as_convolutions
+from peers.sample_file import read_sample, write_sample
 from peers.torch_net import NetModule, from_torch, sample
 from tilewise import zoo
 
@@ -54,6 +57,17 @@ def test_quantization() -> None:
     assert zero == 64
     assert made.symmetric("data") == pytest.approx(3 / 127)
     assert np.abs((made.unsigned_input().astype(np.float32) - zero) * step - weight.clip(-1, 3)).max() <= step
+
+
+def test_a_sample_comes_back_from_its_folder(tmp_path: Path) -> None:
+    made = sample(cases.layer_net(cases.LAYERS["512 ch, 4x4"]), torch.randn(1, 512, 4, 4))
+    write_sample(made, tmp_path)
+    first, second = read_sample(tmp_path), read_sample(tmp_path)
+    assert first.ranges == made.ranges
+    np.testing.assert_array_equal(first.net.nodes[0].parameters[0], made.net.nodes[0].parameters[0])
+    first.x[:] = 0  # each reader has its own
+    np.testing.assert_array_equal(second.x, made.x)
+    np.testing.assert_array_equal(second.y, made.y)
 
 
 def test_a_sample_knows_its_answer() -> None:

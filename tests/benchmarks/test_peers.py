@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from peers.driver import variants_of
 from peers.net import Sample
 from peers.registry import OURS, PEERS
 from peers.results import DTYPES
+from peers.sample_file import write_sample
 from peers.torch_net import from_torch, sample
 from peers.worker import Worker, WorkerError
 from tilewise import zoo
@@ -51,7 +51,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     paths = {}
     for name, made in samples().items():
         paths[name] = folder / name
-        paths[name].write_bytes(pickle.dumps(made))
+        paths[name].mkdir()
+        write_sample(made, paths[name])
     return paths
 
 

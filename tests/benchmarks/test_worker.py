@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import tilewise
 from peers import cases
 from peers.driver import Job, Team, isa_settings, variants_of
 from peers.runner import Variant
+from peers.sample_file import write_sample
 from peers.worker import Worker, WorkerError
 
 JOB = Job(
@@ -46,11 +46,10 @@ def test_a_worker_answers_refuses_and_dies(tmp_path: Path) -> None:
 
 
 def test_a_team_measures_and_leaves_out_what_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "sample.pickle"
-    path.write_bytes(pickle.dumps(cases.make("64 ch, 32x32", 1)))
+    write_sample(cases.make("64 ch, 32x32", 1), tmp_path)
     variants = variants_of("tilewise", "int8", layer=True)[:2]
     team = Team(JOB, 1, tmp_path / "log")
-    found = team.build("tilewise", [*variants, Variant("F3.5", "int8")], str(path))
+    found = team.build("tilewise", [*variants, Variant("F3.5", "int8")], str(tmp_path))
     team.rounds(found)
     team.free()
     team.stop()
