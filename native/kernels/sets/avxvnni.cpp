@@ -1,4 +1,6 @@
 // x86-64 with AVX2, FMA and AVX-VNNI: current machines without AVX-512.
+#include <cpuid.h>
+
 #define TILEWISE_SET avxvnni
 #include "kernels/sets/avx2.h"
 
@@ -22,14 +24,21 @@ inline constexpr bool kSignedRows = false;
 
 namespace tilewise {
 
+namespace {
+
+// Asked by hand, as older compilers' __builtin_cpu_supports does not know it.
+bool has_avxvnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+}
+
+}  // namespace
+
 extern const KernelSet kAvxvnni;
 const KernelSet kAvxvnni = {
     "avxvnni",
     "AVX2 with AVX-VNNI: 32 bytes at once, four int8 products per lane and instruction",
-    [] {
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-             __builtin_cpu_supports("avxvnni");
-    },
+    [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_avxvnni(); },
     avxvnni::measure_peaks,
 #define TILEWISE_KERNEL(name, Params) avxvnni::make_##name,
 #include "kernels/kernels.inc"
