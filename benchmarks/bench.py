@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS, SECONDS = 15, 0.05
+ROUNDS, SECONDS = 9, 0.03
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.02
 
 
