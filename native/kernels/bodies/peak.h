@@ -35,12 +35,14 @@ double peak_operations() {
   return best_rate(amount, [&] {
     hide(a);
     typename Dot::Vector local[kSums];
+#pragma GCC unroll 64
     for (int i = 0; i < kSums; ++i) local[i] = sums[i];
     for (int round = 0; round < kRounds; ++round) {
       hide(b);  // or the same products would be computed once only
-#pragma GCC unroll 32
+#pragma GCC unroll 64
       for (int i = 0; i < kSums; ++i) local[i] = Dot::mac(local[i], a, b);
     }
+#pragma GCC unroll 64
     for (int i = 0; i < kSums; ++i) sums[i] = local[i];
     hide(sums);
   });
