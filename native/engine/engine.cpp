@@ -7,6 +7,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/aligned.h"
 #include "base/check.h"
 
 namespace tilewise {
@@ -75,6 +76,7 @@ std::size_t round_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAli
 
 Memory::Memory(std::size_t bytes, const char* purpose) : block_(std::calloc(1, bytes + kAlignment + kSlack)) {
   if (!block_) throw OutOfMemory(bytes, purpose);
+  use_large_pages(block_.get(), bytes);
   const auto address = reinterpret_cast<std::uintptr_t>(block_.get());
   data_ = static_cast<std::byte*>(block_.get()) + (kAlignment - address % kAlignment) % kAlignment;
 }

@@ -19,10 +19,11 @@ class DirectOp final : public Op {
         scale_(conv.scale.begin(), conv.scale.end()),
         finish_(conv.epilogue, y_),
         packed_(1, y_.channels, window_.height * window_.width, x_.channels),
-        regions_(regions(window_, x_, y_)),
-        skips_(x_.grid.zero == Dot::kRowOffset),
-        all_(static_cast<std::size_t>(packed_.segments())) {
-    std::iota(all_.begin(), all_.end(), 0);
+        regions_(regions(window_, x_, y_,
+                         {.joined = window_.dilation_w == 1 && x_.stride == packed_.groups() * Dot::kGroup,
+                          .skips = x_.grid.zero == Dot::kRowOffset,
+                          .mixes = std::is_integral_v<Sum>,
+                          .segment_work = packed_.groups() * packed_.vectors(0)})) {
     packed_.pack(0, weight, x_.grid.zero);
     scale_.resize(static_cast<std::size_t>(y_.stride), 0.0F);
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
@@ -51,10 +52,11 @@ class DirectOp final : public Op {
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t first = task / packed_.panels() * size, panel = task % packed_.panels();
       const bool build = first != built;
+      std::int64_t calls = 0;
       for_runs(first, std::min(size, pixels - first),
                [&](const Region& region, std::int64_t at, const Run& run) {
                  if (build) fill_table(region, at, run, chunk);
-                 multiply(region, at, run.pixels, panel, chunk);
+                 multiply(region, at, run.pixels, panel, chunk, calls);
                });
       built = first;
     }
@@ -63,8 +65,8 @@ class DirectOp final : public Op {
  private:
   static constexpr std::int64_t kMostPixels = 96;
 
-  // Of the pixels of a task, in the order of the regions: pointers to what each reads in each segment,
-  // table[segment * kMostPixels + p], and its number.
+  // Of the pixels of a task, in the order of the regions: pointers to what each reads from the first segment
+  // of each stretch on, table[segment * kMostPixels + p], and its number.
   struct Chunk {
     const In** table;
     std::int64_t* pixels;
@@ -95,37 +97,58 @@ class DirectOp final : public Op {
 
   void fill_table(const Region& region, std::int64_t at, const Run& run, const Chunk& chunk) const {
     const In* const image = reinterpret_cast<const In*>(x_.data) + run.image * x_.pixels() * x_.stride;
-    std::int64_t corners[kMostPixels];  // where each window begins, which may be outside
-    std::int64_t row = region.first_row + run.first / region.cols,
-                 col = region.first_col + run.first % region.cols;
-    for (std::int64_t p = 0; p < run.pixels; ++p) {
-      chunk.pixels[at + p] = (run.image * y_.height + row) * y_.width + col;
+    Corner corners[kMostPixels];
+    for (std::int64_t p = 0; p < run.pixels;) {  // row by row
+      const std::int64_t row = region.first_row + (run.first + p) / region.cols,
+                         col = (run.first + p) % region.cols;
+      const std::int64_t count = std::min(run.pixels - p, region.cols - col);
+      const std::int64_t number = (run.image * y_.height + row) * y_.width + region.first_col + col;
       const std::int64_t x_row = row * window_.stride_h - window_.pad_top;
-      const std::int64_t x_col = col * window_.stride_w - window_.pad_left;
-      corners[p] = (x_row * x_.width + x_col) * x_.stride;
-      if (++col == region.first_col + region.cols) col = region.first_col, ++row;
+      const std::int64_t x_col = (region.first_col + col) * window_.stride_w - window_.pad_left;
+      const std::int64_t offset = (x_row * x_.width + x_col) * x_.stride;
+      for (std::int64_t k = 0; k < count; ++k) {
+        chunk.pixels[at + p + k] = number + k;
+        corners[p + k] = {x_row, x_col + k * window_.stride_w, offset + k * window_.stride_w * x_.stride};
+      }
+      p += count;
     }
-    for (const std::int32_t segment : region.inside) {
-      const std::int64_t offset = (segment / window_.width * window_.dilation_h * x_.width +
-                                   segment % window_.width * window_.dilation_w) *
-                                  x_.stride;
-      const In** const to = chunk.table + segment * kMostPixels + at;
-      for (std::int64_t p = 0; p < run.pixels; ++p) to[p] = image + (corners[p] + offset);
+    for (const Stretch& stretch : region.inside) {
+      const Corner step = step_to(stretch);
+      const In** const to = chunk.table + stretch.first * kMostPixels + at;
+      for (std::int64_t p = 0; p < run.pixels; ++p) to[p] = image + (corners[p].offset + step.offset);
     }
-    if (skips_) return;
-    for (const std::int32_t segment : region.outside)
-      std::fill_n(chunk.table + segment * kMostPixels + at, run.pixels, zeros_.data());
+    for (const Stretch& stretch : region.mixed) {
+      const Corner step = step_to(stretch);
+      const In** const to = chunk.table + stretch.first * kMostPixels + at;
+      for (std::int64_t p = 0; p < run.pixels; ++p) {
+        const std::int64_t x_row = corners[p].row + step.row, x_col = corners[p].col + step.col;
+        const bool inside = 0 <= x_row && x_row < x_.height && 0 <= x_col && x_col < x_.width;
+        to[p] = inside ? image + (corners[p].offset + step.offset) : zeros_.data();
+      }
+    }
+    for (const Stretch& stretch : region.outside)
+      std::fill_n(chunk.table + stretch.first * kMostPixels + at, run.pixels, zeros_.data());
+  }
+
+  // Where a window begins, which may be outside the image, or how far it is to a segment from there.
+  struct Corner {
+    std::int64_t row, col, offset;
+  };
+
+  Corner step_to(const Stretch& stretch) const {
+    const std::int64_t row = stretch.first / window_.width * window_.dilation_h,
+                       col = stretch.first % window_.width * window_.dilation_w;
+    return {row, col, (row * x_.width + col) * x_.stride};
   }
 
   void multiply(const Region& region, std::int64_t at, std::int64_t count, std::int64_t panel,
-                const Chunk& chunk) const {
-    const std::span<const std::int32_t> segments = skips_ ? std::span(region.inside) : std::span(all_);
+                const Chunk& chunk, std::int64_t& calls) const {
     const std::int64_t vectors = packed_.vectors(panel), channel = panel * kPanel;
     for (std::int64_t p = at, rows = 0; p < at + count; p += rows) {
       rows = rows_together<Dot>(at + count - p, vectors);
-      micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, segments, packed_.groups(),
-                                    packed_.weights(panel, 0), packed_.init(panel, 0),
-                                    {chunk.sums, kPanel, kLanes});
+      micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, region.stretches, packed_.groups(),
+                                    packed_.weights(panel, 0), packed_.ahead(panel, calls++),
+                                    packed_.init(panel, 0), {chunk.sums, kPanel, kLanes});
       for_vectors(vectors,
                   [&](auto constant) { finish<constant>(chunk.sums, rows, chunk.pixels + p, channel); });
     }
@@ -155,8 +178,6 @@ class DirectOp final : public Op {
   Packed<Dot> packed_;
   AlignedVector<In> zeros_;
   std::vector<Region> regions_;
-  bool skips_;                     // segments outside the image add nothing: zero times a weight
-  std::vector<std::int32_t> all_;  // segments
 };
 
 inline std::unique_ptr<Op> make_direct_int8(const DirectConv& conv) {

@@ -17,6 +17,7 @@
 
 #include "base/aligned.h"
 #include "kernels/op.h"
+#include "kernels/regions.h"
 
 namespace tilewise::TILEWISE_SET {
 
@@ -65,17 +66,25 @@ struct Sums {
   std::int64_t row, vector;
 };
 
-// rows[segment * distance + r] points to row r's piece of a segment; `segments` are those to sum over.
+// Within a network weights come from the last cache or from memory: each is used once per image. So
+// micro-kernels ask for what lies `ahead` bytes after the weights that they read: first for the same
+// product's, which come straight from there, and with further rows, which find them in the cache, for the
+// next product's. With one or two rows they wait for the second-level cache already, and ask for nothing.
+inline constexpr std::int64_t kContinuation = 8192;
+inline constexpr int kFetchRows = 3;
+
+// rows[segment * distance + r] points to row r's piece of the first segment of a stretch; `stretches` are
+// summed over.
 template <class Dot>
 using Micro = void (*)(const typename Dot::In* const* rows, std::int64_t distance,
-                       std::span<const std::int32_t> segments, std::int64_t groups,
-                       const typename Dot::Weight* weights, const typename Dot::Sum* init,
+                       std::span<const Stretch> stretches, std::int64_t groups,
+                       const typename Dot::Weight* weights, std::int64_t ahead, const typename Dot::Sum* init,
                        const Sums<typename Dot::Sum>& sums);
 
 template <class Dot, int R, int NV>
-void micro(const typename Dot::In* const* rows, std::int64_t distance, std::span<const std::int32_t> segments,
-           std::int64_t groups, const typename Dot::Weight* weights, const typename Dot::Sum* init,
-           const Sums<typename Dot::Sum>& sums) {
+void micro(const typename Dot::In* const* rows, std::int64_t distance, std::span<const Stretch> stretches,
+           std::int64_t groups, const typename Dot::Weight* weights, std::int64_t ahead,
+           const typename Dot::Sum* init, const Sums<typename Dot::Sum>& sums) {
   using Vector = typename Dot::Vector;
   Vector acc[R][NV];
 #pragma GCC unroll 16
@@ -84,15 +93,20 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::span
     for (int v = 0; v < NV; ++v) acc[r][v] = load<Vector>(init + v * kLanes);
   }
   const typename Dot::Weight* const start = weights;
-  for (const std::int32_t s : segments) {
-    weights = start + s * groups * (NV * kLanes * Dot::kGroup);
+  for (const Stretch& stretch : stretches) {
+    weights = start + stretch.first * groups * (NV * kLanes * Dot::kGroup);
     const typename Dot::In* row[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) row[r] = rows[s * distance + r];
-    for (std::int64_t g = 0; g < groups; ++g) {
+    for (int r = 0; r < R; ++r) row[r] = rows[stretch.first * distance + r];
+    for (std::int64_t g = 0; g < groups * stretch.count; ++g) {
       Vector b[NV];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) b[v] = load<Vector>(weights + v * kLanes * Dot::kGroup);
+      if constexpr (R >= kFetchRows) {
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v)
+          __builtin_prefetch(reinterpret_cast<const char*>(weights) + ahead + v * kBytes);
+      }
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         const Vector a = Dot::splat(row[r] + g * Dot::kGroup);
@@ -173,6 +187,11 @@ class Packed {
   }
   const Weight* weights(std::int64_t panel, std::int64_t product) const {
     return weights_.data() + lane(panel, product) * depth();
+  }
+  // What a panel's micro-kernels ask for: see micro(). `call` counts those that read the same weights.
+  std::int64_t ahead(std::int64_t panel, std::int64_t call) const {
+    const std::int64_t product = depth() * vectors(panel) * kLanes;
+    return call == 1 ? product * static_cast<std::int64_t>(sizeof(Weight)) : kContinuation;
   }
   // Where the sums of output channels start: what takes a row's zero away again.
   const Sum* init(std::int64_t panel, std::int64_t product) const {

@@ -108,7 +108,7 @@ class FastOp final : public Op {
   }
 
  private:
-  static constexpr std::array<std::int32_t, 1> kOneSegment = {0};
+  static constexpr std::array<Stretch, 1> kOneSegment = {{{0, 1}}};
 
   struct Block {
     In* v;
@@ -189,12 +189,12 @@ class FastOp final : public Op {
   void multiply(std::int64_t tap, std::int64_t panel, std::int64_t count, const Block& work) const {
     const std::int64_t vectors = packed_.vectors(panel);
     const In* rows[kTallRows<Dot>];
-    for (std::int64_t slot = 0, height = 0; slot < count; slot += height) {
+    for (std::int64_t slot = 0, height = 0, call = 0; slot < count; slot += height, ++call) {
       height = rows_together<Dot>(count - slot, vectors);
       for (std::int64_t r = 0; r < height; ++r) rows[r] = work.v + tap * tap_distance() + (slot + r) * width_;
       micro_for<Dot>(height, vectors)(
           rows, kTallRows<Dot>, kOneSegment, packed_.groups(), packed_.weights(panel, tap),
-          packed_.init(panel, tap),
+          packed_.ahead(panel, call), packed_.init(panel, tap),
           {work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes});
     }
   }

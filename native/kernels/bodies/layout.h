@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 
 #include "kernels/bodies/format.h"
 #include "kernels/op.h"
@@ -21,6 +22,9 @@ class ImportOp final : public RowOp {
  private:
   void row(const Call& call, std::int64_t image, std::int64_t i) const override {
     with_any_format(y_, [&](auto to) {
+      if constexpr (std::is_same_v<decltype(to), GridFormat<std::uint8_t>>) {
+        if (y_.stride == 4) return few_channels(to, call.input, image, i);
+      }
       for (std::int64_t j = 0; j < y_.width; j += kPiece) {
         for (std::int64_t c = 0; c < y_.channels; c += kPiece) block(to, call.input, image, i, j, c);
         auto* const y = pixel_at<typename decltype(to)::Type>(y_, image, i, j);
@@ -28,6 +32,24 @@ class ImportOp final : public RowOp {
           std::fill_n(y + col * y_.stride + y_.channels, y_.stride - y_.channels, to.zero_value());
         }
       }
+    });
+  }
+
+  // Up to four channels of a pixel are put together in one number, so that all of a vector are pixels.
+  void few_channels(const GridFormat<std::uint8_t>& to, const float* input, std::int64_t image,
+                    std::int64_t i) const {
+    auto* const y = pixel_at<std::uint8_t>(y_, image, i, 0);
+    std::uint32_t beyond = 0;
+    for (std::int64_t k = y_.channels; k < 4; ++k) beyond |= std::uint32_t{to.zero_value()} << (8 * k);
+    for_channels(y_.width, [&](std::int64_t first, auto cols) {
+      std::uint32_t pixels[kPiece];
+      for (std::int64_t col = 0; col < cols; ++col) pixels[col] = beyond;
+      for (std::int64_t k = 0; k < y_.channels; ++k) {
+        const float* const x = input + ((image * y_.channels + k) * y_.height + i) * y_.width + first;
+        for (std::int64_t col = 0; col < cols; ++col)
+          pixels[col] |= std::uint32_t{to.store(x[col])} << (8 * k);  // little-endian, as all machines are
+      }
+      std::memcpy(y + first * 4, pixels, static_cast<std::size_t>(cols) * sizeof(std::uint32_t));
     });
   }
 

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <type_traits>
 
 #include "kernels/bodies/format.h"
 #include "kernels/op.h"
@@ -20,6 +19,13 @@ class PoolOp final : public RowOp {
  private:
   void row(const Call&, std::int64_t image, std::int64_t i) const override {
     with_format(*params_.x, [&](auto from) {
+      using X = typename decltype(from)::Type;
+      constexpr std::int64_t kWide = 64;
+      if (params_.maximum && same_format_) {
+        return params_.y->stride * bytes_of(params_.y->dtype) % kWide == 0
+                   ? maxima<X, kWide>(image, i)
+                   : maxima<X, kPiece * sizeof(X)>(image, i);
+      }
       with_format(*params_.y, [&](auto to) {
         for (std::int64_t j = 0; j < params_.y->width; ++j) {
           if (params_.maximum) {
@@ -30,6 +36,26 @@ class PoolOp final : public RowOp {
         }
       });
     });
+  }
+
+  // A row of maxima of numbers on the same grid, kWidth bytes of channels at once, lanes beyond the channels
+  // included: they hold zero, before and after.
+  template <typename X, std::int64_t kWidth>
+  void maxima(std::int64_t image, std::int64_t i) const {
+    using Vector [[gnu::vector_size(kWidth), gnu::aligned(1), gnu::may_alias]] = X;
+    for (std::int64_t j = 0; j < params_.y->width; ++j) {
+      const X* const x =
+          pixel_at<const X>(*params_.x, image, params_.rows[index(i)].begin, params_.cols[index(j)].begin);
+      X* const y = pixel_at<X>(*params_.y, image, i, j);
+      for (std::int64_t c = 0; c < params_.y->stride; c += kWidth / static_cast<std::int64_t>(sizeof(X))) {
+        Vector best = *reinterpret_cast<const Vector*>(x + c);
+        for_window(i, j, [&](std::int64_t offset) {
+          const Vector value = *reinterpret_cast<const Vector*>(x + offset + c);
+          best = best < value ? value : best;
+        });
+        *reinterpret_cast<Vector*>(y + c) = best;
+      }
+    }
   }
 
   template <typename From, typename To>
@@ -47,12 +73,6 @@ class PoolOp final : public RowOp {
           best[c] = best[c] < value ? value : best[c];
         }
       });
-      if constexpr (std::is_same_v<From, To>) {
-        if (same_format_) {
-          for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = best[c];
-          return;
-        }
-      }
       for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(from.real(best[c]));
     });
     std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
