@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cases", nargs="+", metavar="NAME", choices=["layers", "networks", *every], default=["layers", "networks"]
     )
-    parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES))
+    parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["fp32", "int8"])
     parser.add_argument("--threads", nargs="+", type=int, default=[n for n in (1, 2) if n <= cores])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8], help="of networks; layers have batch 1")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))

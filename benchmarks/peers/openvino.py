@@ -13,7 +13,12 @@ from peers.runner import Runner, Variant
 
 FORCED_BY = "ONEDNN_MAX_CPU_ISA"
 # Channels last spares a single float layer its reorders; a quantized one falls back to float with it.
-VARIANTS = (Variant("default", "fp32"), Variant("channels last", "fp32", networks=False), Variant("default", "int8"))
+VARIANTS = (
+    Variant("default", "fp32"),
+    Variant("channels last", "fp32", networks=False),
+    Variant("default", "int8"),
+    Variant("default", "bf16"),
+)
 
 
 def version() -> str:
@@ -57,7 +62,7 @@ def build(variant: Variant, sample: Sample, threads: int) -> Runner:
         model = _channels_last(model)
     settings = {
         "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "bf16" if variant.dtype == "bf16" else "f32",
     }  # fmt: skip
     as_bytes = quantized and sample.net.is_layer
     x = sample.unsigned_input() if as_bytes else sample.x

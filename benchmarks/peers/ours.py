@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 import tilewise as tw
 from peers.net import INPUT, Net, Sample
+from peers.registry import LEARNED
 from peers.runner import Runner, Variant
 from peers.torch_net import NetModule
 from tilewise.engine import Engine
@@ -22,17 +23,20 @@ FASTEST = "fastest per layer"
 
 
 class Serves(NamedTuple):
-    """What we have for a data type: bits, algorithms, and those that ``fastest per layer`` chooses from."""
+    """What we have for a data type: bits, algorithms, those that ``fastest per layer`` chooses from, precision."""
 
     bits: int
     algorithms: tuple[str, ...]
     choices: tuple[str, ...]
+    precision: Literal["float32", "bf16"] = "float32"
 
 
 # F6 at 8 bits does not keep a network's accuracy without training (docs/results.md).
 DTYPES = {
     "fp32": Serves(32, ("F2", "F4", "F6"), ("F2", "F4", "F6")),
-    "int8": Serves(8, ("F2", "F4", "F6", "SFC6"), ("F2", "F4", "SFC6")),
+    "int8": Serves(8, ("F2", "F4", "F6", "SFC6", "F4 learned"), ("F2", "F4", "SFC6")),
+    "bf16": Serves(32, ("F2", "F4"), ("F2", "F4"), precision="bf16"),
+    "int16": Serves(10, ("F2", "F4"), ("F2", "F4")),
 }
 CONVOLUTIONS = ("direct", "fast")
 
@@ -55,25 +59,41 @@ def version() -> str:
 
 def spec(algorithm: str, dtype: str) -> Spec:
     """Give an algorithm at the data type's bits."""
-    return (
-        tw.Direct(bits=DTYPES[dtype].bits) if algorithm == DIRECT else tw.Winograd(algorithm, bits=DTYPES[dtype].bits)
-    )
+    bits = DTYPES[dtype].bits
+    if algorithm == DIRECT:
+        return tw.Direct(bits=bits)
+    transforms: Literal["learned", "static"] = "learned" if algorithm.endswith(LEARNED) else "static"
+    return tw.Winograd(algorithm.removesuffix(LEARNED), bits=bits, transforms=transforms)
+
+
+def make_dense(model: torch.nn.Module) -> None:
+    """Move learned transforms off the algorithm's own integers, as training does, but not off the convolution.
+
+    ``B^T`` times 17/16 still lies on its grid and ``G`` takes the factor back; ``A^T`` has no zeros any more.
+    """
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, tw.nn.WinogradConv2d) and layer.spec.transforms == "learned":
+                layer.BT.mul_(17 / 16)
+                layer.G.mul_(16 / 17)
+                layer.AT.add_(1e-4)
 
 
 def compiled(sample: Sample, algorithms: dict[str, str], dtype: str, threads: int) -> Engine:
     """Convert, calibrate on the sample's input, and compile; algorithms go by layer."""
     x = torch.from_numpy(sample.x)
-    quantized = DTYPES[dtype].bits <= 8
+    bits, quantized = DTYPES[dtype].bits, DTYPES[dtype].bits <= 8
     net = linear_as_convolutions(sample.net) if quantized else sample.net
     specs = {name: spec(algorithms.get(name, DIRECT), dtype) for name in convolutions(net)}
     model = tw.convert(NetModule(net), specs, skips="quantized" if quantized else "float").eval()
-    if quantized:
-        if sample.net.is_layer:  # what a layer in a network does at its end
+    make_dense(model)
+    if bits < 32:
+        if quantized and sample.net.is_layer:  # what a layer in a network does at its end
             model = torch.nn.Sequential(model, Quantize())
         tw.calibrate(model, [x])
     if sample.net.is_layer:
         _check_served(model)
-    return tw.compile(model, x, threads=threads)
+    return tw.compile(model, x, threads=threads, precision=DTYPES[dtype].precision)
 
 
 def _check_served(model: torch.nn.Module) -> None:

@@ -27,7 +27,7 @@ def draw(units: Sequence[Unit], about: dict[str, Any], folder: Path) -> list[Pat
             ("layer", roofline, "roofline"), ("layer", layer_bars, "layers"), ("network", network_bars, "networks"),
         ):  # fmt: skip
             chosen = [unit for unit in mine if unit.kind == kind]
-            if chosen:
+            if chosen and (drawing is not roofline or DTYPES[dtype].peak):
                 path = folder / f"{name}-{dtype}-{threads}.png"
                 drawing(chosen, title).savefig(path, dpi=110)
                 written.append(path)
@@ -48,7 +48,7 @@ def roofline(layers: list[Unit], title: str) -> Any:
     figure = _figure(8, 5.5)
     axis = figure.subplots()
     peaks = {name: statistics.median(unit.peaks[name] for unit in layers) / 1e9 for name in layers[0].peaks}
-    top = peaks[DTYPES[layers[0].dtype].peak]
+    top = peaks[str(DTYPES[layers[0].dtype].peak)]
     points = [unit.operations / unit.bytes for unit in layers]
     left, right = min(points) / 2, max(points) * 2.5
     for memory, style in (("memory_bytes", ":"), ("cache_bytes", "--")):
@@ -112,8 +112,9 @@ def layer_bars(layers: list[Unit], title: str) -> Any:
         if OURS in found:
             top = (i - (len(names) - 1) / 2 * width, gops(layers[i], found[OURS]))
             axis.annotate(found[OURS].variant, top, (0, 2), textcoords="offset points", ha="center", fontsize=7)
-    peak = statistics.median(unit.peaks[DTYPES[unit.dtype].peak] for unit in layers) / 1e9
-    axis.axhline(peak, color="black", linestyle="--", linewidth=1, label=f"peak of the cores, {peak:.0f}")
+    if measured := DTYPES[layers[0].dtype].peak:
+        peak = statistics.median(unit.peaks[measured] for unit in layers) / 1e9
+        axis.axhline(peak, color="black", linestyle="--", linewidth=1, label=f"peak of the cores, {peak:.0f}")
     axis.set_xticks(range(len(layers)), [unit.case for unit in layers], rotation=20, fontsize=8, ha="right")
     axis.set_ylabel("GOP/s of a direct convolution's operations")
     axis.set_title(f"Single layers, batch 1, {title}", fontsize=10)

@@ -8,6 +8,8 @@ from typing import cast
 from peers.runner import Peer
 
 OURS = "tilewise"
+LEARNED = " learned"
+"""Ends the names of our variants with learned transforms."""
 PEERS = {
     OURS: "peers.ours",
     "openvino": "peers.openvino",

@@ -17,14 +17,14 @@ class Numbers(NamedTuple):
     ----------
     bytes : int
         Of one number.
-    peak : str
-        Name of the operations per second among the measured peaks.
+    peak : str or None
+        Name of the operations per second among the measured peaks; None if they are not measured.
     layer, network : pair of float
         Largest relative error (root mean square) with which a result counts, of direct and of fast algorithms.
     """
 
     bytes: int
-    peak: str
+    peak: str | None
     layer: tuple[float, float]
     network: tuple[float, float]
 
@@ -34,6 +34,8 @@ class Numbers(NamedTuple):
 DTYPES = {
     "fp32": Numbers(4, "float_operations", (1e-3, 1e-3), (1e-3, 1e-3)),
     "int8": Numbers(1, "int8_operations", (0.03, 0.15), (0.15, 0.3)),
+    "bf16": Numbers(2, None, (0.01, 0.05), (0.05, 0.15)),
+    "int16": Numbers(2, None, (5e-3, 0.02), (0.02, 0.05)),
 }
 
 

@@ -19,8 +19,8 @@ class Variant:
     ----------
     name : str
         Within the peer and data type.
-    dtype : {"fp32", "int8"}
-        What it multiplies.
+    dtype : str
+        What it multiplies, one of ``results.DTYPES``.
     fast : bool
         Whether it may compute convolutions by a fast algorithm.
     layers, networks : bool

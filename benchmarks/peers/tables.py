@@ -8,7 +8,7 @@ from typing import Any
 
 from peers.cases import LAYERS
 from peers.ratios import Spread, best, call_gops, geometric_mean, gops, speedup
-from peers.registry import OURS
+from peers.registry import LEARNED, OURS
 from peers.results import DTYPES, Contender, Unit
 
 WRONG = "†"
@@ -22,7 +22,7 @@ def report(units: Sequence[Unit], about: dict[str, Any]) -> str:
         layers, networks = ([u for u in mine if u.kind == kind] for kind in ("layer", "network"))
         parts.append(f"## {dtype}, threads: {threads}")
         if layers:
-            parts += [_peaks(layers, dtype), layer_table(layers), ratio_table(layers)]
+            parts += [*_peaks(layers, dtype), layer_table(layers), *_learned(layers), ratio_table(layers)]
         for batch in dict.fromkeys(unit.batch for unit in networks):
             parts.append(network_table([unit for unit in networks if unit.batch == batch]))
     return "\n\n".join([*parts, *_footnotes(units)]) + "\n"
@@ -41,9 +41,12 @@ def _about(about: dict[str, Any], units: Sequence[Unit]) -> str:
     return "\n".join(lines)
 
 
-def _peaks(layers: list[Unit], dtype: str) -> str:
-    peak = statistics.median(unit.peaks[DTYPES[dtype].peak] for unit in layers) / 1e9
-    return f"Peak of the cores, measured beside it: {peak:.0f} GOP/s."
+def _peaks(layers: list[Unit], dtype: str) -> list[str]:
+    name = DTYPES[dtype].peak
+    if name is None:
+        return []
+    peak = statistics.median(unit.peaks[name] for unit in layers) / 1e9
+    return [f"Peak of the cores, measured beside it: {peak:.0f} GOP/s."]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -85,6 +88,22 @@ def layer_table(layers: list[Unit]) -> str:
             row.append(_times(geometric_mean(ratio and ratio.middle for ratio in ratios)))
         rows.append([f"against the best peer, {title}", *row])
     return "GOP/s of a direct convolution's operations, batch 1:\n\n" + _table(["layer", *names], rows)
+
+
+def _learned(layers: list[Unit]) -> list[str]:
+    """Say what learned transforms cost, where all 3x3 layers have both."""
+    found = []
+    for name in _names(layers):
+        static = name.removesuffix(LEARNED)
+        for title, chosen in _groups(layers).items():
+            ratios = [speedup(_find(unit, name), _find(unit, static)) for unit in chosen]
+            middles = [ratio.middle for ratio in ratios if ratio]
+            if static != name and len(middles) == len(chosen):
+                found.append(
+                    f"{name} takes {geometric_mean(middles):.2f} times the time of {static} ({title}; "
+                    f"{min(middles):.2f} to {max(middles):.2f})."
+                )
+    return found
 
 
 def _counting(unit: Unit, name: str) -> Contender | None:
