@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.nn.frozen import Frozen
+from tilewise.nn.native import Grid as BatchGrid
 from tilewise.nn.norm import Affine, FoldedNorm
+from tilewise.nn.ranges import quantize_batch, take_grid
 from tilewise.quant import FLOAT_BITS, Spec
-from tilewise.quant.fake import Range, quantize
+from tilewise.quant.fake import Range
 
 
 class Fallback(NamedTuple):
@@ -179,14 +181,23 @@ class QuantizedConv(nn.Conv2d):
             )
         return found
 
-    def quantized(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Observe ``x`` if the layer is learning ranges, and give its integers and step."""
+    def batch_grid(self, name: str, x: Tensor) -> tuple[BatchGrid, bool]:
+        """Give the grid that ``x`` is quantized to, and whether the range has still to take ``x`` in.
+
+        An input that a ``Quantize`` has measured lies on the grid that this took.
+        """
         chosen = self.observed(name)
-        measured_before = self.input_is_quantized and name == "input_range"
-        if (self.training or self.calibrating) and not measured_before:
-            chosen.observe(x.detach(), running=self.training)
-        step, low, high = (value.to(x.dtype) for value in chosen.grid())
-        return quantize(x, step, low, high, clip_gradient=self.spec.rules.clip_gradient), step
+        if not (self.input_is_quantized and name == "input_range"):
+            return take_grid(chosen, x, training=self.training, calibrating=self.calibrating)
+        taken = chosen.taken if self.training else None
+        return BatchGrid(*(taken or chosen.grid())).to(x.dtype), False
+
+    def quantized(self, name: str, x: Tensor, *, real: bool = False) -> tuple[Tensor, Tensor]:
+        """Give the integers of ``x`` (``real``: times their step) and the step; learn from ``x`` if it is time to."""
+        grid, pending = self.batch_grid(name, x)
+        chosen = self.get_range(name)
+        q = quantize_batch(x, chosen, grid, training=self.training, pending=pending, real=real)
+        return q, grid.step
 
     def requantized_output(self, y: Tensor) -> Tensor:
         """Quantize the layer's output where the quantizer says so."""

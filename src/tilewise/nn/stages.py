@@ -190,9 +190,15 @@ def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
 
 
 def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:
-    """``U = G g G^T``: (K, C, r, r) -> (n*n, K, C). Differentiable in both arguments."""
-    u = torch.einsum("ax,kcxy,by->abkc", matrix, g, matrix)
+    """``U = G g G^T``: (K, C, r, r) -> (n*n, K, C), ``G g`` first. Differentiable in both arguments."""
+    rows = _sum_in_order(matrix.t()[..., None, None, None] * g.permute(2, 0, 1, 3)[:, None])  # (n, K, C, r)
+    u = _sum_in_order(matrix.t()[:, None, :, None, None] * rows.permute(3, 0, 1, 2)[:, :, None])
     return u.reshape(-1, *g.shape[:2])
+
+
+def _sum_in_order(terms: Tensor) -> Tensor:
+    """Add up along the first dimension, from the first on, each sum rounded on its own: the kernels have the same bits."""
+    return functools.reduce(torch.add, terms)
 
 
 def multiply(u: Tensor, v: Tensor) -> Tensor:

@@ -135,6 +135,8 @@ class Range(nn.Module):
         self.register_buffer("negative", torch.zeros((), dtype=torch.bool))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self._seen = False
+        self.taken: tuple[Tensor, Tensor, Tensor] | None = None
+        """The grid that a ``Quantize`` in training gave the present batch, for the layers that share the range."""
 
     @property
     def ready(self) -> bool:
@@ -179,8 +181,13 @@ class Range(nn.Module):
     def observe(self, x: Tensor, *, running: bool) -> None:
         """Take in a whole tensor as one group; an empty one changes nothing."""
         if x.numel():
-            low, high = torch.aminmax(x)
-            self.update(torch.maximum(-low, high), low, running=running)
+            self.take(torch.stack(torch.aminmax(x)), running=running)
+
+    @torch.no_grad()
+    def take(self, extremes: Tensor, *, running: bool = True) -> None:
+        """Take in the smallest and the largest value of a tensor."""
+        low, high = extremes
+        self.update(torch.maximum(-low, high), low, running=running)
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
         """Step, smallest and largest integer, as tensors.

@@ -1,0 +1,158 @@
+// Weights in training: U = G g G^T, quantized, and the way back. Needs sandwich.h, dot.h.
+//
+// U lies as the products read it, in bytes with 128 added: [tap][panel of filters][channel][filter in panel],
+// and transposed for the way back [tap][panel of channels][filter][channel in panel]. Filters and channels
+// are padded.
+#pragma once
+
+#include "kernels/training.h"
+
+namespace tilewise::TILEWISE_SET {
+
+// Where vector v of the columns of a [rows][columns] matrix begins when it is cut into panels of
+// kPanelVectors, and the distance of its rows.
+struct PanelPlace {
+  std::int64_t offset, step;
+};
+inline PanelPlace panel_place(std::int64_t v, std::int64_t vectors, std::int64_t rows) {
+  const std::int64_t panel = v / kPanelVectors, first = panel * kPanelVectors;
+  const std::int64_t step = std::min<std::int64_t>(kPanelVectors, vectors - first) * kLanes;
+  return {first * kLanes * rows + (v - first) * kLanes, step};
+}
+
+// clamp(floor(v * factor + 0.5)); what is not a number stays so.
+[[gnu::always_inline]] inline F32 to_grid(F32 v, F32 factor, F32 low, F32 high) {
+  const F32 rounded = rounded_down(v * factor + 0.5F);
+  return smaller(high, larger(low, rounded));
+}
+
+template <int N, int R>
+class TrainingWeightsStage {
+  static constexpr int kTaps = N * N;
+
+ public:
+  static std::size_t scratch(const TrainingConv& conv) {
+    return static_cast<std::size_t>(kTaps * conv.channels * kBytes);
+  }
+
+  static void forward(const TrainingConv& conv, const float* weight, std::uint8_t* u, float* scale,
+                      std::int64_t begin, std::int64_t end, std::byte* scratch) {
+    constexpr std::int64_t kVectors = 16 / kLanes;  // of a group of 16 filters
+    auto* const values = reinterpret_cast<float*>(scratch);
+    for (std::int64_t v = begin * kVectors; v < end * kVectors; ++v) {
+      F32 absmax[kTaps] = {};
+      transform(conv, weight, v * kLanes, values, absmax);
+      quantize(conv, v, values, absmax, u, scale);
+    }
+  }
+
+  // Filters begin .. end. The sum of all du belongs to the integers U; U before it was quantized is U *
+  // scale.
+  static void backward(const TrainingConv& conv, const TrainingWeights& call, std::int64_t begin,
+                       std::int64_t end) {
+    const Matrix<R, N> g = Matrix<N, R>(conv.g).transposed();
+    F32 dg[N][R] = {};
+    for (std::int64_t k = begin; k < end; ++k) {
+      for (std::int64_t c = 0; c < conv.channels; c += kLanes) {
+        F32 du[N][N];
+        sum_gradients(conv, call, k, c, du);
+        call.dg == nullptr ? filters<false>(conv, call, g, k, c, du, dg)
+                           : filters<true>(conv, call, g, k, c, du, dg);
+      }
+    }
+    if (call.dg != nullptr) add_lanes(dg, call.dg);
+  }
+
+ private:
+  // values[tap][channel][lane]: U of kLanes filters from `first` on. No sum is fused: torch has the same
+  // bits.
+  static void transform(const TrainingConv& conv, const float* weight, std::int64_t first, float* values,
+                        F32 (&absmax)[kTaps]) {
+    const Matrix<N, R> g(conv.g);
+    const std::int64_t lanes = std::clamp<std::int64_t>(conv.filters - first, 0, kLanes),
+                       c_count = conv.channels;
+    F32 taps[R][R] = {};
+    for (std::int64_t c = 0; c < c_count; ++c) {
+      for (std::int64_t lane = 0; lane < lanes; ++lane) {
+        const float* const from = weight + ((first + lane) * c_count + c) * R * R;
+        for (int i = 0; i < R * R; ++i) taps[i / R][i % R][lane] = from[i];
+      }
+      sandwich<false>(
+          g, [&](int i, int j) __attribute__((always_inline)) { return taps[i][j]; },
+          [&](int i, int j, F32 v) __attribute__((always_inline)) {
+            const std::int64_t tap = i * N + j;
+            v = v * splat(conv.v_step[tap * c_count + c]);
+            absmax[tap] = larger(absmax[tap], larger(v, -v));
+            store(values + (tap * c_count + c) * kLanes, v);
+          });
+    }
+  }
+
+  static void quantize(const TrainingConv& conv, std::int64_t v, const float* values,
+                       const F32 (&absmax)[kTaps], std::uint8_t* u, float* scale) {
+    const std::int64_t filters = padded_channels(conv.filters);
+    const PanelPlace place = panel_place(v, filters / kLanes, conv.channels);
+    const F32 limit = splat(conv.u_limit);
+    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+      const F32 step = larger(absmax[tap], splat(1e-30F)) / limit;
+      for (std::int64_t k = v * kLanes; k < std::min(conv.filters, (v + 1) * kLanes); ++k)
+        scale[tap * conv.filters + k] = step[k % kLanes];
+      const F32 factor = 1.0F / step;
+      std::uint8_t* const to = u + tap * filters * padded_channels(conv.channels) + place.offset;
+      for (std::int64_t c = 0; c < conv.channels; ++c) {
+        const F32 q = to_grid(load<F32>(values + (tap * conv.channels + c) * kLanes), factor, -limit, limit);
+        store(to + c * place.step, narrow(floor_to_int(q) + 128));
+      }
+    }
+  }
+
+  static void sum_gradients(const TrainingConv& conv, const TrainingWeights& call, std::int64_t k,
+                            std::int64_t c, F32 (&du)[N][N]) {
+    const std::int64_t padded = padded_channels(conv.channels);
+    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+      F32 sum{};
+      for (const float* const part : call.du) sum += load<F32>(part + (tap * conv.filters + k) * padded + c);
+      F32 v_step{};
+      std::memcpy(
+          &v_step, conv.v_step + tap * conv.channels + c,
+          static_cast<std::size_t>(std::min<std::int64_t>(kLanes, conv.channels - c)) * sizeof(float));
+      du[tap / N][tap % N] = sum * v_step * splat(1.0F / call.scale[tap * conv.filters + k]);
+    }
+  }
+
+  template <bool kLearned>
+  static void filters(const TrainingConv& conv, const TrainingWeights& call, const Matrix<R, N>& g,
+                      std::int64_t k, std::int64_t c, const F32 (&du)[N][N], F32 (&dg)[N][R]) {
+    const std::int64_t lanes = std::min<std::int64_t>(kLanes, conv.channels - c);
+    const std::int64_t offset = (k * conv.channels + c) * R * R;
+    F32 taps[R][R] = {}, dtaps[R][R];
+    for (std::int64_t lane = 0; kLearned && lane < lanes; ++lane)
+      for (int i = 0; i < R * R; ++i) taps[i / R][i % R][lane] = call.weight[offset + lane * R * R + i];
+    sandwich_backward<kLearned>(
+        g, [&](int i, int j) { return taps[i][j]; }, [&](int i, int j) { return du[i][j]; }, dg,
+        [&](int i, int j, F32 v) { dtaps[i][j] = v; });
+    for (std::int64_t lane = 0; lane < lanes; ++lane)
+      for (int i = 0; i < R * R; ++i) call.dweight[offset + lane * R * R + i] = dtaps[i / R][i % R][lane];
+  }
+};
+
+// Taps begin .. end of U, transposed.
+inline void transpose_weights(const TrainingConv& conv, const std::uint8_t* u, std::uint8_t* transposed,
+                              std::int64_t begin, std::int64_t end) {
+  const std::int64_t filters = padded_channels(conv.filters), channels = padded_channels(conv.channels);
+  for (std::int64_t tap = begin; tap < end; ++tap) {
+    const std::uint8_t* const from = u + tap * filters * channels;
+    std::uint8_t* const to = transposed + tap * filters * channels;
+    for (std::int64_t k = 0; k < filters; k += kLanes) {
+      const PanelPlace here = panel_place(k / kLanes, filters / kLanes, conv.channels);
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const PanelPlace there = panel_place(c / kLanes, channels / kLanes, filters);
+        std::uint8_t* const column = to + there.offset + k * there.step + c % kLanes;
+        for (std::int64_t lane = 0; lane < kLanes; ++lane)
+          column[lane * there.step] = c < conv.channels ? from[here.offset + c * here.step + lane] : 128;
+      }
+    }
+  }
+}
+
+}  // namespace tilewise::TILEWISE_SET
