@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "engine/thread_pool.h"
@@ -29,6 +30,9 @@ template <std::size_t Rank>
 using Result = Array<float, Rank>;
 template <std::size_t Rank>
 using OptionalResult = std::optional<Result<Rank>>;
+// Weights as torch keeps them: a filter's numbers together, in one order or another.
+template <typename T>
+using Weights = nb::ndarray<T, nb::ndim<4>, nb::device::cpu>;
 using Pair = std::pair<std::int64_t, std::int64_t>;
 
 template <typename Ndarray>
@@ -41,6 +45,20 @@ void check_shape(const char* name, const Ndarray& array, std::initializer_list<s
   }
 }
 
+template <typename T>
+Filters<T> filters_of(const char* name, const Weights<T>& weights) {
+  const auto size = [&](std::size_t axis) { return static_cast<std::int64_t>(weights.shape(axis)); };
+  const bool taps_first = weights.stride(3) == 1;
+  const std::int64_t taps = size(2) * size(3), channel = taps_first ? taps : 1,
+                     tap = taps_first ? 1 : size(1);
+  const std::array<std::int64_t, 4> strides = {size(1) * taps, channel, tap * size(3), tap};
+  for (std::size_t axis = 0; axis < strides.size(); ++axis) {
+    if (size(axis) > 1 && weights.stride(axis) != strides[axis])
+      refuse(name, " must lie in memory like torch's contiguous or channels-last tensors");
+  }
+  return {weights.data(), channel, tap};
+}
+
 int checked_threads(std::int64_t threads) {
   if (threads < 1 || threads > kMaxThreads) refuse("threads is ", threads, ", must be 1..", kMaxThreads);
   return static_cast<int>(threads);
@@ -49,29 +67,28 @@ int checked_threads(std::int64_t threads) {
 // One layer's numbers in one step: what forward and backward both take. Arrays must outlive it.
 class TrainingStep {
  public:
-  TrainingStep(const Floats<2>& at, const Floats<2>& g, const Floats<2>& bt, const Floats<2>& mult,
-               const Floats<2>& v_step, Pair padding, Pair grid, float factor, std::int64_t limit,
-               std::int64_t threads, const std::string& isa)
-      : at_(at),
-        g_(g),
-        bt_(bt),
-        mult_(mult),
-        v_step_(v_step),
-        set_(kernel_set(isa.c_str())),
-        threads_(checked_threads(threads)) {
+  TrainingStep(const Floats<2>& at, const Floats<2>& g, const Floats<2>& bt, const Floats<2>& v_range,
+               const Floats<2>& balance, Pair padding, Pair grid, float step, float factor, int fraction_bits,
+               std::int64_t limit, std::int64_t threads, const std::string& isa)
+      : at_(at), g_(g), bt_(bt), set_(kernel_set(isa.c_str())), threads_(checked_threads(threads)) {
     conv_.m = size(at, 0), conv_.n = size(at, 1), conv_.r = size(g, 1);
     check_shape("g", g, {conv_.n, conv_.r});
     check_shape("bt", bt, {conv_.n, conv_.t()});
-    conv_.channels = size(mult, 1);
-    check_shape("mult", mult, {conv_.taps(), conv_.channels});
-    check_shape("v_step", v_step, {conv_.taps(), conv_.channels});
+    conv_.channels = size(v_range, 1);
+    check_shape("v_range", v_range, {conv_.taps(), conv_.channels});
+    check_shape("balance", balance, {conv_.taps(), conv_.channels});
     conv_.pad_top = padding.first, conv_.pad_left = padding.second;
     if (std::min(conv_.pad_top, conv_.pad_left) < 0) refuse("padding is negative, must be 0 or more");
+    if (limit < 1 || limit > 127) refuse("limit is ", limit, ", must be 1..127");
+    if (fraction_bits < 15 || fraction_bits > 31)
+      refuse("fraction_bits is ", fraction_bits, ", must be 15..31");
     conv_.at = at.data(), conv_.g = g.data(), conv_.bt = bt.data();
-    conv_.mult = mult.data(), conv_.v_step = v_step.data();
     conv_.grid = {factor, static_cast<float>(grid.first), static_cast<float>(grid.second)};
     conv_.v_limit = conv_.u_limit = static_cast<float>(limit);
-    if (limit < 1 || limit > 127) refuse("limit is ", limit, ", must be 1..127");
+    training::Multipliers made = training::multipliers(
+        {v_range.data(), v_range.size()}, {balance.data(), balance.size()}, conv_, step, fraction_bits);
+    mult_ = std::move(made.mult), v_step_ = std::move(made.v_step);
+    conv_.mult = mult_.data(), conv_.v_step = v_step_.data();
   }
 
   // Bytes of U.
@@ -80,7 +97,7 @@ class TrainingStep {
     return conv_.u_bytes();
   }
 
-  std::pair<float, float> forward(const Floats<4>& x, const Floats<4>& weight,
+  std::pair<float, float> forward(const Floats<4>& x, const Weights<const float>& weight,
                                   const std::optional<Floats<1>>& bias, const Array<std::uint8_t, 1>& u,
                                   const Result<2>& scale, const Result<4>& y, const Result<2>& v_absmax) {
     take_sizes(x, weight);
@@ -89,19 +106,20 @@ class TrainingStep {
     check_y("y", y);
     check_shape("v_absmax", v_absmax, {conv_.taps(), conv_.channels});
     const TrainingKernels& found = training::kernels(set_, conv_);
+    const Filters<const float> filters = filters_of("weight", weight);
     ValueRange range{};
     const nb::gil_scoped_release release;
     training::forward(found, conv_,
-                      {x.data(), weight.data(), bias ? bias->data() : nullptr, u.data(), scale.data(),
-                       y.data(), v_absmax.data(), &range},
+                      {x.data(), filters, bias ? bias->data() : nullptr, u.data(), scale.data(), y.data(),
+                       v_absmax.data(), &range},
                       threads_);
     return {range.low, range.high};
   }
 
-  void backward(const Floats<4>& x, const Floats<4>& weight, const Array<const std::uint8_t, 1>& u,
+  void backward(const Floats<4>& x, const Weights<const float>& weight, const Array<const std::uint8_t, 1>& u,
                 const Floats<2>& scale, const Floats<4>& dy, const OptionalResult<4>& dx,
-                const OptionalResult<4>& dweight, const OptionalResult<2>& dat, const OptionalResult<2>& dg,
-                const OptionalResult<2>& dbt) {
+                const std::optional<Weights<float>>& dweight, const OptionalResult<2>& dat,
+                const OptionalResult<2>& dg, const OptionalResult<2>& dbt) {
     take_sizes(x, weight);
     check_u(u, scale);
     check_y("dy", dy);
@@ -116,11 +134,18 @@ class TrainingStep {
       check_shape("dbt", *dbt, {conv_.n, conv_.t()});
     }
     const TrainingKernels& found = training::kernels(set_, conv_);
+    const training::Backward call{x.data(),
+                                  filters_of("weight", weight),
+                                  u.data(),
+                                  scale.data(),
+                                  dy.data(),
+                                  data(dx),
+                                  dweight ? filters_of("dweight", *dweight) : Filters<float>{},
+                                  data(dat),
+                                  data(dg),
+                                  data(dbt)};
     const nb::gil_scoped_release release;
-    training::backward(found, conv_,
-                       {x.data(), weight.data(), u.data(), scale.data(), dy.data(), data(dx), data(dweight),
-                        data(dat), data(dg), data(dbt)},
-                       threads_);
+    training::backward(found, conv_, call, threads_);
   }
 
  private:
@@ -132,7 +157,7 @@ class TrainingStep {
   static float* data(const std::optional<Ndarray>& array) {
     return array ? array->data() : nullptr;
   }
-  void take_sizes(const Floats<4>& x, const Floats<4>& weight) {
+  void take_sizes(const Floats<4>& x, const Weights<const float>& weight) {
     conv_.filters = size(weight, 0);
     check_shape("weight", weight, {conv_.filters, conv_.channels, conv_.r, conv_.r});
     conv_.images = size(x, 0), conv_.height = size(x, 1), conv_.width = size(x, 2);
@@ -149,7 +174,8 @@ class TrainingStep {
     check_shape(name, y, {conv_.images, conv_.out_height(), conv_.out_width(), conv_.filters});
   }
 
-  Floats<2> at_, g_, bt_, mult_, v_step_;  // keep their memory alive
+  Floats<2> at_, g_, bt_;  // keep their memory alive
+  std::vector<float> mult_, v_step_;
   const KernelSet& set_;
   int threads_;
   TrainingConv conv_;
@@ -197,9 +223,10 @@ void bind_training(nb::module_& module) {
   const auto none = nb::none();
   nb::class_<TrainingStep>(module, "TrainingStep", "One layer's numbers in one step of training.")
       .def(nb::init<const Floats<2>&, const Floats<2>&, const Floats<2>&, const Floats<2>&, const Floats<2>&,
-                    Pair, Pair, float, std::int64_t, std::int64_t, const std::string&>(),
-           kw, "at"_a.noconvert(), "g"_a.noconvert(), "bt"_a.noconvert(), "mult"_a.noconvert(),
-           "v_step"_a.noconvert(), "padding"_a, "grid"_a, "factor"_a, "limit"_a, "threads"_a, "isa"_a = "")
+                    Pair, Pair, float, float, int, std::int64_t, std::int64_t, const std::string&>(),
+           kw, "at"_a.noconvert(), "g"_a.noconvert(), "bt"_a.noconvert(), "v_range"_a.noconvert(),
+           "balance"_a.noconvert(), "padding"_a, "grid"_a, "step"_a, "factor"_a, "fraction_bits"_a, "limit"_a,
+           "threads"_a, "isa"_a = "")
       .def("u_bytes", &TrainingStep::u_bytes, "filters"_a)
       .def("forward", &TrainingStep::forward, kw, "x"_a.noconvert(), "weight"_a.noconvert(),
            "bias"_a.noconvert() = none, "u"_a.noconvert(), "scale"_a.noconvert(), "y"_a.noconvert(),

@@ -42,6 +42,7 @@ struct TrainingConv {
   std::int64_t out_width() const { return width + 2 * pad_left - r + 1; }
   std::int64_t tile_rows() const { return (out_height() + m - 1) / m; }
   std::int64_t tile_cols() const { return (out_width() + m - 1) / m; }
+  std::int64_t filter_size() const { return channels * r * r; }
   // Bytes of U, integers with 128 added.
   std::int64_t u_bytes() const { return taps() * padded_channels(filters) * padded_channels(channels); }
 };
@@ -67,11 +68,22 @@ struct TrainingBackward {
   float *dat, *dbt;  // as the matrices: added to
 };
 
+// [filters][channels][r*r], the latter two some distance apart; a filter's numbers lie together.
+template <typename Float>
+struct Filters {
+  Float* data;
+  std::int64_t channel, tap;  // distances
+
+  Float& at(const std::int64_t filter_offset, std::int64_t c, std::int64_t i) const {
+    return data[filter_offset + c * channel + i * tap];
+  }
+};
+
 struct TrainingWeights {
-  const float* weight;  // [filters][channels][r][r]
+  Filters<const float> weight;
   const float* scale;
   std::span<const float* const> du;  // their sum is the gradient of U
-  float* dweight;
+  Filters<float> dweight;
   float* dg;  // added to; may be null
 };
 
@@ -84,8 +96,8 @@ class TrainingKernels {
   TrainingKernels& operator=(const TrainingKernels&) = delete;
 
   // Filters 16 * begin .. 16 * end: U = G g G^T, quantized, and its scale [n*n][filters].
-  virtual void weights(const TrainingConv& conv, const float* weight, std::uint8_t* u, float* scale,
-                       std::int64_t begin, std::int64_t end, std::byte* scratch) const = 0;
+  virtual void weights(const TrainingConv& conv, const Filters<const float>& weight, std::uint8_t* u,
+                       float* scale, std::int64_t begin, std::int64_t end, std::byte* scratch) const = 0;
   // Taps begin .. end of U, for backward().
   virtual void transpose(const TrainingConv& conv, const std::uint8_t* u, std::uint8_t* transposed,
                          std::int64_t begin, std::int64_t end) const = 0;

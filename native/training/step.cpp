@@ -1,6 +1,7 @@
 #include "training/step.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <new>
 #include <vector>
@@ -90,6 +91,23 @@ void sum_up(const std::vector<Matrices>& parts, std::vector<float> Matrices::* w
 
 }  // namespace
 
+Multipliers multipliers(std::span<const float> v_range, std::span<const float> balance,
+                        const TrainingConv& conv, float input_step, int fraction_bits) {
+  Multipliers result{std::vector<float>(v_range.size()), std::vector<float>(v_range.size())};
+  const auto channels = static_cast<std::size_t>(conv.channels);
+  const float unit = std::ldexp(1.0F, fraction_bits);
+  for (std::size_t begin = 0; begin < v_range.size(); begin += channels) {
+    float widest = 0;
+    for (std::size_t i = begin; i < begin + channels; ++i) widest = std::max(widest, v_range[i] / balance[i]);
+    for (std::size_t i = begin; i < begin + channels; ++i) {
+      const float step = std::max(widest * balance[i], 1e-30F) / conv.v_limit;
+      result.mult[i] = std::clamp(std::floor(input_step / step * unit), 1.0F, 32767.0F) / unit;
+      result.v_step[i] = input_step / result.mult[i];
+    }
+  }
+  return result;
+}
+
 const TrainingKernels& kernels(const KernelSet& set, const TrainingConv& conv) {
   const TrainingKernels* const found =
       set.training.find == nullptr ? nullptr : set.training.find(conv.m, conv.r, conv.n);
@@ -131,7 +149,7 @@ void forward(const TrainingKernels& kernels, const TrainingConv& conv, const For
 }
 
 void backward(const TrainingKernels& kernels, const TrainingConv& conv, const Backward& call, int threads) {
-  const bool learned = call.dat != nullptr, need_du = call.dweight != nullptr || learned;
+  const bool learned = call.dat != nullptr, need_du = call.dweight.data != nullptr;
   const int shares = shares_of(conv.images, threads);
   const std::size_t each = Workspace::rounded(kernels.backward_scratch(conv));
   const auto u_bytes = static_cast<std::size_t>(conv.u_bytes());

@@ -1,6 +1,9 @@
 // One training step of a quantized fast convolution: the kernels of a set, shared among threads.
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "kernels/op.h"
 #include "kernels/training.h"
 
@@ -9,7 +12,9 @@ namespace tilewise::training {
 // U and its scale are made from the weights on the way, and kept by the caller for backward(). v_absmax and
 // range are overwritten.
 struct Forward {
-  const float *x, *weight, *bias;
+  const float* x;
+  Filters<const float> weight;
+  const float* bias;
   std::uint8_t* u;
   float *scale, *y, *v_absmax;
   ValueRange* range;
@@ -17,11 +22,22 @@ struct Forward {
 
 // Null where a gradient is not wanted; dat, dg, dbt are wanted all or none.
 struct Backward {
-  const float *x, *weight;
+  const float* x;
+  Filters<const float> weight;
   const std::uint8_t* u;
   const float *scale, *dy;
-  float *dx, *dweight, *dat, *dg, *dbt;
+  float* dx;
+  Filters<float> dweight;
+  float *dat, *dg, *dbt;
 };
+
+// The multipliers of V and what U is multiplied by in turn, [n*n][channels] (docs/numbers.md): V, divided by
+// `balance`, comes to lie in the conv's limit for all that `v_range` has seen.
+struct Multipliers {
+  std::vector<float> mult, v_step;
+};
+Multipliers multipliers(std::span<const float> v_range, std::span<const float> balance,
+                        const TrainingConv& conv, float input_step, int fraction_bits);
 
 // The kernels of an algorithm's sizes. Throws std::invalid_argument where the set has none.
 const TrainingKernels& kernels(const KernelSet& set, const TrainingConv& conv);

@@ -8,7 +8,7 @@ namespace tilewise::TILEWISE_SET {
 template <int M, int N, int R>
 class TrainingOf final : public TrainingKernels {
  public:
-  void weights(const TrainingConv& conv, const float* weight, std::uint8_t* u, float* scale,
+  void weights(const TrainingConv& conv, const Filters<const float>& weight, std::uint8_t* u, float* scale,
                std::int64_t begin, std::int64_t end, std::byte* scratch) const override {
     TrainingWeightsStage<N, R>::forward(conv, weight, u, scale, begin, end, scratch);
   }

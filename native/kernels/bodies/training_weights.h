@@ -35,8 +35,8 @@ class TrainingWeightsStage {
     return static_cast<std::size_t>(kTaps * conv.channels * kBytes);
   }
 
-  static void forward(const TrainingConv& conv, const float* weight, std::uint8_t* u, float* scale,
-                      std::int64_t begin, std::int64_t end, std::byte* scratch) {
+  static void forward(const TrainingConv& conv, const Filters<const float>& weight, std::uint8_t* u,
+                      float* scale, std::int64_t begin, std::int64_t end, std::byte* scratch) {
     constexpr std::int64_t kVectors = 16 / kLanes;  // of a group of 16 filters
     auto* const values = reinterpret_cast<float*>(scratch);
     for (std::int64_t v = begin * kVectors; v < end * kVectors; ++v) {
@@ -66,16 +66,16 @@ class TrainingWeightsStage {
  private:
   // values[tap][channel][lane]: U of kLanes filters from `first` on. No sum is fused: torch has the same
   // bits.
-  static void transform(const TrainingConv& conv, const float* weight, std::int64_t first, float* values,
-                        F32 (&absmax)[kTaps]) {
+  static void transform(const TrainingConv& conv, const Filters<const float>& weight, std::int64_t first,
+                        float* values, F32 (&absmax)[kTaps]) {
     const Matrix<N, R> g(conv.g);
     const std::int64_t lanes = std::clamp<std::int64_t>(conv.filters - first, 0, kLanes),
                        c_count = conv.channels;
     F32 taps[R][R] = {};
     for (std::int64_t c = 0; c < c_count; ++c) {
       for (std::int64_t lane = 0; lane < lanes; ++lane) {
-        const float* const from = weight + ((first + lane) * c_count + c) * R * R;
-        for (int i = 0; i < R * R; ++i) taps[i / R][i % R][lane] = from[i];
+        const std::int64_t filter = (first + lane) * conv.filter_size();
+        for (int i = 0; i < R * R; ++i) taps[i / R][i % R][lane] = weight.at(filter, c, i);
       }
       sandwich<false>(
           g, [&](int i, int j) __attribute__((always_inline)) { return taps[i][j]; },
@@ -124,15 +124,15 @@ class TrainingWeightsStage {
   static void filters(const TrainingConv& conv, const TrainingWeights& call, const Matrix<R, N>& g,
                       std::int64_t k, std::int64_t c, const F32 (&du)[N][N], F32 (&dg)[N][R]) {
     const std::int64_t lanes = std::min<std::int64_t>(kLanes, conv.channels - c);
-    const std::int64_t offset = (k * conv.channels + c) * R * R;
+    const std::int64_t filter = k * conv.filter_size();
     F32 taps[R][R] = {}, dtaps[R][R];
     for (std::int64_t lane = 0; kLearned && lane < lanes; ++lane)
-      for (int i = 0; i < R * R; ++i) taps[i / R][i % R][lane] = call.weight[offset + lane * R * R + i];
+      for (int i = 0; i < R * R; ++i) taps[i / R][i % R][lane] = call.weight.at(filter, c + lane, i);
     sandwich_backward<kLearned>(
         g, [&](int i, int j) { return taps[i][j]; }, [&](int i, int j) { return du[i][j]; }, dg,
         [&](int i, int j, F32 v) { dtaps[i][j] = v; });
     for (std::int64_t lane = 0; lane < lanes; ++lane)
-      for (int i = 0; i < R * R; ++i) call.dweight[offset + lane * R * R + i] = dtaps[i / R][i % R][lane];
+      for (int i = 0; i < R * R; ++i) call.dweight.at(filter, c + lane, i) = dtaps[i / R][i % R][lane];
   }
 };
 

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.nn.frozen import Frozen
-from tilewise.nn.native import Grid as BatchGrid
 from tilewise.nn.norm import Affine, FoldedNorm
-from tilewise.nn.ranges import quantize_batch, take_grid
+from tilewise.nn.ranges import BatchRange
 from tilewise.quant import FLOAT_BITS, Spec
 from tilewise.quant.fake import Range
 
@@ -181,23 +180,16 @@ class QuantizedConv(nn.Conv2d):
             )
         return found
 
-    def batch_grid(self, name: str, x: Tensor) -> tuple[BatchGrid, bool]:
-        """Give the grid that ``x`` is quantized to, and whether the range has still to take ``x`` in.
-
-        An input that a ``Quantize`` has measured lies on the grid that this took.
-        """
+    def batch_range(self, name: str, x: Tensor) -> BatchRange:
+        """Give what ``x`` is quantized by; an input that a ``Quantize`` has measured is not measured again."""
         chosen = self.observed(name)
-        if not (self.input_is_quantized and name == "input_range"):
-            return take_grid(chosen, x, training=self.training, calibrating=self.calibrating)
-        taken = chosen.taken if self.training else None
-        return BatchGrid(*(taken or chosen.grid())).to(x.dtype), False
+        if self.input_is_quantized and name == "input_range":
+            return BatchRange(chosen, self.training, shared=True)
+        return BatchRange.learning(chosen, x, training=self.training, calibrating=self.calibrating)
 
     def quantized(self, name: str, x: Tensor, *, real: bool = False) -> tuple[Tensor, Tensor]:
         """Give the integers of ``x`` (``real``: times their step) and the step; learn from ``x`` if it is time to."""
-        grid, pending = self.batch_grid(name, x)
-        chosen = self.get_range(name)
-        q = quantize_batch(x, chosen, grid, training=self.training, pending=pending, real=real)
-        return q, grid.step
+        return self.batch_range(name, x).quantize(x, real=real)
 
     def requantized_output(self, y: Tensor) -> Tensor:
         """Quantize the layer's output where the quantizer says so."""

@@ -11,29 +11,30 @@ import functools
 import os
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tilewise.algebra import Bilinear
+from tilewise.quant.fake import float32
 
 
 class Grid(NamedTuple):
-    """The integers that a batch is quantized to: step (a tensor without dimensions), smallest and largest."""
+    """The integers that a batch is quantized to: step (a float32 number), smallest and largest."""
 
-    step: Tensor
-    low: Tensor
-    high: Tensor
-
-    def to(self, dtype: torch.dtype) -> Grid:
-        """Give the grid in another type."""
-        return Grid(*(value.to(dtype) for value in self))
+    step: float
+    low: int
+    high: int
 
     def numbers(self) -> dict[str, Any]:
-        """What the kernels take: ``1 / step`` as torch computes it, and the limits."""
-        return {"grid": (int(self.low), int(self.high)), "factor": float(1.0 / self.step)}
+        """What the kernels take, with ``1 / step`` as float32 has it."""
+        return {"grid": (self.low, self.high), "factor": float32(1.0 / self.step)}
+
+
+Extremes: TypeAlias = tuple[float, float]
+"""The smallest and the largest value of a tensor."""
 
 
 @functools.cache
@@ -78,7 +79,7 @@ class _Quantize(torch.autograd.Function):
     """``clamp(round_half_up(x / step)) * unit`` in one pass, with the range of ``x``; its gradient in another."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, grid: Grid, unit: float) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, grid: Grid, unit: float) -> tuple[Tensor, Extremes]:
         native = extension()
         assert native is not None
         ctx.save_for_backward(x)
@@ -86,14 +87,14 @@ class _Quantize(torch.autograd.Function):
         ctx.gradient = unit * ctx.numbers["factor"]
         dense = _dense(x)
         q = torch.empty_like(dense)
-        found = native.quantize(x=_flat(dense), q=_flat(q), step=unit, threads=torch.get_num_threads(), isa=_isa(), **ctx.numbers)
-        value_range = torch.tensor(found)
-        ctx.mark_non_differentiable(value_range)
-        return q, value_range
+        extremes = native.quantize(
+            x=_flat(dense), q=_flat(q), step=unit, threads=torch.get_num_threads(), isa=_isa(), **ctx.numbers
+        )
+        return q, extremes
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, dq: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dq: Tensor, _: None) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         native = extension()
         assert native is not None
@@ -120,15 +121,9 @@ def _flat(x: Tensor) -> Any:
     return x.detach().as_strided((x.numel(),), (1,)).numpy()
 
 
-def quantize(x: Tensor, grid: Grid, unit: float) -> tuple[Tensor, Tensor]:
-    """Quantize as :func:`tilewise.quant.fake.quantize` with clipped gradients, times ``unit``; and measure.
-
-    Returns
-    -------
-    tuple of Tensor
-        The numbers, and the smallest and the largest value of ``x``.
-    """
-    out: tuple[Tensor, Tensor] = _Quantize.apply(x, grid, unit)  # type: ignore[no-untyped-call]
+def quantize(x: Tensor, grid: Grid, unit: float) -> tuple[Tensor, Extremes]:
+    """Quantize as :func:`tilewise.quant.fake.quantize` with clipped gradients, times ``unit``; and measure ``x``."""
+    out: tuple[Tensor, Extremes] = _Quantize.apply(x, grid, unit)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -140,10 +135,12 @@ class Numbers:
     ----------
     grid : Grid
         Of the input.
-    mult : Tensor of shape (n*n, C)
-        Fixed-point multipliers of V.
-    v_step : Tensor of shape (n*n, C)
-        What U is multiplied by before it is quantized.
+    v_range : Tensor of shape (n*n, C)
+        Largest absolute values of V, and of U the other way around where ``balance`` is not one.
+    balance : Tensor of shape (n*n, C)
+        V is divided by it, U multiplied.
+    fraction_bits : int
+        Of the multipliers of V.
     limit : int
         V and U lie in -limit .. limit.
     padding : (int, int)
@@ -151,10 +148,21 @@ class Numbers:
     """
 
     grid: Grid
-    mult: Tensor
-    v_step: Tensor
+    v_range: Tensor
+    balance: Tensor
+    fraction_bits: int
     limit: int
     padding: tuple[int, int]
+
+    def step(self, at: Tensor, g: Tensor, bt: Tensor) -> Any:
+        """Give the native object, which has forward and backward."""
+        native = extension()
+        assert native is not None
+        return native.TrainingStep(
+            at=_array(at), g=_array(g), bt=_array(bt), v_range=_array(self.v_range), balance=_array(self.balance),
+            fraction_bits=self.fraction_bits, limit=self.limit, padding=self.padding, step=self.grid.step,
+            threads=torch.get_num_threads(), isa=_isa(), **self.grid.numbers(),
+        )  # fmt: skip
 
 
 class _FastConv(torch.autograd.Function):
@@ -170,60 +178,48 @@ class _FastConv(torch.autograd.Function):
         g: Tensor,
         bt: Tensor,
         numbers: Numbers,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        step = _step(at, g, bt, numbers)
+    ) -> tuple[Tensor, Tensor, Extremes]:
+        step = numbers.step(at, g, bt)
         (n, _, h, w), (k, channels, r, _) = x.shape, weight.shape
         taps = len(bt) ** 2
         u = torch.empty(step.u_bytes(k), dtype=torch.uint8)
         scale, v_absmax = x.new_empty(taps, k), x.new_empty(taps, channels)
         y = x.new_empty(n, h + 2 * numbers.padding[0] - r + 1, w + 2 * numbers.padding[1] - r + 1, k)
-        found = step.forward(
-            x=_images(x), weight=_array(weight), bias=None if bias is None else _array(bias), u=u.numpy(),
+        extremes = step.forward(
+            x=_images(x), weight=_filters(weight), bias=None if bias is None else _array(bias), u=u.numpy(),
             scale=scale.numpy(), y=y.numpy(), v_absmax=v_absmax.numpy(),
         )  # fmt: skip
         ctx.save_for_backward(x, weight, at, g, bt, u, scale)
-        ctx.numbers = numbers
-        value_range = torch.tensor(found)
-        ctx.mark_non_differentiable(v_absmax, value_range)
-        return y.permute(0, 3, 1, 2), v_absmax, value_range
+        ctx.step = step
+        ctx.mark_non_differentiable(v_absmax)
+        return y.permute(0, 3, 1, 2), v_absmax, extremes
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         x, weight, at, g, bt, u, scale = ctx.saved_tensors
         need_x, need_weight, need_bias, *need_transforms = ctx.needs_input_grad[:6]
-        dx, dweight = None, None
+        dx = dweight = None
         matrices: list[Tensor | None] = [None, None, None]
         if need_x:
             dx = x.new_empty(len(x), *x.shape[2:], x.shape[1])
         if any(need_transforms):
-            matrices = [torch.empty_like(matrix) for matrix in (at, g, bt)]
+            matrices = [torch.empty_like(matrix, memory_format=torch.contiguous_format) for matrix in (at, g, bt)]
         if need_weight or any(need_transforms):
-            dweight = torch.empty_like(weight, memory_format=torch.contiguous_format)
-        outputs = [None if result is None else result.numpy() for result in (dx, dweight, *matrices)]
-        if any(result is not None for result in outputs):
-            _step(at, g, bt, ctx.numbers).backward(
-                x=_images(x), weight=_array(weight), u=u.numpy(), scale=scale.numpy(), dy=_images(dy),
-                **dict(zip(("dx", "dweight", "dat", "dg", "dbt"), outputs, strict=True)),
+            dweight = torch.empty_like(weight)
+        if dx is not None or dweight is not None:
+            ctx.step.backward(
+                x=_images(x), weight=_filters(weight), u=u.numpy(), scale=scale.numpy(), dy=_images(dy),
+                dx=None if dx is None else dx.numpy(), dweight=None if dweight is None else _filters(dweight),
+                **{name: None if d is None else d.numpy() for name, d in zip(("dat", "dg", "dbt"), matrices, strict=True)},
             )  # fmt: skip
-        wanted = [matrix if need else None for matrix, need in zip(matrices, need_transforms, strict=True)]
         return (
             None if dx is None else dx.permute(0, 3, 1, 2),
             dweight if need_weight else None,
             dy.sum((0, 2, 3)) if need_bias else None,
-            *wanted,
+            *(matrix if need else None for matrix, need in zip(matrices, need_transforms, strict=True)),
             None,
         )
-
-
-def _step(at: Tensor, g: Tensor, bt: Tensor, numbers: Numbers) -> Any:
-    native = extension()
-    assert native is not None
-    return native.TrainingStep(
-        at=_array(at), g=_array(g), bt=_array(bt), mult=_array(numbers.mult), v_step=_array(numbers.v_step),
-        padding=numbers.padding, limit=numbers.limit, threads=torch.get_num_threads(), isa=_isa(),
-        **numbers.grid.numbers(),
-    )  # fmt: skip
 
 
 def _array(x: Tensor) -> Any:
@@ -235,9 +231,14 @@ def _images(x: Tensor) -> Any:
     return x.detach().permute(0, 2, 3, 1).contiguous().numpy()
 
 
+def _filters(weight: Tensor) -> Any:
+    """(K, C, r, r) with whatever strides it has."""
+    return weight.detach().numpy()
+
+
 def fast_conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, transforms: tuple[Tensor, Tensor, Tensor], numbers: Numbers
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Extremes]:
     """Convolve by an algorithm, every stage quantized.
 
     Parameters
@@ -255,9 +256,12 @@ def fast_conv(
 
     Returns
     -------
-    tuple of Tensor
-        The output (N, K, H_out, W_out) in the memory format channels last; the largest absolute V (n*n, C); the
-        smallest and the largest value of ``x``. The latter two carry no gradient.
+    y : Tensor of shape (N, K, H_out, W_out)
+        In the memory format channels last.
+    v_absmax : Tensor of shape (n*n, C)
+        Largest absolute V of this batch, in steps of the input's grid; without gradient.
+    extremes : (float, float)
+        Smallest and largest value of ``x``.
     """
-    out: tuple[Tensor, Tensor, Tensor] = _FastConv.apply(x, weight, bias, *transforms, numbers)  # type: ignore[no-untyped-call]
+    out: tuple[Tensor, Tensor, Extremes] = _FastConv.apply(x, weight, bias, *transforms, numbers)  # type: ignore[no-untyped-call]
     return out

@@ -6,7 +6,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from tilewise.nn.ranges import quantize_batch, take_grid
+from tilewise.nn.ranges import BatchRange
 from tilewise.quant import FLOAT_BITS, QUANTIZERS
 from tilewise.quant.fake import Range
 from tilewise.quant.quantizer import check_bits
@@ -53,10 +53,10 @@ class Quantize(nn.Module):
         """
         if not (self.range.ready or self.training or self.calibrating):
             raise RuntimeError("Quantize has no range yet; calibrate(model, batches) or train it first")
-        grid, pending = take_grid(self.range, x, training=self.training, calibrating=self.calibrating)
+        batch = BatchRange.learning(self.range, x, training=self.training, calibrating=self.calibrating)
         if self.training:
-            self.range.taken = grid
-        return quantize_batch(x, self.range, grid, training=self.training, pending=pending, real=True)
+            self.range.taken = batch.grid()
+        return batch.quantize(x, real=True)[0]
 
     def train(self, mode: bool = True) -> Self:
         """As every module's; what a batch was given is forgotten."""

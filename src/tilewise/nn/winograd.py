@@ -191,23 +191,21 @@ class WinogradConv2d(QuantizedConv):
 
     def _train(self, x: Tensor, transforms: tuple[Tensor, Tensor, Tensor], tiling: Tiling) -> Tensor:
         """Take the native kernels: the same numbers as :meth:`forward` has in torch."""
-        grid, pending = self.batch_grid("input_range", x)
-        if not self.observed("v_range").ready:
-            q = quantize(x.detach(), *grid, clip_gradient=False)
-            self._observe_v(q, grid.step, transforms[2], tiling)
-        mult = self.v_multiplier(grid.step)
-        shape = self.algorithm.products**2, self.in_channels
+        batch, v_range = self.batch_range("input_range", x), self.observed("v_range")
+        if not v_range.ready:
+            step, low, high = batch.grid()
+            self._observe_v(quantize(x.detach(), step, low, high, clip_gradient=False), step, transforms[2], tiling)
         numbers = native.Numbers(
-            grid=grid,
-            mult=mult.squeeze(2).expand(shape),
-            v_step=(grid.step / mult).squeeze(2).expand(shape),
+            grid=batch.numbers(),
+            v_range=v_range.absmax,
+            balance=self.balance,
+            fraction_bits=self.fraction_bits,
             limit=self.spec.rules.limits(self.spec.bits)[1],
             padding=tiling.padding,
         )
         y, v_absmax, extremes = native.fast_conv(x, self.weight, self.bias, transforms, numbers)
-        self.get_range("v_range").update(v_absmax * grid.step)
-        if pending:
-            self.get_range("input_range").take(extremes)
+        v_range.update(v_absmax.mul_(numbers.grid.step))
+        batch.take(extremes)
         return y
 
     def frozen(self) -> Frozen:

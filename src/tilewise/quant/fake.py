@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,11 @@ from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM
 
 EXACT = 2**24
 """Up to here float32 holds every integer."""
+
+
+def float32(x: float) -> float:
+    """Round to float32. A quotient of two such numbers is, computed in float64, what float32 would have given."""
+    return float(np.float32(x))
 
 
 def round_half_up(x: Tensor) -> Tensor:
@@ -156,38 +162,46 @@ class Range(nn.Module):
         self._seen = False
 
     @torch.no_grad()
-    def update(self, absmax: Tensor, minimum: Tensor | None = None, *, running: bool = True) -> None:
+    def update(self, absmax: Tensor, minimum: Tensor | float | None = None, *, running: bool = True) -> None:
         """Take in one batch: move by the momentum, or (not ``running``) widen to the largest seen.
 
         Parameters
         ----------
         absmax : Tensor
             The batch's largest absolute values, shape of the range.
-        minimum : Tensor, optional
+        minimum : Tensor or float, optional
             The batch's smallest value; without it the tensor counts as signed.
         running : bool
             Training follows the data; calibration keeps the extremes.
         """
         absmax = absmax.to(self.absmax.dtype)
-        if running:
-            moved = self.absmax.lerp(absmax, self.quantizer.momentum)
-            self.absmax.copy_(torch.where(self.batches == 0, absmax, moved))
-        else:
+        if not running:
             self.absmax.copy_(torch.maximum(self.absmax, absmax))
-        self.negative.logical_or_(minimum < 0 if minimum is not None else torch.ones_like(self.negative))
+        elif self.ready:
+            self.absmax.lerp_(absmax, self.quantizer.momentum)
+        else:
+            self.absmax.copy_(absmax)
+        if isinstance(minimum, Tensor):
+            self.negative.logical_or_(minimum < 0)
+        elif minimum is None or minimum < 0:
+            self.negative.fill_(value=True)
         self.batches.add_(1)
 
     @torch.no_grad()
     def observe(self, x: Tensor, *, running: bool) -> None:
         """Take in a whole tensor as one group; an empty one changes nothing."""
         if x.numel():
-            self.take(torch.stack(torch.aminmax(x)), running=running)
+            low, high = torch.aminmax(x)
+            self.update(torch.maximum(-low, high), low, running=running)
 
-    @torch.no_grad()
-    def take(self, extremes: Tensor, *, running: bool = True) -> None:
-        """Take in the smallest and the largest value of a tensor."""
-        low, high = extremes
-        self.update(torch.maximum(-low, high), low, running=running)
+    def numbers(self) -> tuple[float, int, int]:
+        """Give what :meth:`grid` gives, in float32, as numbers: cheaper than small tensors where these are on the CPU."""
+        low, high = self.quantizer.limits(self.bits)
+        steps = self.quantizer.steps(self.bits)
+        if not (self.quantizer.asymmetric_limits or bool(self.negative)):
+            low, high = 0, 2**self.bits - 1
+            steps = high
+        return float32(max(float32(self.absmax.item()), float32(1e-30)) / steps), low, high
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
         """Step, smallest and largest integer, as tensors.
