@@ -43,8 +43,11 @@ struct TrainingConv {
   std::int64_t tile_rows() const { return (out_height() + m - 1) / m; }
   std::int64_t tile_cols() const { return (out_width() + m - 1) / m; }
   std::int64_t filter_size() const { return channels * r * r; }
-  // Bytes of U, integers with 128 added.
-  std::int64_t u_bytes() const { return taps() * padded_channels(filters) * padded_channels(channels); }
+  // Integers U, and what sums of products with them start from.
+  std::int64_t u_bytes() const { return taps() * padded_channels(filters) * (padded_channels(channels) + 4); }
+  std::int64_t transposed_bytes() const {
+    return taps() * padded_channels(filters) * padded_channels(channels);
+  }
 };
 
 struct TrainingForward {

@@ -152,12 +152,13 @@ void backward(const TrainingKernels& kernels, const TrainingConv& conv, const Ba
   const bool learned = call.dat != nullptr, need_du = call.dweight.data != nullptr;
   const int shares = shares_of(conv.images, threads);
   const std::size_t each = Workspace::rounded(kernels.backward_scratch(conv));
-  const auto u_bytes = static_cast<std::size_t>(conv.u_bytes());
+  const auto transposed_bytes = static_cast<std::size_t>(conv.transposed_bytes());
   const std::size_t du_bytes =
       need_du ? Workspace::rounded(floats(conv.taps() * conv.filters * padded_channels(conv.channels))) : 0;
   Workspace& workspace = Workspace::of_this_thread();
-  workspace.reserve((each + du_bytes) * static_cast<std::size_t>(shares) + Workspace::rounded(u_bytes));
-  auto* const transposed = reinterpret_cast<std::uint8_t*>(workspace.take(u_bytes));
+  workspace.reserve((each + du_bytes) * static_cast<std::size_t>(shares) +
+                    Workspace::rounded(transposed_bytes));
+  auto* const transposed = reinterpret_cast<std::uint8_t*>(workspace.take(transposed_bytes));
   std::vector<std::byte*> scratch;
   std::vector<float*> du;
   for (int share = 0; share < shares; ++share) {

@@ -23,14 +23,21 @@ namespace tilewise::TILEWISE_SET {
   }
 }
 
-// Smallest and largest value, lane by lane.
+// Smallest and largest value, lane by lane; not numbers if one of the values is none.
 struct LaneRange {
-  F32 low, high;
+  F32 low, high, broken{};
 
   explicit LaneRange(const ValueRange& range) : low(splat(range.low)), high(splat(range.high)) {}
   [[gnu::always_inline]] void add(F32 v) {
     low = smaller(low, v);
     high = larger(high, v);
+    broken = fused(v, F32{}, broken);
+  }
+  // Zero, or not a number.
+  float poison() const {
+    float sum = 0;
+    for (int lane = 0; lane < kLanes; ++lane) sum += broken[lane];
+    return sum;
   }
   ValueRange get() const {
     ValueRange range{low[0], high[0]};
@@ -38,7 +45,7 @@ struct LaneRange {
       range.low = std::min(range.low, low[lane]);
       range.high = std::max(range.high, high[lane]);
     }
-    return range;
+    return {range.low + poison(), range.high + poison()};
   }
 };
 

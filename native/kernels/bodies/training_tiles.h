@@ -6,7 +6,8 @@
 //   V,
 //              dV += dM U^T; then dq = B (dV * mult) B^T where V was not clipped, and dx where x was not
 //
-// V and dV are [tap][tile][channel], M and dM [tap][tile][filter of the panel].
+// V and dV are [tap][tile][channel], M and dM [tap][tile][filter of the panel]. M is a product of bytes, V
+// with 128 added; the gradients are float.
 #pragma once
 
 #include <limits>
@@ -17,7 +18,7 @@ namespace tilewise::TILEWISE_SET {
 struct TrainingLayout {
   std::int64_t channels, filters, panel;  // padded; filters of a panel
   std::int64_t rows, tiles;               // rows of tiles in a block, tiles of them
-  std::int64_t v_row, v_tap, m_tap, strip;
+  std::int64_t v_row, v_tap, byte_tap, m_tap, strip;
 
   TrainingLayout(const TrainingConv& conv, std::int64_t strip_floats, bool backward)
       : channels(padded_channels(conv.channels)),
@@ -33,6 +34,7 @@ struct TrainingLayout {
     // Rows and taps that lie a power of two apart would share few lines of the first-level cache.
     v_row = channels + (channels >= 128 ? 16 : 0);
     v_tap = tiles * v_row + 16;
+    byte_tap = tiles * channels + 64;
     m_tap = tiles * panel + 16;
   }
 };
@@ -82,14 +84,15 @@ class TrainingTiles {
       used += round_up(count, 16);
       return place;
     };
-    v_ = take(kTaps * at_.v_tap);
+    bytes_ = reinterpret_cast<std::uint8_t*>(take(kTaps * at_.byte_tap / 4 + 16));
     m_ = take(kTaps * at_.m_tap);
     strip_ = take(at_.strip + kLanes);
-    weights_ = take(kPanel * std::max<std::int64_t>(conv_.channels, kPanel));
     mult_ = take(kTaps * at_.channels);
     scale_ = take(kTaps * at_.filters);
     absmax_ = take(kTaps * at_.channels);
     if (backward_) {
+      weights_ = take(kPanel * kPanel);
+      v_ = take(kTaps * at_.v_tap);
       dv_ = take(kTaps * at_.v_tap);
       dstrip_ = take(at_.strip);
       inside_ = reinterpret_cast<std::uint8_t*>(take(kTaps * at_.v_tap / 4 + 16));
@@ -121,10 +124,11 @@ class TrainingTiles {
     LaneRange range(*call.range);
     for (std::int64_t row = begin; row < end; row += at_.rows) {
       const std::int64_t rows = std::min(at_.rows, end - row), tiles = rows * conv_.tile_cols();
-      make_v<false>(call.x, row, rows, range);
+      make_v<false, true>(call.x, row, rows, range);
       for (std::int64_t panel = 0; panel < panels(); ++panel) {
         make_m(call.u, panel, tiles);
-        for (std::int64_t i = 0; i < rows; ++i) output_row(call, row + i, i * conv_.tile_cols(), panel);
+        for (std::int64_t i = 0; i < rows; ++i)
+          output_row(call, row + i, i * conv_.tile_cols(), panel, range.poison());
       }
     }
     *call.range = range.get();
@@ -142,7 +146,8 @@ class TrainingTiles {
     std::fill_n(dstrip_, at_.strip, 0.0F);
     for (std::int64_t row = begin; row < end; row += at_.rows) {
       const std::int64_t rows = std::min(at_.rows, end - row), tiles = rows * conv_.tile_cols();
-      make_v<true>(call.x, row, rows, range);
+      call.dat != nullptr ? make_v<true, true>(call.x, row, rows, range)
+                          : make_v<true, false>(call.x, row, rows, range);
       for (std::int64_t panel = 0; panel < panels(); ++panel) {
         if (call.dat != nullptr) make_m(call.u, panel, tiles);
         for (std::int64_t i = 0; i < rows; ++i) {
@@ -169,22 +174,24 @@ class TrainingTiles {
     if (call.dbt != nullptr) add_lanes(dbt, call.dbt);
   }
 
-  // V of the block, requantized; its largest values, or (kBackward) which were not clipped.
-  template <bool kBackward>
+  // V of the block, requantized: kFloats, and which of it was not clipped; kBytesToo. Forward its largest
+  // values, too.
+  template <bool kFloats, bool kBytesToo>
   void make_v(const float* x, std::int64_t row, std::int64_t rows, LaneRange& range) {
     for (std::int64_t i = 0; i < rows; ++i) {
       strips_.quantize(image(x, row + i), (row + i) % conv_.tile_rows(), strip_, range);
       for (std::int64_t c = 0; c < at_.channels; c += kLanes)
-        input_row_transform<kBackward>(i * conv_.tile_cols(), c);
+        transform_input<kFloats, kBytesToo>(i * conv_.tile_cols(), c);
     }
   }
 
-  template <bool kBackward>
-  void input_row_transform(std::int64_t first_tile, std::int64_t c) {
+  template <bool kFloats, bool kBytesToo>
+  void transform_input(std::int64_t first_tile, std::int64_t c) {
     const F32 limit = splat(conv_.v_limit);
     for (std::int64_t col = 0; col < conv_.tile_cols(); ++col) {
       const float* const pixels = strip_ + col * M * at_.channels + c;
       const std::int64_t place = (first_tile + col) * at_.v_row + c;
+      std::uint8_t* const bytes = bytes_ + (first_tile + col) * at_.channels + c;
       sandwich(
           bt_,
           [&](int i, int j) __attribute__((always_inline)) {
@@ -192,38 +199,44 @@ class TrainingTiles {
           },
           [&](int i, int j, F32 v) __attribute__((always_inline)) {
             const int tap = i * N + j;
-            const F32 scaled = rounded_down(v * load<F32>(mult_ + tap * at_.channels + c) + 0.5F);
-            if constexpr (kBackward) {
+            F32 scaled = v * load<F32>(mult_ + tap * at_.channels + c) + 0.5F;
+            if constexpr (kFloats) {
+              scaled = rounded_down(scaled);
               const I32 inside = (scaled >= -limit) & (scaled <= limit);
               store(inside_ + tap * at_.v_tap + place, narrow(inside & 1));
             } else {
               float* const widest = absmax_ + tap * at_.channels + c;
               store(widest, larger(load<F32>(widest), larger(v, -v)));
             }
-            store(v_ + tap * at_.v_tap + place, smaller(limit, larger(-limit, scaled)));
+            const F32 clamped = smaller(limit, larger(-limit, scaled));
+            if constexpr (kFloats) store(v_ + tap * at_.v_tap + place, clamped);
+            if constexpr (kBytesToo) store(bytes + tap * at_.byte_tap, narrow(floor_to_int(clamped) + 128));
           });
     }
   }
 
-  // Bytes of packed weights as floats, `count` of them (a multiple of kLanes).
-  static void unpack(const std::uint8_t* from, std::int64_t count, float* to) {
-    for (std::int64_t i = 0; i < count; i += kLanes) store(to + i, to_float(load_bytes(from + i) - 128));
+  void make_m(const std::uint8_t* u, std::int64_t panel, std::int64_t tiles) {
+    static constexpr std::array<std::int32_t, 1> kOneSegment = {0};
+    const PackedU packed(conv_);
+    const std::int64_t vectors = panel_vectors(panel), first = panel * kPanelVectors;
+    const std::uint8_t* rows[kTallRows<Int8Dot>];
+    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+      const auto* const weights = reinterpret_cast<const std::int8_t*>(u + packed.place(tap, first).offset);
+      const auto* const start = reinterpret_cast<const std::int32_t*>(u + packed.start(tap) + first * kBytes);
+      auto* const sums = reinterpret_cast<std::int32_t*>(m_ + tap * at_.m_tap);
+      for (std::int64_t tile = 0, height = 0; tile < tiles; tile += height) {
+        height = rows_together<Int8Dot>(tiles - tile, vectors);
+        for (std::int64_t i = 0; i < height; ++i)
+          rows[i] = bytes_ + tap * at_.byte_tap + (tile + i) * at_.channels;
+        micro_for<Int8Dot>(height, vectors)(rows, kTallRows<Int8Dot>, kOneSegment, packed.groups, weights,
+                                            start, {sums + tile * at_.panel, at_.panel, kLanes});
+      }
+    }
   }
 
-  void make_m(const std::uint8_t* u, std::int64_t panel, std::int64_t tiles) {
-    const PanelPlace place = panel_place(panel * kPanelVectors, at_.filters / kLanes, conv_.channels);
-    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
-      unpack(u + tap * at_.filters * at_.channels + place.offset, conv_.channels * place.step, weights_);
-      product({.a = v_ + tap * at_.v_tap,
-               .a_row = at_.v_row,
-               .a_step = 1,
-               .b = weights_,
-               .b_step = place.step,
-               .c = m_ + tap * at_.m_tap,
-               .c_row = at_.panel,
-               .depth = conv_.channels},
-              tiles, panel_vectors(panel));
-    }
+  // Bytes of transposed weights as floats, `count` of them (a multiple of kLanes).
+  static void unpack(const std::uint8_t* from, std::int64_t count, float* to) {
+    for (std::int64_t i = 0; i < count; i += kLanes) store(to + i, to_float(load_bytes(from + i) - 128));
   }
 
   struct Pixels {
@@ -236,12 +249,12 @@ class TrainingTiles {
             std::min<std::int64_t>(M, height - y), std::min<std::int64_t>(M, width - x)};
   }
 
-  void output_row(const TrainingForward& call, std::int64_t row, std::int64_t first_tile,
-                  std::int64_t panel) {
+  void output_row(const TrainingForward& call, std::int64_t row, std::int64_t first_tile, std::int64_t panel,
+                  float poison) {
     for (std::int64_t v = 0; v < panel_vectors(panel); ++v) {
       const std::int64_t k = panel * kPanel + v * kLanes, count = conv_.filters - k;
       if (count <= 0) break;
-      const F32 bias = call.bias == nullptr ? F32{} : load_part(call.bias + k, count);
+      const F32 bias = (call.bias == nullptr ? F32{} : load_part(call.bias + k, count)) + poison;
       for (std::int64_t col = 0; col < conv_.tile_cols(); ++col) {
         const float* const m = m_ + (first_tile + col) * at_.panel + v * kLanes;
         F32 values[M][M];
@@ -249,7 +262,7 @@ class TrainingTiles {
             output_,
             [&](int i, int j) __attribute__((always_inline)) {
               const int tap = i * N + j;
-              return load<F32>(m + tap * at_.m_tap) * load<F32>(scale_ + tap * at_.filters + k);
+              return to_float(load<I32>(m + tap * at_.m_tap)) * load<F32>(scale_ + tap * at_.filters + k);
             },
             [&](int i, int j, F32 value) __attribute__((always_inline)) { values[i][j] = value + bias; });
         const Pixels to = outputs(row, col);
@@ -278,7 +291,7 @@ class TrainingTiles {
         sandwich_backward<kLearned>(
             turned,
             [&](int i, int j) __attribute__((always_inline)) {
-              return load<F32>(m + (i * N + j) * at_.m_tap) * scale(i * N + j);
+              return to_float(load<I32>(m + (i * N + j) * at_.m_tap)) * scale(i * N + j);
             },
             [&](int i, int j) __attribute__((always_inline)) {
               const bool inside = i < from.rows && j < from.cols;
@@ -369,7 +382,7 @@ class TrainingTiles {
   Matrix<M, N> output_;
   float *v_ = nullptr, *m_ = nullptr, *strip_ = nullptr, *weights_ = nullptr, *mult_ = nullptr,
         *scale_ = nullptr, *absmax_ = nullptr, *dv_ = nullptr, *dstrip_ = nullptr;
-  std::uint8_t* inside_ = nullptr;
+  std::uint8_t *bytes_ = nullptr, *inside_ = nullptr;
 };
 
 }  // namespace tilewise::TILEWISE_SET

@@ -1,8 +1,9 @@
 // Weights in training: U = G g G^T, quantized, and the way back. Needs sandwich.h, dot.h.
 //
-// U lies as the products read it, in bytes with 128 added: [tap][panel of filters][channel][filter in panel],
-// and transposed for the way back [tap][panel of channels][filter][channel in panel]. Filters and channels
-// are padded.
+// U lies as the products of bytes read it, [tap][panel of filters][group of channels][filter in
+// panel][channel in group], followed by what their sums start from, [tap][filter], which takes away the 128
+// that are added to V. For the way back it lies transposed, in bytes with 128 added: [tap][panel of
+// channels][filter][channel in panel]. Filters and channels are padded.
 #pragma once
 
 #include "kernels/training.h"
@@ -19,6 +20,21 @@ inline PanelPlace panel_place(std::int64_t v, std::int64_t vectors, std::int64_t
   const std::int64_t step = std::min<std::int64_t>(kPanelVectors, vectors - first) * kLanes;
   return {first * kLanes * rows + (v - first) * kLanes, step};
 }
+
+// Where U lies, in bytes.
+struct PackedU {
+  std::int64_t filters, groups, taps;
+
+  explicit PackedU(const TrainingConv& conv)
+      : filters(padded_channels(conv.filters)),
+        groups((conv.channels + Int8Dot::kGroup - 1) / Int8Dot::kGroup),
+        taps(conv.taps()) {}
+  PanelPlace place(std::int64_t tap, std::int64_t v) const {
+    const PanelPlace words = panel_place(v, filters / kLanes, groups);
+    return {(tap * filters * groups + words.offset) * Int8Dot::kGroup, words.step * Int8Dot::kGroup};
+  }
+  std::int64_t start(std::int64_t tap) const { return (taps * groups * Int8Dot::kGroup + tap * 4) * filters; }
+};
 
 // clamp(floor(v * factor + 0.5)); what is not a number stays so.
 [[gnu::always_inline]] inline F32 to_grid(F32 v, F32 factor, F32 low, F32 high) {
@@ -90,19 +106,27 @@ class TrainingWeightsStage {
 
   static void quantize(const TrainingConv& conv, std::int64_t v, const float* values,
                        const F32 (&absmax)[kTaps], std::uint8_t* u, float* scale) {
-    const std::int64_t filters = padded_channels(conv.filters);
-    const PanelPlace place = panel_place(v, filters / kLanes, conv.channels);
+    const PackedU packed(conv);
     const F32 limit = splat(conv.u_limit);
     for (std::int64_t tap = 0; tap < kTaps; ++tap) {
-      const F32 step = larger(absmax[tap], splat(1e-30F)) / limit;
+      const F32 step = larger(splat(1e-30F), absmax[tap]) / limit;  // what is not a number stays so
       for (std::int64_t k = v * kLanes; k < std::min(conv.filters, (v + 1) * kLanes); ++k)
         scale[tap * conv.filters + k] = step[k % kLanes];
       const F32 factor = 1.0F / step;
-      std::uint8_t* const to = u + tap * filters * padded_channels(conv.channels) + place.offset;
-      for (std::int64_t c = 0; c < conv.channels; ++c) {
-        const F32 q = to_grid(load<F32>(values + (tap * conv.channels + c) * kLanes), factor, -limit, limit);
-        store(to + c * place.step, narrow(floor_to_int(q) + 128));
+      const PanelPlace place = packed.place(tap, v);
+      I32 total{};
+      for (std::int64_t group = 0; group < packed.groups; ++group) {
+        I32 four{};
+        for (std::int64_t i = 0; i < std::min(Int8Dot::kGroup, conv.channels - group * Int8Dot::kGroup);
+             ++i) {
+          const float* const from = values + (tap * conv.channels + group * Int8Dot::kGroup + i) * kLanes;
+          const I32 q = floor_to_int(to_grid(load<F32>(from), factor, -limit, limit));
+          total += q;
+          four |= (q & 0xFF) << static_cast<std::int32_t>(8 * i);
+        }
+        store(u + place.offset + group * place.step, four);
       }
+      store(u + packed.start(tap) + v * kBytes, total * (Int8Dot::kRowOffset - 128));
     }
   }
 
@@ -139,17 +163,19 @@ class TrainingWeightsStage {
 // Taps begin .. end of U, transposed.
 inline void transpose_weights(const TrainingConv& conv, const std::uint8_t* u, std::uint8_t* transposed,
                               std::int64_t begin, std::int64_t end) {
-  const std::int64_t filters = padded_channels(conv.filters), channels = padded_channels(conv.channels);
+  const PackedU packed(conv);
+  const std::int64_t channels = padded_channels(conv.channels);
   for (std::int64_t tap = begin; tap < end; ++tap) {
-    const std::uint8_t* const from = u + tap * filters * channels;
-    std::uint8_t* const to = transposed + tap * filters * channels;
-    for (std::int64_t k = 0; k < filters; k += kLanes) {
-      const PanelPlace here = panel_place(k / kLanes, filters / kLanes, conv.channels);
+    std::uint8_t* const to = transposed + tap * packed.filters * channels;
+    for (std::int64_t v = 0; v < packed.filters / kLanes; ++v) {
+      const PanelPlace here = packed.place(tap, v);
       for (std::int64_t c = 0; c < channels; ++c) {
-        const PanelPlace there = panel_place(c / kLanes, channels / kLanes, filters);
-        std::uint8_t* const column = to + there.offset + k * there.step + c % kLanes;
+        const PanelPlace there = panel_place(c / kLanes, channels / kLanes, packed.filters);
+        std::uint8_t* const column = to + there.offset + v * kLanes * there.step + c % kLanes;
+        const std::uint8_t* const row =
+            u + here.offset + c / Int8Dot::kGroup * here.step + c % Int8Dot::kGroup;
         for (std::int64_t lane = 0; lane < kLanes; ++lane)
-          column[lane * there.step] = c < conv.channels ? from[here.offset + c * here.step + lane] : 128;
+          column[lane * there.step] = c < conv.channels ? row[lane * Int8Dot::kGroup] ^ 0x80 : 0x80;
       }
     }
   }
