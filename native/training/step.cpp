@@ -15,6 +15,13 @@ namespace {
 constexpr ValueRange kNothing{std::numeric_limits<float>::infinity(),
                               -std::numeric_limits<float>::infinity()};
 
+// Of both; what is not a number stays so.
+ValueRange merged(const ValueRange& a, const ValueRange& b) {
+  if (std::isnan(a.low)) return a;
+  if (std::isnan(b.low)) return b;
+  return {std::min(a.low, b.low), std::max(a.high, b.high)};
+}
+
 // Scratch memory, one per calling thread, which keeps the largest size that was asked for: fresh pages cost
 // more than some layers' arithmetic. Each share begins at a page of its own.
 class Workspace {
@@ -144,7 +151,7 @@ void forward(const TrainingKernels& kernels, const TrainingConv& conv, const For
   *call.range = kNothing;
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     for (std::int64_t j = 0; j < values; ++j) call.v_absmax[j] = std::max(call.v_absmax[j], absmax[i][j]);
-    *call.range = {std::min(call.range->low, ranges[i].low), std::max(call.range->high, ranges[i].high)};
+    *call.range = merged(*call.range, ranges[i]);
   }
 }
 
@@ -220,7 +227,7 @@ ValueRange quantize(const KernelSet& set, const InputGrid& grid, float step, con
         set.training.quantize(grid, step, x + part.begin, q + part.begin, part.end - part.begin);
   });
   ValueRange all = kNothing;
-  for (const ValueRange& range : ranges) all = {std::min(all.low, range.low), std::max(all.high, range.high)};
+  for (const ValueRange& range : ranges) all = merged(all, range);
   return all;
 }
 

@@ -204,12 +204,14 @@ class QuantizedConv(nn.Conv2d):
         Raises
         ------
         ValueError
-            Naming the shape, or the data type, and what is allowed.
+            Naming the shape, the device or the data type, and what is allowed.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"input has shape {tuple(x.shape)}; allowed: (N, {self.in_channels}, H, W)")
         if self.folded is not None and self.training:
             raise RuntimeError("a layer that has taken in a batch norm serves evaluation only; train the original")
+        if x.device != self.weight.device:
+            raise ValueError(f"input is on {x.device}; the layer's weights are on {self.weight.device}")
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"input is {x.dtype}; the layer's weights are {self.weight.dtype}")
 

@@ -93,7 +93,7 @@ class _Quantize(torch.autograd.Function):
         return q, extremes
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, dq: Tensor, _: None) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         native = extension()
@@ -195,7 +195,7 @@ class _FastConv(torch.autograd.Function):
         return y.permute(0, 3, 1, 2), v_absmax, extremes
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         x, weight, at, g, bt, u, scale = ctx.saved_tensors
         need_x, need_weight, need_bias, *need_transforms = ctx.needs_input_grad[:6]
@@ -207,11 +207,11 @@ class _FastConv(torch.autograd.Function):
             matrices = [torch.empty_like(matrix, memory_format=torch.contiguous_format) for matrix in (at, g, bt)]
         if need_weight or any(need_transforms):
             dweight = torch.empty_like(weight)
-        if dx is not None or dweight is not None:
+        results = dict(zip(("dx", "dweight", "dat", "dg", "dbt"), (dx, dweight, *matrices), strict=True))
+        if any(result is not None for result in results.values()):
             ctx.step.backward(
                 x=_images(x), weight=_filters(weight), u=u.numpy(), scale=scale.numpy(), dy=_images(dy),
-                dx=None if dx is None else dx.numpy(), dweight=None if dweight is None else _filters(dweight),
-                **{name: None if d is None else d.numpy() for name, d in zip(("dat", "dg", "dbt"), matrices, strict=True)},
+                **{name: None if d is None else d.numpy() for name, d in results.items()},
             )  # fmt: skip
         return (
             None if dx is None else dx.permute(0, 3, 1, 2),

@@ -197,8 +197,9 @@ def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _sum_in_order(terms: Tensor) -> Tensor:
-    """Add up along the first dimension, from the first on, each sum rounded on its own: the kernels have the same bits."""
-    return functools.reduce(torch.add, terms)
+    """Add up along the first dimension from left to right, each sum rounded on its own, as the kernels do."""
+    total: Tensor = functools.reduce(torch.add, terms)
+    return total
 
 
 def multiply(u: Tensor, v: Tensor) -> Tensor:

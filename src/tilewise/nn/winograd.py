@@ -171,13 +171,13 @@ class WinogradConv2d(QuantizedConv):
         """Say why the native kernels do not run this layer on ``x`` now; empty if they do."""
         spec, kernels = self.spec, native.trains(self.algorithm)
         reasons = {
-            "only training uses them": not self.training or self.calibrating,
+            "in evaluation and calibration the exact path runs": not self.training or self.calibrating,
             f"it has {spec.bits} bits": spec.bits > 8,
             "its quantizer is 'paper'": spec.rules.everything,
             "its scales are per tensor": spec.scales != "tap",
             "it quantizes M": spec.product_bits != FLOAT_BITS,
             "its V is not exact in float32": self._inexact_v(),
-            f"they lack {self.algorithm.name} for {self.algorithm.r}x{self.algorithm.r} kernels": not kernels,
+            f"the kernels lack {self.algorithm.name}": not kernels,
             f"its weights are {self.weight.dtype}": self.weight.dtype != torch.float32,
             f"its weights are on {self.weight.device.type}": self.weight.device.type != "cpu",
         }

@@ -195,7 +195,7 @@ class Range(nn.Module):
             self.update(torch.maximum(-low, high), low, running=running)
 
     def numbers(self) -> tuple[float, int, int]:
-        """Give what :meth:`grid` gives, in float32, as numbers: cheaper than small tensors where these are on the CPU."""
+        """Give what :meth:`grid` gives, in float32, as numbers: cheaper than small tensors on the CPU."""
         low, high = self.quantizer.limits(self.bits)
         steps = self.quantizer.steps(self.bits)
         if not (self.quantizer.asymmetric_limits or bool(self.negative)):
