@@ -176,6 +176,12 @@ def test_any_memory_format(layout: str) -> None:
         assert (mine[name] == value).all(), name
 
 
+def test_the_output_may_be_changed_in_place() -> None:
+    layer, x = trained("F4", SHAPES[0])
+    plain = step(nn.Sequential(copy.deepcopy(layer), nn.ReLU()), x)
+    assert (step(nn.Sequential(layer, nn.ReLU(inplace=True)), x)["x"] == plain["x"]).all()
+
+
 def test_threads_change_no_integer_and_the_same_number_no_bit() -> None:
     layer, x = trained("F4", (5, 20, 24, 10, 9), transforms="learned")
     results = []

@@ -184,15 +184,16 @@ class _FastConv(torch.autograd.Function):
         taps = len(bt) ** 2
         u = torch.empty(step.u_bytes(k), dtype=torch.uint8)
         scale, v_absmax = x.new_empty(taps, k), x.new_empty(taps, channels)
-        y = x.new_empty(n, h + 2 * numbers.padding[0] - r + 1, w + 2 * numbers.padding[1] - r + 1, k)
+        out = h + 2 * numbers.padding[0] - r + 1, w + 2 * numbers.padding[1] - r + 1
+        y = torch.empty(n, k, *out, memory_format=torch.channels_last)
         extremes = step.forward(
             x=_images(x), weight=_filters(weight), bias=None if bias is None else _array(bias), u=u.numpy(),
-            scale=scale.numpy(), y=y.numpy(), v_absmax=v_absmax.numpy(),
+            scale=scale.numpy(), y=y.permute(0, 2, 3, 1).numpy(), v_absmax=v_absmax.numpy(),
         )  # fmt: skip
         ctx.save_for_backward(x, weight, at, g, bt, u, scale)
         ctx.step = step
         ctx.mark_non_differentiable(v_absmax)
-        return y.permute(0, 3, 1, 2), v_absmax, extremes
+        return y, v_absmax, extremes
 
     @staticmethod
     @once_differentiable
@@ -202,19 +203,20 @@ class _FastConv(torch.autograd.Function):
         dx = dweight = None
         matrices: list[Tensor | None] = [None, None, None]
         if need_x:
-            dx = x.new_empty(len(x), *x.shape[2:], x.shape[1])
+            dx = torch.empty(x.shape, memory_format=torch.channels_last)
         if any(need_transforms):
             matrices = [torch.empty_like(matrix, memory_format=torch.contiguous_format) for matrix in (at, g, bt)]
         if need_weight or any(need_transforms):
             dweight = torch.empty_like(weight)
-        results = dict(zip(("dx", "dweight", "dat", "dg", "dbt"), (dx, dweight, *matrices), strict=True))
+        images = None if dx is None else dx.permute(0, 2, 3, 1)
+        results = dict(zip(("dx", "dweight", "dat", "dg", "dbt"), (images, dweight, *matrices), strict=True))
         if any(result is not None for result in results.values()):
             ctx.step.backward(
                 x=_images(x), weight=_filters(weight), u=u.numpy(), scale=scale.numpy(), dy=_images(dy),
                 **{name: None if d is None else d.numpy() for name, d in results.items()},
             )  # fmt: skip
         return (
-            None if dx is None else dx.permute(0, 3, 1, 2),
+            dx,
             dweight if need_weight else None,
             dy.sum((0, 2, 3)) if need_bias else None,
             *(matrix if need else None for matrix, need in zip(matrices, need_transforms, strict=True)),
