@@ -55,9 +55,8 @@ inline ValueRange quantize(const InputGrid& grid, float step, const float* x, fl
   constexpr float kNone = std::numeric_limits<float>::infinity();
   LaneRange range({kNone, -kNone});
   for (std::int64_t i = 0; i < count; i += kLanes) {
-    F32 v = load_part(x + i, count - i);
-    for (std::int64_t lane = count - i; lane < kLanes; ++lane) v[lane] = x[i];  // counts nothing twice
-    range.add(v);
+    const F32 v = load_part(x + i, count - i);
+    range.add(filled(v, count - i));
     store_part(q + i, vectors.quantize(v) * step, count - i);
   }
   return range.get();

@@ -23,6 +23,12 @@ namespace tilewise::TILEWISE_SET {
   }
 }
 
+// The first lanes, and the first one again in all others.
+[[gnu::always_inline]] inline F32 filled(F32 v, std::int64_t count) {
+  for (std::int64_t lane = count; lane < kLanes; ++lane) v[lane] = v[0];
+  return v;
+}
+
 // Smallest and largest value, lane by lane; not numbers if one of the values is none.
 struct LaneRange {
   F32 low, high, broken{};
@@ -58,7 +64,7 @@ struct GridVectors {
   // The gradient where quantize(v) clips nothing, else zero.
   [[gnu::always_inline]] F32 pass(F32 v, F32 gradient) const {
     const F32 rounded = rounded_down(v * factor + 0.5F);
-    const I32 inside = (rounded >= low) & (rounded <= high);
+    const I32 inside = smaller(high, larger(low, rounded)) == rounded;
     return reinterpret_cast<F32>(inside & reinterpret_cast<I32>(gradient));
   }
 };
@@ -88,13 +94,9 @@ class Strips {
       std::fill(last, strip + row_step(), 0.0F);
       for_vectors(from, first,
                   [&](const float* in, float* to, std::int64_t count) __attribute__((always_inline)) {
-                    // (The zeros behind a part of a vector count too: pixels of fewer channels than a vector
-                    // has lanes.)
                     const F32 v = load_part(in, count);
-                    if (count >= kLanes)
-                      range.add(v);
-                    else
-                      for (std::int64_t lane = 0; lane < count; ++lane) range.add(splat(in[lane]));
+                    // The zeros behind a part of a vector are no pixels: its first one counts in their place.
+                    range.add(count >= kLanes ? v : filled(v, count));
                     store(to, grid_.quantize(v));
                   });
     }
@@ -106,7 +108,7 @@ class Strips {
     for (std::int64_t i = 0; i < (last ? conv_.t() : conv_.m); ++i) {
       const float* const from = pixels(image, tile_row, i);
       if (from == nullptr) continue;
-      const float* const sums = strip + i * row_step() + conv_.pad_left * padded_;
+      float* const sums = strip + i * row_step() + conv_.pad_left * padded_;
       for_vectors(from, sums,
                   [&](const float* in, const float* sum, std::int64_t count) __attribute__((always_inline)) {
                     const F32 gradient = load<F32>(sum) * grid_.factor;
@@ -125,21 +127,19 @@ class Strips {
     return 0 <= row && row < conv_.height ? image + row * conv_.width * conv_.channels : nullptr;
   }
 
-  // function(in the image, in the strip, channels) for all vectors of a row of pixels.
-  template <typename InStrip, typename Function>
-  [[gnu::always_inline]] void for_vectors(const float* image, InStrip* strip,
-                                          const Function& function) const {
+  // function(in the image, in the strip, channels) for all vectors of a row of pixels. Whole vectors of
+  // padding, which there are where vectors are short, are zeroed.
+  template <typename Function>
+  [[gnu::always_inline]] void for_vectors(const float* image, float* strip, const Function& function) const {
     if (conv_.channels == padded_) {
       for (std::int64_t i = 0; i < conv_.width * padded_; i += kLanes)
         function(image + i, strip + i, std::int64_t{kLanes});
       return;
     }
-    for (std::int64_t x = 0; x < conv_.width; ++x) {
+    for (std::int64_t x = 0; x < conv_.width; ++x, image += conv_.channels, strip += padded_) {
       for (std::int64_t c = 0; c < conv_.channels; c += kLanes)
-        function(image + x * conv_.channels + c, strip + x * padded_ + c, conv_.channels - c);
-      // Whole vectors of padding, where a vector has fewer lanes than channels are padded to.
-      for (std::int64_t c = round_up(conv_.channels, kLanes); !std::is_const_v<InStrip> && c < padded_; ++c)
-        const_cast<float*>(strip)[x * padded_ + c] = 0;
+        function(image + c, strip + c, conv_.channels - c);
+      std::fill(strip + round_up(conv_.channels, kLanes), strip + padded_, 0.0F);
     }
   }
 

@@ -202,14 +202,15 @@ class TrainingTiles {
             F32 scaled = v * load<F32>(mult_ + tap * at_.channels + c) + 0.5F;
             if constexpr (kFloats) {
               scaled = rounded_down(scaled);
-              const I32 inside = (scaled >= -limit) & (scaled <= limit);
-              store(inside_ + tap * at_.v_tap + place, narrow(inside & 1));
             } else {
               float* const widest = absmax_ + tap * at_.channels + c;
               store(widest, larger(load<F32>(widest), larger(v, -v)));
             }
             const F32 clamped = smaller(limit, larger(-limit, scaled));
-            if constexpr (kFloats) store(v_ + tap * at_.v_tap + place, clamped);
+            if constexpr (kFloats) {
+              store(inside_ + tap * at_.v_tap + place, narrow((clamped == scaled) & 1));
+              store(v_ + tap * at_.v_tap + place, clamped);
+            }
             if constexpr (kBytesToo) store(bytes + tap * at_.byte_tap, narrow(floor_to_int(clamped) + 128));
           });
     }
