@@ -64,7 +64,7 @@ int checked_threads(std::int64_t threads) {
   return static_cast<int>(threads);
 }
 
-// One layer's numbers in one step: what forward and backward both take. Arrays must outlive it.
+// One layer's numbers in one step: what forward and backward both take.
 class TrainingStep {
  public:
   TrainingStep(const Floats<2>& at, const Floats<2>& g, const Floats<2>& bt, const Floats<2>& v_range,
@@ -162,7 +162,10 @@ class TrainingStep {
     check_shape("weight", weight, {conv_.filters, conv_.channels, conv_.r, conv_.r});
     conv_.images = size(x, 0), conv_.height = size(x, 1), conv_.width = size(x, 2);
     check_shape("x", x, {conv_.images, conv_.height, conv_.width, conv_.channels});
-    if (std::min(conv_.out_height(), conv_.out_width()) < 1) refuse("x is smaller than the kernel");
+    if (std::min({conv_.images, conv_.height, conv_.width, conv_.channels, conv_.filters}) < 1)
+      refuse("x or weight is empty, must have at least one element");
+    if (std::min(conv_.out_height(), conv_.out_width()) < 1)
+      refuse("x with its padding is smaller than the kernel");
   }
   template <typename U, typename Scale>
   void check_u(const U& u, const Scale& scale) const {
