@@ -1,10 +1,12 @@
 """Training step of ResNet-18: time and peak memory of each kind of layer, as ratios in one run.
 
-    python benchmarks/training.py [--width 0.25] [--batch 64] [--threads 2] [--json FILE]
+    python benchmarks/training.py [--widths 0.25 1.0] [--batches 64] [--threads 2] [--json FILE] [--figure PNG]
 
-All networks live in one process and take turns, step by step; the ratio is the median over rounds of a network's step
-time divided by the direct int8 network's in the same round, the spread its quartiles. Peak memory is measured apart,
-each network in a process of its own: the high-water mark after three steps, less what was resident before the first.
+For each width and batch all networks live in one process and take turns, step by step; the ratio is the median over
+rounds of a network's step time divided by the direct int8 network's in the same round, the spread its quartiles. All
+take images channels last, with which torch's own convolutions are fastest too. Peak memory is measured apart, each
+network in a process of its own: the high-water mark after three steps, less what was resident before the first. The
+share of the data is the time to load and augment a batch, as the training loop does, over that of the fastest int8 one.
 "Formula" is the published formula written plainly, the broadcast product of shape (N, K, C, tiles, n, n) included.
 Every network's first output is checked against the direct float network before it is timed.
 """
@@ -30,6 +32,8 @@ from torch import Tensor, nn
 
 import tilewise as tw
 from tilewise import zoo
+from tilewise.data.batches import Batches
+from tilewise.data.images import Images
 
 BASELINE = "direct int8"
 # How far a network's first output may be from the float one's, relative: about twice what 8 bits cost each algorithm on
@@ -94,8 +98,10 @@ class Step:
 
     def __init__(self, build: Callable[[], nn.Module], batch: int) -> None:
         torch.manual_seed(1)
-        self.x, self.y = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+        self.x = torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        self.y = torch.randint(0, 10, (batch,))
         self.model = build().train()
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5)
 
     def __call__(self) -> float:
@@ -134,40 +140,36 @@ def memory_of(name: str, width: float, batch: int) -> int:
     return resident("VmHWM:") - before
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--width", type=float, default=0.25)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--formula", action="store_true", help="time the plain formula too (slow, much memory)")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    if arguments.memory_of:
-        print(memory_of(arguments.memory_of, arguments.width, arguments.batch))
-        return
+def data_seconds(batch: int) -> float:
+    """Median time to load and augment a batch of 32x32 images, as the training loop does."""
+    count = 50 * batch
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    half = (0.5, 0.5, 0.5)
+    images = Images(
+        name="noise", images=pixels, labels=torch.arange(count) % 10, classes=10, mean=half, std=half, flips=True
+    )
+    times = []
+    began = time.perf_counter()
+    for _ in Batches(images, batch, shuffle=True, augment=True):
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return statistics.median(times)
 
-    builders = networks(arguments.width)
+
+def measure(arguments: argparse.Namespace, width: float, batch: int) -> dict[str, Any]:
+    """All networks at one width and batch."""
+    builders = networks(width)
     if not arguments.formula:
         del builders["F4 formula, float"]
-    steps = {name: Step(build, arguments.batch) for name, build in builders.items()}
+    steps = {name: Step(build, batch) for name, build in builders.items()}
     check(steps)
     for step in steps.values():
         step()
     rounds = [{name: step() for name, step in steps.items()} for _ in range(arguments.rounds)]
-    command = [sys.executable, __file__, "--width", str(arguments.width), "--batch", str(arguments.batch)]
-    command += ["--threads", str(arguments.threads), "--memory-of"]
-    memory = {
-        name: int(subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout) for name in steps
-    }
-
+    memory = {name: memory_apart(arguments, name, width, batch) for name in steps}
     rows: list[dict[str, Any]] = []
     for name in steps:
-        ratios = [r[name] / r[BASELINE] for r in rounds]
-        low, middle, high = statistics.quantiles(ratios, n=4)
+        low, middle, high = statistics.quantiles([r[name] / r[BASELINE] for r in rounds], n=4)
         rows.append(
             {
                 "network": name,
@@ -178,22 +180,87 @@ def main() -> None:
                 "memory_ratio": round(memory[name] / memory[BASELINE], 3),
             }
         )
-    table = Table(title=f"ResNet-18 width {arguments.width}, batch {arguments.batch}, {arguments.threads} threads")
+    fastest = min(row["milliseconds"] for row in rows if row["network"].endswith("int8"))
+    share = round(1e3 * data_seconds(batch) / fastest, 4)
+    return {"width": width, "batch": batch, "rows": rows, "data_share": share}
+
+
+def memory_apart(arguments: argparse.Namespace, name: str, width: float, batch: int) -> int:
+    """Let :func:`memory_of` run in a process of its own."""
+    command = [sys.executable, __file__, "--widths", str(width), "--batches", str(batch)]
+    command += ["--threads", str(arguments.threads), "--memory-of", name]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def table(result: dict[str, Any], threads: int) -> Table:
+    """Tabulate one width and batch."""
+    title = f"ResNet-18 width {result['width']}, batch {result['batch']}, {threads} threads"
+    title += f"; data {100 * result['data_share']:.1f} % of a step"
+    found = Table(title=title)
     for column in ("network", "ms", f"time / {BASELINE}", "quartiles", "peak MB", f"memory / {BASELINE}"):
-        table.add_column(column, justify="left" if column == "network" else "right")
-    for row in rows:
+        found.add_column(column, justify="left" if column == "network" else "right")
+    for row in result["rows"]:
         low, high = row["time_quartiles"]
-        table.add_row(
+        found.add_row(
             row["network"], f"{row['milliseconds']}", f"{row['time_ratio']:.2f}", f"{low:.2f} to {high:.2f}",
             f"{row['peak_bytes'] / 1e6:.0f}", f"{row['memory_ratio']:.2f}",
         )  # fmt: skip
-    Console(width=110).print(table)
+    return found
+
+
+def figure(results: list[dict[str, Any]], machine: str, path: Path) -> None:
+    """Draw time and memory as ratios, a row of panels for each width and batch."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(10, 3.2 * len(results)), layout="constrained")
+    FigureCanvasAgg(fig)
+    fig.suptitle(f"Training step of ResNet-18, as ratios to {BASELINE}; {machine}", fontsize=10)
+    for panels, result in zip(fig.subplots(len(results), 2, squeeze=False), results, strict=True):
+        rows = [row for row in result["rows"] if "formula" not in row["network"]]
+        places = list(range(len(rows), 0, -1))
+        colours = ["#999999" if row["network"].startswith("direct") else "#0072B2" for row in rows]
+        for axis, quantity in zip(panels, ("time", "memory"), strict=True):
+            ratios = [row[f"{quantity}_ratio"] for row in rows]
+            axis.barh(places, ratios, color=colours)
+            for place, ratio in zip(places, ratios, strict=True):
+                axis.text(ratio, place, f" {ratio:.2f}", va="center", fontsize=8)
+            axis.axvline(1, color="black", linewidth=0.8)
+            axis.set_xlim(0, 1.15 * max(ratios))
+            axis.set_yticks(places, [row["network"] for row in rows], fontsize=8)
+            axis.set_title(f"{quantity}: width {result['width']}, batch {result['batch']}", fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--widths", type=float, nargs="+", default=[0.25])
+    parser.add_argument("--batches", type=int, nargs="+", default=[64])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--formula", action="store_true", help="time the plain formula too (slow, much memory)")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory_of:
+        print(memory_of(arguments.memory_of, arguments.widths[0], arguments.batches[0]))
+        return
+
+    results = []
+    for width in arguments.widths:
+        for batch in arguments.batches:
+            results.append(measure(arguments, width, batch))
+            Console(width=110).print(table(results[-1], arguments.threads))
+    settings = {"threads": arguments.threads, "rounds": arguments.rounds, "processor": processor()}
     if arguments.json:
-        settings = {"width": arguments.width, "batch": arguments.batch, "threads": arguments.threads}
-        machine = {"processor": processor(), "torch": torch.__version__, "python": platform.python_version()}
-        arguments.json.write_text(
-            json.dumps({**settings, **machine, "rounds": arguments.rounds, "rows": rows}, indent=1) + "\n"
-        )
+        versions = {"torch": torch.__version__, "python": platform.python_version()}
+        arguments.json.write_text(json.dumps({**settings, **versions, "results": results}, indent=1) + "\n")
+    if arguments.figure:
+        figure(results, f"{settings['threads']} threads, {settings['processor']}", arguments.figure)
 
 
 def processor() -> str:

@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/tensor.h"
 #include "bindings/arrays.h"
+#include "bindings/training.h"
 #include "engine/engine.h"
 #include "engine/plan.h"
 #include "kernels/op.h"
@@ -337,6 +338,7 @@ NB_MODULE(_native, module) {
              "The reference quantized Winograd convolution, stage by stage: (V, Vq, M, Y).");
   tilewise::bind_plan(module);
   tilewise::bind_engine(module);
+  tilewise::bind_training(module);
   module.def("kernel_sets", &tilewise::list_kernel_sets, "What this build can compute with, best first.");
   module.def("measure_peaks", &tilewise::measure_peaks, "isa"_a = "",
              "Operations and bytes per second of one core at most, with a kernel set's instructions.");

@@ -18,7 +18,7 @@ LAYERS = [
     "cli",
 ]  # fmt: skip
 # What may use the compiled module; all else works without a compiler.
-NATIVE = {"engine", "studies", "report", "cli"}
+NATIVE = {"nn", "engine", "studies", "report", "cli"}
 
 
 def imports_of(path: Path) -> set[str]:

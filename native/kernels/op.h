@@ -17,6 +17,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/training.h"
+
 namespace tilewise {
 
 inline constexpr std::size_t kAlignment = 64;
@@ -237,6 +239,7 @@ struct KernelSet {
   const char* description;
   bool (*supported)();
   Peaks (*measure_peaks)();  // takes about a quarter of a second
+  Training training;         // kernels/training.h
 #define TILEWISE_KERNEL(name, Params) std::unique_ptr<Op> (*name)(const Params&);
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

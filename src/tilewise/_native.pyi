@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Int8: TypeAlias = NDArray[np.int8]
+_UInt8: TypeAlias = NDArray[np.uint8]
 _Int16: TypeAlias = NDArray[np.int16]
 _Bf16: TypeAlias = NDArray[np.uint16]  # its bits
 _Int32: TypeAlias = NDArray[np.int32]
@@ -241,6 +242,74 @@ class Engine:
 
         ``seconds`` is the median; the stages of fast convolutions are seconds summed over threads, zero elsewhere.
         """
+
+@final
+class TrainingStep:
+    """One layer's numbers in one step of training, and its forward and backward pass.
+
+    Arrays are C-contiguous, images channels last; ``weight`` and ``dweight`` lie in memory as torch's contiguous or
+    channels-last tensors do. Results are written to the arrays given for them; the GIL is released meanwhile. What is
+    computed is written in ``native/kernels/training.h``.
+
+    Parameters
+    ----------
+    at, g, bt
+        ``A^T`` (m, n), ``G`` (n, r) and ``B^T`` (n, t).
+    v_range, balance
+        Largest absolute V, in real numbers, and what V is divided by, (n*n, C).
+    padding
+        Rows and columns of zeros around the image.
+    grid
+        Smallest and largest integer of the input.
+    step, factor
+        Real value of one of its steps, and the reciprocal.
+    fraction_bits
+        Of the multipliers of V, 15..31.
+    limit
+        V and U lie in ``-limit .. limit``, 1..127.
+    threads
+        1..256.
+    isa
+        Name of a kernel set as in :func:`kernel_sets`; empty for the best that this machine supports.
+
+    Raises
+    ------
+    ValueError
+        If a shape or value is not allowed.
+    """
+
+    def __init__(
+        self, *, at: _Float32, g: _Float32, bt: _Float32, v_range: _Float32, balance: _Float32, padding: _Pair,
+        grid: _Pair, step: float, factor: float, fraction_bits: int, limit: int, threads: int, isa: str = "",
+    ) -> None: ...  # fmt: skip
+    def u_bytes(self, filters: int) -> int:
+        """Bytes of ``u`` for that many filters."""
+
+    def forward(
+        self, *, x: _Float32, weight: _Float32, bias: _Float32 | None = None, u: _UInt8, scale: _Float32, y: _Float32,
+        v_absmax: _Float32,
+    ) -> tuple[float, float]:  # fmt: skip
+        """Write U, its scale (n*n, K), the output and the largest absolute V (n*n, C); give the range of ``x``."""
+
+    def backward(
+        self, *, x: _Float32, weight: _Float32, u: _UInt8, scale: _Float32, dy: _Float32, dx: _Float32 | None = None,
+        dweight: _Float32 | None = None, dat: _Float32 | None = None, dg: _Float32 | None = None,
+        dbt: _Float32 | None = None,
+    ) -> None:  # fmt: skip
+        """Write the gradients that are wanted; those of the matrices all or none, and with ``dweight`` only."""
+
+def trains(m: int, r: int, n: int, isa: str = "") -> bool:
+    """Whether a kernel set trains algorithms of these sizes."""
+
+def quantize(
+    *, x: _Float32, q: _Float32, grid: _Pair, factor: float, step: float, threads: int, isa: str = ""
+) -> tuple[float, float]:
+    """Write ``clamp(floor(x * factor + 0.5)) * step`` to ``q``, both of one dimension; give the range of ``x``."""
+
+def quantize_backward(
+    *, x: _Float32, dq: _Float32, dx: _Float32, grid: _Pair, factor: float, gradient: float, threads: int, isa: str = ""
+) -> None:
+    """Write ``dq * gradient`` to ``dx`` where quantizing ``x`` clipped nothing, else zero."""
 
 def winograd_conv2d(
     x: _Int16,

@@ -73,6 +73,9 @@ struct Sums {
 inline constexpr std::int64_t kContinuation = 8192;
 inline constexpr int kFetchRows = 3;
 
+// What a fast convolution's product sums over.
+inline constexpr std::array<Stretch, 1> kOneSegment = {{{0, 1}}};
+
 // rows[segment * distance + r] points to row r's piece of the first segment of a stretch; `stretches` are
 // summed over.
 template <class Dot>

@@ -108,8 +108,6 @@ class FastOp final : public Op {
   }
 
  private:
-  static constexpr std::array<Stretch, 1> kOneSegment = {{{0, 1}}};
-
   struct Block {
     In* v;
     Sum* m;

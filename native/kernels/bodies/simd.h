@@ -11,6 +11,7 @@
 //   mulhrs(a, b)             (a*b + 2^14) >> 15
 //   fused(a, b, c)           a*b + c, rounded once where the machine can
 //   floor_to_int(v)          for |v| < 2^31
+//   rounded_down(v)          the largest whole float up to v
 //   load_bytes, load_byte_pairs          kLanes bytes as I32, 2 * kLanes bytes as I16
 //   narrow(I32), narrow_pair(I16)        the way back, for values 0 .. 255
 //   low_bytes(a, b), high_bytes, low_shorts, high_shorts

@@ -24,6 +24,7 @@ const KernelSet kAvx2 = {
     "AVX2 with FMA: 32 bytes at once, int8 products as pairs of int16",
     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
     avx2::measure_peaks,
+    avx2::kTraining,
 #define TILEWISE_KERNEL(name, Params) avx2::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

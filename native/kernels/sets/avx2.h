@@ -19,6 +19,7 @@ namespace tilewise::TILEWISE_SET {
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(_mm256_cvttps_epi32(_mm256_floor_ps(v)));
 }
+[[gnu::always_inline]] inline F32 rounded_down(F32 v) { return _mm256_floor_ps(v); }
 [[gnu::always_inline]] inline I32 load_bytes(const std::uint8_t* p) {
   return reinterpret_cast<I32>(_mm256_cvtepu8_epi32(_mm_loadu_si64(p)));
 }

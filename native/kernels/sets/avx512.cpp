@@ -28,6 +28,7 @@ const KernelSet kAvx512 = {
              __builtin_cpu_supports("fma");
     },
     avx512::measure_peaks,
+    avx512::kTraining,
 #define TILEWISE_KERNEL(name, Params) avx512::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

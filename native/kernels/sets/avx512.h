@@ -19,6 +19,9 @@ namespace tilewise::TILEWISE_SET {
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(_mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
 }
+[[gnu::always_inline]] inline F32 rounded_down(F32 v) {
+  return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 [[gnu::always_inline]] inline I32 load_bytes(const std::uint8_t* p) {
   return reinterpret_cast<I32>(_mm512_cvtepu8_epi32(load<__m128i>(p)));
 }

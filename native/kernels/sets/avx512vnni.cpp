@@ -16,6 +16,7 @@ const KernelSet kAvx512vnni = {
              __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
     },
     avx512vnni::measure_peaks,
+    avx512vnni::kTraining,
 #define TILEWISE_KERNEL(name, Params) avx512vnni::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

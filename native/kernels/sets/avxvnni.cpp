@@ -40,6 +40,7 @@ const KernelSet kAvxvnni = {
     "AVX2 with AVX-VNNI: 32 bytes at once, four int8 products per lane and instruction",
     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_avxvnni(); },
     avxvnni::measure_peaks,
+    avxvnni::kTraining,
 #define TILEWISE_KERNEL(name, Params) avxvnni::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

@@ -24,6 +24,7 @@ const KernelSet kDotprod = {
     "Armv8.2 dot products: 16 bytes at once, four int8 products per lane and instruction",
     [] { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; },
     dotprod::measure_peaks,
+    dotprod::kTraining,
 #define TILEWISE_KERNEL(name, Params) dotprod::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

@@ -24,6 +24,7 @@ const KernelSet kI8mm = {
     "Armv8.6 int8 matrix extension: 16 bytes at once, four int8 products per lane and instruction",
     [] { return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; },
     i8mm::measure_peaks,
+    i8mm::kTraining,
 #define TILEWISE_KERNEL(name, Params) i8mm::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

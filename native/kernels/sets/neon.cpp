@@ -30,6 +30,7 @@ const KernelSet kNeon = {
     "any aarch64: 16 bytes at once, int8 products as int16",
     [] { return true; },
     neon::measure_peaks,
+    neon::kTraining,
 #define TILEWISE_KERNEL(name, Params) neon::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

@@ -30,6 +30,9 @@ namespace tilewise::TILEWISE_SET {
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(vcvtmq_s32_f32(reinterpret_cast<float32x4_t>(v)));
 }
+[[gnu::always_inline]] inline F32 rounded_down(F32 v) {
+  return reinterpret_cast<F32>(vrndmq_f32(reinterpret_cast<float32x4_t>(v)));
+}
 [[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
   const int16x4_t low = vqmovn_s32(reinterpret_cast<int32x4_t>(a));
   return reinterpret_cast<I16>(vqmovn_high_s32(low, reinterpret_cast<int32x4_t>(b)));

@@ -51,6 +51,11 @@ inline constexpr int kPanelVectors = 2, kByteRows = 4, kFloatRows = 4;  // 16 re
   const I32 truncated = __builtin_convertvector(v, I32);
   return truncated + (to_float(truncated) > v);  // a comparison gives -1 where it holds
 }
+// Floats beyond 2^23 are whole already, and what is not a number stays so.
+[[gnu::always_inline]] inline F32 rounded_down(F32 v) {
+  const F32 size = larger(v, -v);
+  return size < 8388608.0F ? to_float(floor_to_int(v)) : v;
+}
 
 }  // namespace tilewise::TILEWISE_SET
 
@@ -65,6 +70,7 @@ const KernelSet kPortable = {
     "any machine: 16 bytes at once, no special instructions",
     [] { return true; },
     portable::measure_peaks,
+    portable::kTraining,
 #define TILEWISE_KERNEL(name, Params) portable::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

@@ -286,6 +286,7 @@ const KernelSet kReference = {
     "any machine: the specification, value by value; for checking, not for speed",
     [] { return true; },
     [] { return Peaks{}; },
+    {},
 #define TILEWISE_KERNEL(name, Params) reference::make_##name,
 #include "kernels/kernels.inc"
 #undef TILEWISE_KERNEL

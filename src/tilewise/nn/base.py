@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from tilewise.nn.frozen import Frozen
 from tilewise.nn.norm import Affine, FoldedNorm
+from tilewise.nn.ranges import BatchRange
 from tilewise.quant import FLOAT_BITS, Spec
-from tilewise.quant.fake import Range, quantize
+from tilewise.quant.fake import Range
 
 
 class Fallback(NamedTuple):
@@ -179,14 +180,16 @@ class QuantizedConv(nn.Conv2d):
             )
         return found
 
-    def quantized(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Observe ``x`` if the layer is learning ranges, and give its integers and step."""
+    def batch_range(self, name: str, x: Tensor) -> BatchRange:
+        """Give what ``x`` is quantized by; an input that a ``Quantize`` has measured is not measured again."""
         chosen = self.observed(name)
-        measured_before = self.input_is_quantized and name == "input_range"
-        if (self.training or self.calibrating) and not measured_before:
-            chosen.observe(x.detach(), running=self.training)
-        step, low, high = (value.to(x.dtype) for value in chosen.grid())
-        return quantize(x, step, low, high, clip_gradient=self.spec.rules.clip_gradient), step
+        if self.input_is_quantized and name == "input_range":
+            return BatchRange(chosen, self.training, shared=True)
+        return BatchRange.learning(chosen, x, training=self.training, calibrating=self.calibrating)
+
+    def quantized(self, name: str, x: Tensor, *, real: bool = False) -> tuple[Tensor, Tensor]:
+        """Give the integers of ``x`` (``real``: times their step) and the step; learn from ``x`` if it is time to."""
+        return self.batch_range(name, x).quantize(x, real=real)
 
     def requantized_output(self, y: Tensor) -> Tensor:
         """Quantize the layer's output where the quantizer says so."""
@@ -201,12 +204,14 @@ class QuantizedConv(nn.Conv2d):
         Raises
         ------
         ValueError
-            Naming the shape, or the data type, and what is allowed.
+            Naming the shape, the device or the data type, and what is allowed.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"input has shape {tuple(x.shape)}; allowed: (N, {self.in_channels}, H, W)")
         if self.folded is not None and self.training:
             raise RuntimeError("a layer that has taken in a batch norm serves evaluation only; train the original")
+        if x.device != self.weight.device:
+            raise ValueError(f"input is on {x.device}; the layer's weights are on {self.weight.device}")
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"input is {x.dtype}; the layer's weights are {self.weight.dtype}")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from torch import Tensor, nn
 
+from tilewise.nn.ranges import BatchRange
 from tilewise.quant import FLOAT_BITS, QUANTIZERS
-from tilewise.quant.fake import Range, quantize
+from tilewise.quant.fake import Range
 from tilewise.quant.quantizer import check_bits
 
 
@@ -48,13 +51,17 @@ class Quantize(nn.Module):
         RuntimeError
             If no range was ever observed, and none is being learned now.
         """
-        learning = self.training or self.calibrating
-        if learning:
-            self.range.observe(x.detach(), running=self.training)
-        elif not self.range.ready:
+        if not (self.range.ready or self.training or self.calibrating):
             raise RuntimeError("Quantize has no range yet; calibrate(model, batches) or train it first")
-        step, low, high = (value.to(x.dtype) for value in self.range.grid())
-        return quantize(x, step, low, high, clip_gradient=self.rules.clip_gradient) * step
+        batch = BatchRange.learning(self.range, x, training=self.training, calibrating=self.calibrating)
+        if self.training:
+            self.range.taken = batch.grid()
+        return batch.quantize(x, real=True)[0]
+
+    def train(self, mode: bool = True) -> Self:
+        """As every module's; what a batch was given is forgotten."""
+        self.range.taken = None
+        return super().train(mode)
 
     def reset_ranges(self) -> None:
         """Forget what was observed."""

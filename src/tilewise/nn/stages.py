@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -190,9 +190,16 @@ def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
 
 
 def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:
-    """``U = G g G^T``: (K, C, r, r) -> (n*n, K, C). Differentiable in both arguments."""
-    u = torch.einsum("ax,kcxy,by->abkc", matrix, g, matrix)
+    """``U = G g G^T``: (K, C, r, r) -> (n*n, K, C), ``G g`` first. Differentiable in both arguments."""
+    taps = range(matrix.shape[1])
+    rows = _sum_in_order(matrix[:, x, None, None, None] * g[:, :, x] for x in taps)  # (n, K, C, r)
+    u = _sum_in_order(matrix[:, y, None, None] * rows[:, None, :, :, y] for y in taps)
     return u.reshape(-1, *g.shape[:2])
+
+
+def _sum_in_order(terms: Iterable[Tensor]) -> Tensor:
+    """Add up from left to right, each sum rounded on its own, as the kernels do."""
+    return functools.reduce(torch.add, terms)
 
 
 def multiply(u: Tensor, v: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.algebra import Bilinear
+from tilewise.nn import native
 from tilewise.nn.base import QuantizedConv
 from tilewise.nn.frozen import Frozen, Grid, array, integer_type
 from tilewise.nn.function import Requantization, tile_domain
@@ -151,8 +152,10 @@ class WinogradConv2d(QuantizedConv):
             u = weight_transform(self.folded_weight(), g)
             y, _, _ = tile_domain(x, u, at, bt, u.new_ones(()), self.tiling(x), None)
             return self.add_bias(y)
-        q, input_step = self.quantized("input_range", x)
         tiling = self.tiling(x)
+        if not self.unserved(x):
+            return self._train(x, (at, g, bt), tiling)
+        q, input_step = self.quantized("input_range", x)
         self._observe_v(q, input_step, bt, tiling)
         mult = self.v_multiplier(input_step)
         u, scale = self.quantized_weights(g, input_step / mult)
@@ -163,6 +166,47 @@ class WinogradConv2d(QuantizedConv):
             if self.spec.product_bits != FLOAT_BITS:
                 self.get_range("product_range").update(product_absmax)
         return self.requantized_output(self.add_bias(y))
+
+    def unserved(self, x: Tensor) -> str:
+        """Say why the native kernels do not run this layer on ``x`` now; empty if they do."""
+        spec, kernels = self.spec, native.trains(self.algorithm)
+        reasons = {
+            "in evaluation and calibration the exact path runs": not self.training or self.calibrating,
+            f"it has {spec.bits} bits": spec.bits > 8,
+            "its quantizer is 'paper'": spec.rules.everything,
+            "its scales are per tensor": spec.scales != "tap",
+            "it quantizes M": spec.product_bits != FLOAT_BITS,
+            "its V is not exact in float32": self._inexact_v(),
+            f"the kernels lack {self.algorithm.name}": not kernels,
+            f"its weights are {self.weight.dtype}": self.weight.dtype != torch.float32,
+            f"its weights are on {self.weight.device.type}": self.weight.device.type != "cpu",
+        }
+        return next((reason for reason, applies in reasons.items() if applies), "") or native.unserved(x)
+
+    def _inexact_v(self) -> bool:
+        """Whether V can not be computed exactly, in any order, in float32."""
+        if self.spec.transforms == "learned":
+            return self.transform_bits is None
+        return self._v_max() >= EXACT // 16
+
+    def _train(self, x: Tensor, transforms: tuple[Tensor, Tensor, Tensor], tiling: Tiling) -> Tensor:
+        """Take the native kernels: the same numbers as :meth:`forward` has in torch."""
+        batch, v_range = self.batch_range("input_range", x), self.observed("v_range")
+        if not v_range.ready:
+            step, low, high = batch.grid()
+            self._observe_v(quantize(x.detach(), step, low, high, clip_gradient=False), step, transforms[2], tiling)
+        numbers = native.Numbers(
+            grid=batch.numbers(),
+            v_range=v_range.absmax,
+            balance=self.balance,
+            fraction_bits=self.fraction_bits,
+            limit=self.spec.rules.limits(self.spec.bits)[1],
+            padding=tiling.padding,
+        )
+        y, v_absmax, extremes = native.fast_conv(x, self.weight, self.bias, transforms, numbers)
+        v_range.update(v_absmax.mul_(numbers.grid.step))
+        batch.take(extremes)
+        return y
 
     def frozen(self) -> Frozen:
         """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,11 @@ from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM
 
 EXACT = 2**24
 """Up to here float32 holds every integer."""
+
+
+def float32(x: float) -> float:
+    """Round to float32. A quotient of two such numbers is, computed in float64, what float32 would have given."""
+    return float(np.float32(x))
 
 
 def round_half_up(x: Tensor) -> Tensor:
@@ -102,12 +108,31 @@ def on_transform_grid(matrix: Tensor, fraction_bits: int) -> Tensor:
     fraction_bits : int
         See :func:`tilewise.quant.quantizer.transform_bits`.
     """
-    unit = 2.0**fraction_bits
-    room = TRANSFORM_ROW_SUM - matrix.shape[1] / 2
-    steps = matrix * unit
-    steps = steps * (room / steps.abs().sum(1, keepdim=True).clamp_min(room))
-    one, limit = steps.new_ones(()), steps.new_tensor(TRANSFORM_ENTRY)
-    return quantize(steps, one, -limit, limit, clip_gradient=True) / unit
+    out: Tensor = _OnTransformGrid.apply(matrix, 2.0**fraction_bits)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _OnTransformGrid(torch.autograd.Function):
+    """:func:`on_transform_grid` in a few operations each way; by autograd they took as long as a small layer."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, unit: float) -> Tensor:
+        room = TRANSFORM_ROW_SUM - matrix.shape[1] / 2
+        steps = matrix * unit
+        sums = steps.abs().sum(1, keepdim=True)
+        factor = room / sums.clamp_min(room)
+        rounded = (steps * factor).add_(0.5).floor_()
+        clamped = rounded.clamp(-TRANSFORM_ENTRY, TRANSFORM_ENTRY)
+        ctx.save_for_backward(matrix, factor, torch.where(sums > room, unit / sums, 0), clamped == rounded)
+        return clamped.div_(unit)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        matrix, factor, shrinking, inside = ctx.saved_tensors
+        grad = grads[0] * inside
+        # The factor of a row that is too large falls as the row grows.
+        falling = (grad * matrix).sum(1, keepdim=True) * shrinking
+        return (grad - matrix.sign() * falling).mul_(factor), None
 
 
 class Range(nn.Module):
@@ -135,6 +160,8 @@ class Range(nn.Module):
         self.register_buffer("negative", torch.zeros((), dtype=torch.bool))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self._seen = False
+        self.taken: tuple[Tensor, Tensor, Tensor] | None = None
+        """The grid that a ``Quantize`` in training gave the present batch, for the layers that share the range."""
 
     @property
     def ready(self) -> bool:
@@ -154,25 +181,29 @@ class Range(nn.Module):
         self._seen = False
 
     @torch.no_grad()
-    def update(self, absmax: Tensor, minimum: Tensor | None = None, *, running: bool = True) -> None:
+    def update(self, absmax: Tensor, minimum: Tensor | float | None = None, *, running: bool = True) -> None:
         """Take in one batch: move by the momentum, or (not ``running``) widen to the largest seen.
 
         Parameters
         ----------
         absmax : Tensor
             The batch's largest absolute values, shape of the range.
-        minimum : Tensor, optional
+        minimum : Tensor or float, optional
             The batch's smallest value; without it the tensor counts as signed.
         running : bool
             Training follows the data; calibration keeps the extremes.
         """
         absmax = absmax.to(self.absmax.dtype)
-        if running:
-            moved = self.absmax.lerp(absmax, self.quantizer.momentum)
-            self.absmax.copy_(torch.where(self.batches == 0, absmax, moved))
-        else:
+        if not running:
             self.absmax.copy_(torch.maximum(self.absmax, absmax))
-        self.negative.logical_or_(minimum < 0 if minimum is not None else torch.ones_like(self.negative))
+        elif self.ready:
+            self.absmax.lerp_(absmax, self.quantizer.momentum)
+        else:
+            self.absmax.copy_(absmax)
+        if isinstance(minimum, Tensor):
+            self.negative.logical_or_(minimum < 0)
+        elif minimum is None or minimum < 0:
+            self.negative.fill_(value=True)
         self.batches.add_(1)
 
     @torch.no_grad()
@@ -181,6 +212,15 @@ class Range(nn.Module):
         if x.numel():
             low, high = torch.aminmax(x)
             self.update(torch.maximum(-low, high), low, running=running)
+
+    def numbers(self) -> tuple[float, int, int]:
+        """Give what :meth:`grid` gives, in float32, as numbers: cheaper than small tensors on the CPU."""
+        low, high = self.quantizer.limits(self.bits)
+        steps = self.quantizer.steps(self.bits)
+        if not (self.quantizer.asymmetric_limits or bool(self.negative)):
+            low, high = 0, 2**self.bits - 1
+            steps = high
+        return float32(max(float32(self.absmax.item()), float32(1e-30)) / steps), low, high
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
         """Step, smallest and largest integer, as tensors.
