@@ -66,6 +66,7 @@ class WinogradConv2d(QuantizedConv):
         if why := unservable(self, spec, min_channels=1):
             raise ValueError(f"a fast algorithm can not serve this layer: {why}")
         self.algorithm: Bilinear = spec.resolve(self.kernel_size[0])
+        self.v_max = _largest_v(self.algorithm, spec.bits)
         self._static: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         taps = self.algorithm.products**2
         if spec.transforms == "learned":
@@ -80,7 +81,7 @@ class WinogradConv2d(QuantizedConv):
             if spec.rules.everything:
                 for name in ("weight_range", "u_range", "output_range"):
                     self.add_range(name, spec.bits)
-            self.fraction_bits = fraction_bits(self._v_max())
+            self.fraction_bits = fraction_bits(self.v_max)
             on_grid = spec.transforms == "learned" and not spec.rules.everything
             self.transform_bits = transform_bits(self.algorithm.BT) if on_grid else None
             # Balances the ranges of V and U per tap and input channel: V is divided by it, U multiplied.
@@ -93,12 +94,6 @@ class WinogradConv2d(QuantizedConv):
             self.balance = torch.ones_like(self.balance)
         if self.spec.transforms == "learned":
             self.reset_transforms()
-
-    def _v_max(self) -> int:
-        """Largest integer that V can take, by the algorithm's growth, for signed or unsigned inputs."""
-        growth = self.algorithm.growth
-        half: int = 2 ** (self.spec.bits - 1)
-        return math.ceil(max(growth.input * half, growth.non_negative_input * 2 * half))
 
     def reset_transforms(self) -> None:
         """Set learned transforms back to the algorithm's own."""
@@ -169,7 +164,9 @@ class WinogradConv2d(QuantizedConv):
 
     def unserved(self, x: Tensor) -> str:
         """Say why the native kernels do not run this layer on ``x`` now; empty if they do."""
-        spec, kernels = self.spec, native.trains(self.algorithm)
+        if reason := native.unserved(x):
+            return reason
+        spec = self.spec
         reasons = {
             "in evaluation and calibration the exact path runs": not self.training or self.calibrating,
             f"it has {spec.bits} bits": spec.bits > 8,
@@ -177,17 +174,17 @@ class WinogradConv2d(QuantizedConv):
             "its scales are per tensor": spec.scales != "tap",
             "it quantizes M": spec.product_bits != FLOAT_BITS,
             "its V is not exact in float32": self._inexact_v(),
-            f"the kernels lack {self.algorithm.name}": not kernels,
+            f"the kernels lack {self.algorithm.name}": not native.trains(self.algorithm),
             f"its weights are {self.weight.dtype}": self.weight.dtype != torch.float32,
             f"its weights are on {self.weight.device.type}": self.weight.device.type != "cpu",
         }
-        return next((reason for reason, applies in reasons.items() if applies), "") or native.unserved(x)
+        return next((reason for reason, applies in reasons.items() if applies), "")
 
     def _inexact_v(self) -> bool:
         """Whether V can not be computed exactly, in any order, in float32."""
         if self.spec.transforms == "learned":
             return self.transform_bits is None
-        return self._v_max() >= EXACT // 16
+        return self.v_max >= EXACT // 16
 
     def _train(self, x: Tensor, transforms: tuple[Tensor, Tensor, Tensor], tiling: Tiling) -> Tensor:
         """Take the native kernels: the same numbers as :meth:`forward` has in torch."""
@@ -320,7 +317,7 @@ class WinogradConv2d(QuantizedConv):
         named = spec.transforms == "static" and not rules.everything
         on_grid = self.transform_bits is not None
         # An integer V times its multiplier: float32 is short beyond 20 bits of V, or 8 bits of what V is rounded to.
-        wide = (spec.bits > 8 and (named or on_grid)) or (named and self._v_max() >= EXACT // 16)
+        wide = (spec.bits > 8 and (named or on_grid)) or (named and self.v_max >= EXACT // 16)
         product_step, product_low, product_high = None, 0, 0
         if spec.product_bits != FLOAT_BITS:
             product_range = self.observed("product_range")
@@ -341,6 +338,12 @@ class WinogradConv2d(QuantizedConv):
             wide_v=wide,
             ordered_v=not (named or on_grid),
         )
+
+
+def _largest_v(algorithm: Bilinear, bits: int) -> int:
+    """Largest integer that V can take, by the algorithm's growth, for signed or unsigned inputs."""
+    half: int = 2 ** (bits - 1)
+    return math.ceil(max(algorithm.growth.input * half, algorithm.growth.non_negative_input * 2 * half))
 
 
 def unservable(conv: nn.Conv2d, spec: Winograd, *, min_channels: int = 4) -> str:
