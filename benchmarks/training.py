@@ -224,9 +224,9 @@ def figure(results: list[dict[str, Any]], machine: str, path: Path) -> None:
             ratios = [row[f"{quantity}_ratio"] for row in rows]
             axis.barh(places, ratios, color=colours)
             for place, ratio in zip(places, ratios, strict=True):
-                axis.text(ratio, place, f" {ratio:.2f}", va="center", fontsize=8)
+                axis.text(0, place, f"  {ratio:.2f}", va="center", color="white", fontsize=8)
             axis.axvline(1, color="black", linewidth=0.8)
-            axis.set_xlim(0, 1.15 * max(ratios))
+            axis.set_xlim(0, 1.05 * max(1, *ratios))
             axis.set_yticks(places, [row["network"] for row in rows], fontsize=8)
             axis.set_title(f"{quantity}: width {result['width']}, batch {result['batch']}", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)

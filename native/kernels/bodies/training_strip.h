@@ -81,7 +81,10 @@ class Strips {
   std::int64_t floats() const { return conv_.t() * row_step(); }
 
   // The integers under row `tile_row` of the tiles of an image, zero outside of it.
-  void quantize(const float* image, std::int64_t tile_row, float* strip, LaneRange& range) const {
+  void quantize(const float* image, std::int64_t tile_row, float* strip, LaneRange& seen) const {
+    const GridVectors grid = grid_;  // copies, which stores to memory can not change
+    LaneRange range = seen;
+    const std::int64_t next = conv_.m * conv_.width * conv_.channels;  // row of tiles: on its way meanwhile
     for (std::int64_t i = 0; i < conv_.t(); ++i, strip += row_step()) {
       const float* const from = pixels(image, tile_row, i);
       if (from == nullptr) {
@@ -94,16 +97,19 @@ class Strips {
       std::fill(last, strip + row_step(), 0.0F);
       for_vectors(from, first,
                   [&](const float* in, float* to, std::int64_t count) __attribute__((always_inline)) {
+                    __builtin_prefetch(in + next);
                     const F32 v = load_part(in, count);
                     // The zeros behind a part of a vector are no pixels: its first one counts in their place.
                     range.add(count >= kLanes ? v : filled(v, count));
-                    store(to, grid_.quantize(v));
+                    store(to, grid.quantize(v));
                   });
     }
+    seen = range;
   }
 
   // Takes the gradient of the pixels that no later row of tiles adds to, and makes room for the next row.
   void flush(const float* image, std::int64_t tile_row, float* strip, float* dimage) const {
+    const GridVectors grid = grid_;
     const bool last = tile_row + 1 == conv_.tile_rows();
     for (std::int64_t i = 0; i < (last ? conv_.t() : conv_.m); ++i) {
       const float* const from = pixels(image, tile_row, i);
@@ -111,8 +117,8 @@ class Strips {
       float* const sums = strip + i * row_step() + conv_.pad_left * padded_;
       for_vectors(from, sums,
                   [&](const float* in, const float* sum, std::int64_t count) __attribute__((always_inline)) {
-                    const F32 gradient = load<F32>(sum) * grid_.factor;
-                    store_part(dimage + (in - image), grid_.pass(load_part(in, count), gradient), count);
+                    const F32 gradient = load<F32>(sum) * grid.factor;
+                    store_part(dimage + (in - image), grid.pass(load_part(in, count), gradient), count);
                   });
     }
     const std::int64_t kept = last ? 0 : conv_.r - 1;

@@ -187,31 +187,36 @@ class TrainingTiles {
 
   template <bool kFloats, bool kBytesToo>
   void transform_input(std::int64_t first_tile, std::int64_t c) {
+    // Copies of members, here and below: the compiler would load those again after every store.
     const F32 limit = splat(conv_.v_limit);
-    for (std::int64_t col = 0; col < conv_.tile_cols(); ++col) {
-      const float* const pixels = strip_ + col * M * at_.channels + c;
+    const std::int64_t channels = at_.channels, row_step = strips_.row_step(), v_tap = at_.v_tap;
+    const std::int64_t byte_tap = at_.byte_tap, cols = conv_.tile_cols();
+    const float* const mult = mult_ + c;
+    float* const absmax = absmax_ + c;
+    for (std::int64_t col = 0; col < cols; ++col) {
+      const float* const pixels = strip_ + col * M * channels + c;
       const std::int64_t place = (first_tile + col) * at_.v_row + c;
-      std::uint8_t* const bytes = bytes_ + (first_tile + col) * at_.channels + c;
+      float* const floats = v_ + place;
+      std::uint8_t *const inside = inside_ + place, *const bytes = bytes_ + (first_tile + col) * channels + c;
       sandwich(
           bt_,
-          [&](int i, int j) __attribute__((always_inline)) {
-            return load<F32>(pixels + i * strips_.row_step() + j * at_.channels);
-          },
+          [&](int i, int j)
+              __attribute__((always_inline)) { return load<F32>(pixels + i * row_step + j * channels); },
           [&](int i, int j, F32 v) __attribute__((always_inline)) {
             const int tap = i * N + j;
-            F32 scaled = v * load<F32>(mult_ + tap * at_.channels + c) + 0.5F;
+            F32 scaled = v * load<F32>(mult + tap * channels) + 0.5F;
             if constexpr (kFloats) {
               scaled = rounded_down(scaled);
             } else {
-              float* const widest = absmax_ + tap * at_.channels + c;
+              float* const widest = absmax + tap * channels;
               store(widest, larger(load<F32>(widest), larger(v, -v)));
             }
             const F32 clamped = smaller(limit, larger(-limit, scaled));
             if constexpr (kFloats) {
-              store(inside_ + tap * at_.v_tap + place, narrow((clamped == scaled) & 1));
-              store(v_ + tap * at_.v_tap + place, clamped);
+              store(inside + tap * v_tap, narrow((clamped == scaled) & 1));
+              store(floats + tap * v_tap, clamped);
             }
-            if constexpr (kBytesToo) store(bytes + tap * at_.byte_tap, narrow(floor_to_int(clamped) + 128));
+            if constexpr (kBytesToo) store(bytes + tap * byte_tap, narrow(floor_to_int(clamped) + 128));
           });
     }
   }
@@ -251,18 +256,20 @@ class TrainingTiles {
 
   void output_row(const TrainingForward& call, std::int64_t row, std::int64_t first_tile, std::int64_t panel,
                   float poison) {
+    const std::int64_t filters = at_.filters, m_tap = at_.m_tap, cols = conv_.tile_cols();
     for (std::int64_t v = 0; v < panel_vectors(panel); ++v) {
       const std::int64_t k = panel * kPanel + v * kLanes, count = conv_.filters - k;
       if (count <= 0) break;
       const F32 bias = (call.bias == nullptr ? F32{} : load_part(call.bias + k, count)) + poison;
-      for (std::int64_t col = 0; col < conv_.tile_cols(); ++col) {
+      const float* const scale = scale_ + k;
+      for (std::int64_t col = 0; col < cols; ++col) {
         const float* const m = m_ + (first_tile + col) * at_.panel + v * kLanes;
         F32 values[M][M];
         sandwich(
             output_,
             [&](int i, int j) __attribute__((always_inline)) {
               const int tap = i * N + j;
-              return to_float(load<I32>(m + tap * at_.m_tap)) * load<F32>(scale_ + tap * at_.filters + k);
+              return to_float(load<I32>(m + tap * m_tap)) * load<F32>(scale + tap * filters);
             },
             [&](int i, int j, F32 value) __attribute__((always_inline)) { values[i][j] = value + bias; });
         const Pixels to = outputs(row, col);
@@ -279,30 +286,29 @@ class TrainingTiles {
   void gradient_row(const float* dy, std::int64_t row, std::int64_t first_tile, std::int64_t panel,
                     F32 (&dat)[M][N]) {
     const Matrix<N, M> turned = output_.transposed();
+    const std::int64_t filters = at_.filters, m_tap = at_.m_tap, cols = conv_.tile_cols();
+    const std::int64_t pixel = conv_.filters, line = conv_.out_width() * pixel;
     for (std::int64_t v = 0; v < panel_vectors(panel); ++v) {
       const std::int64_t k = panel * kPanel + v * kLanes,
                          count = std::max<std::int64_t>(0, conv_.filters - k);
-      for (std::int64_t col = 0; col < conv_.tile_cols(); ++col) {
+      const float* const scales = scale_ + k;
+      for (std::int64_t col = 0; col < cols; ++col) {
         float* const m = m_ + (first_tile + col) * at_.panel + v * kLanes;
         const Pixels from = outputs(row, col);
-        const auto scale = [&](int tap) __attribute__((always_inline)) {
-          return load<F32>(scale_ + tap * at_.filters + k);
-        };
+        const auto scale = [&](int tap)
+                               __attribute__((always_inline)) { return load<F32>(scales + tap * filters); };
         sandwich_backward<kLearned>(
             turned,
             [&](int i, int j) __attribute__((always_inline)) {
-              return to_float(load<I32>(m + (i * N + j) * at_.m_tap)) * scale(i * N + j);
+              return to_float(load<I32>(m + (i * N + j) * m_tap)) * scale(i * N + j);
             },
             [&](int i, int j) __attribute__((always_inline)) {
               const bool inside = i < from.rows && j < from.cols;
-              return inside
-                         ? load_part(dy + from.first + (i * conv_.out_width() + j) * conv_.filters + k, count)
-                         : F32{};
+              return inside ? load_part(dy + from.first + i * line + j * pixel + k, count) : F32{};
             },
             dat,
-            [&](int i, int j, F32 value) __attribute__((always_inline)) {
-              store(m + (i * N + j) * at_.m_tap, value * scale(i * N + j));
-            });
+            [&](int i, int j, F32 value)
+                __attribute__((always_inline)) { store(m + (i * N + j) * m_tap, value * scale(i * N + j)); });
       }
     }
   }
@@ -349,24 +355,28 @@ class TrainingTiles {
   template <bool kLearned>
   void input_row(std::int64_t first_tile, F32 (&dbt)[N][kTile]) {
     const Matrix<kTile, N> turned = bt_.transposed();
-    for (std::int64_t c = 0; c < at_.channels; c += kLanes) {
-      for (std::int64_t col = 0; col < conv_.tile_cols(); ++col) {
-        const std::int64_t pixels = col * M * at_.channels + c, place = (first_tile + col) * at_.v_row + c;
+    const std::int64_t channels = at_.channels, row_step = strips_.row_step(), v_tap = at_.v_tap;
+    const std::int64_t cols = conv_.tile_cols();
+    for (std::int64_t c = 0; c < channels; c += kLanes) {
+      const float* const mult = mult_ + c;
+      for (std::int64_t col = 0; col < cols; ++col) {
+        const std::int64_t pixels = col * M * channels + c, place = (first_tile + col) * at_.v_row + c;
+        const float *const image = strip_ + pixels, *const dv = dv_ + place;
+        float* const sums = dstrip_ + pixels;
+        const std::uint8_t* const inside = inside_ + place;
         sandwich_backward<kLearned>(
             turned,
-            [&](int i, int j) __attribute__((always_inline)) {
-              return load<F32>(strip_ + pixels + i * strips_.row_step() + j * at_.channels);
-            },
+            [&](int i, int j)
+                __attribute__((always_inline)) { return load<F32>(image + i * row_step + j * channels); },
             [&](int i, int j) __attribute__((always_inline)) {
               const int tap = i * N + j;
-              const F32 gradient =
-                  load<F32>(dv_ + tap * at_.v_tap + place) * load<F32>(mult_ + tap * at_.channels + c);
-              const I32 clipped = load_bytes(inside_ + tap * at_.v_tap + place) == 0;
+              const F32 gradient = load<F32>(dv + tap * v_tap) * load<F32>(mult + tap * channels);
+              const I32 clipped = load_bytes(inside + tap * v_tap) == 0;
               return reinterpret_cast<F32>(~clipped & reinterpret_cast<I32>(gradient));
             },
             dbt,
             [&](int i, int j, F32 value) __attribute__((always_inline)) {
-              float* const sum = dstrip_ + pixels + i * strips_.row_step() + j * at_.channels;
+              float* const sum = sums + i * row_step + j * channels;
               store(sum, load<F32>(sum) + value);
             });
       }
