@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tilewise.options import Common, Layers, Source, converted_model, layers_summary, load_images, print_layers
+from tilewise.commands.options import Common, Layers, Source, converted_model, layers_summary, load_images, print_layers
 
 if TYPE_CHECKING:
     from torch import Tensor

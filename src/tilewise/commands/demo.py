@@ -1,0 +1,67 @@
+"""The command that shows the main job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tilewise.commands.options import Common
+
+if TYPE_CHECKING:
+    from tilewise.studies.demo import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """The main job: what a swap at each width does, who survives, what adaptation brings back, and how fast all run."""
+
+    common: Common = field(default_factory=Common)
+    data_root: Path | None = None
+    """Folder with CIFAR-10 and the pretrained ResNet-20; without it scikit-learn's digits and a small network."""
+    out: Path = Path("runs/demo")
+    """Folder for summary.json and accuracy.png, speed.json and speed.png."""
+    test_images: int | None = None
+    """Score on a random part of the test images; all digits, 2000 of CIFAR-10 by default."""
+
+    def run(self) -> dict[str, Any]:
+        """Run the demo."""
+        from tilewise.report.accuracy import figure, table
+        from tilewise.studies.demo import ADAPTED, prepare
+
+        study = prepare(self.data_root, self.test_images, device=self.common.device, seed=self.common.seed)
+        print(f"swapping the convolutions of {study.title} ...")
+        study.swap()
+        for name, scales in ADAPTED:
+            for transforms in ("static", "learned"):
+                print(f"adapting to {name}, 8 bits, one scale per {scales}, {transforms} transforms ...")
+                study.adapt(name, scales, transforms)
+        result = {"title": study.title, "rows": [row.to_dict() for row in study.rows]}
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
+        figure(study.rows, study.title, self.out / "accuracy.png")
+        Console(width=120).print(table(study.rows, f"Accuracy in %: {study.title}"))
+        print(f"wrote {self.out / 'summary.json'} and {self.out / 'accuracy.png'}")
+        return {**result, "speed": self._race(study)}
+
+    def _race(self, study: Study) -> dict[str, Any]:
+        """Compile, measure and draw. Times differ from run to run, so they have a file of their own."""
+        from tilewise.report.speed import figure, table
+        from tilewise.studies.speed import machine, race_study
+
+        threads = self.common.threads or 1
+        print(f"compiling for this machine, {threads} threads ...")
+        networks = race_study(study, threads)
+        for title, rows in networks.items():
+            Console(width=120).print(table(rows, title))
+        figure(networks, machine(threads), self.out / "speed.png")
+        speed = {
+            "machine": machine(threads),
+            **{title: [row.to_dict() for row in rows] for title, rows in networks.items()},
+        }
+        (self.out / "speed.json").write_text(json.dumps(speed, indent=1) + "\n")
+        print(f"wrote {self.out / 'speed.json'} and {self.out / 'speed.png'}")
+        return speed
