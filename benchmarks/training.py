@@ -1,14 +1,17 @@
 """Training step of ResNet-18: time and peak memory of each kind of layer, as ratios in one run.
 
-    python benchmarks/training.py [--widths 0.25 1.0] [--batches 64] [--threads 2] [--json FILE] [--figure PNG]
+    python benchmarks/training.py [--widths 0.25 1.0] [--batches 16 64] [--formula 0.25x64] [--threads 2]
+                                  [--json FILE] [--figure PNG]
+    python benchmarks/training.py --device cuda --batches 64 256
 
 For each width and batch all networks live in one process and take turns, step by step; the ratio is the median over
 rounds of a network's step time divided by the direct int8 network's in the same round, the spread its quartiles. All
 take images channels last, with which torch's own convolutions are fastest too. Peak memory is measured apart, each
-network in a process of its own: the high-water mark after three steps, less what was resident before the first. The
-share of the data is the time to load and augment a batch, as the training loop does, over that of the fastest int8 one.
-"Formula" is the published formula written plainly, the broadcast product of shape (N, K, C, tiles, n, n) included.
-Every network's first output is checked against the direct float network before it is timed.
+network in a process of its own: the high-water mark after three steps, less what was resident before the first (on a
+GPU: the most that torch's allocator gave out). The share of the data is the time to load and augment a batch, as the
+training loop does, over that of the fastest int8 one. "Formula" is the published formula written plainly, the broadcast
+product of shape (N, K, C, tiles, n, n) included. Every network's first output is checked against the direct float
+network before it is timed. What a file given by --json holds already is not measured again.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from tilewise.data.batches import Batches
 from tilewise.data.images import Images
 
 BASELINE = "direct int8"
+FORMULA = "F4 formula, float"
 # How far a network's first output may be from the float one's, relative: about twice what 8 bits cost each algorithm on
 # these untrained networks. All are below 1, the error of an output of zeros.
 FLOAT_TOLERANCE = 1e-4
@@ -45,10 +49,11 @@ INT8_TOLERANCE = {"direct": 0.1, "F2": 0.2, "F4": 0.4, "F6": 0.7}
 class PlainWinograd(nn.Module):
     """The formula as papers write it: unfold, transform, broadcast product, sum, transform back. F4, float."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, device: str) -> None:
         super().__init__()
         self.weight, self.padding = conv.weight, conv.kernel_size[0] // 2
-        self.at, self.g, self.bt = (torch.tensor(x, dtype=torch.float32) for x in tw.algorithm("F4").to_float())
+        matrices = tw.algorithm("F4").to_float()
+        self.at, self.g, self.bt = (torch.tensor(x, dtype=torch.float32, device=device) for x in matrices)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, keeping every intermediate tensor for the backward pass."""
@@ -65,16 +70,16 @@ class PlainWinograd(nn.Module):
         return y.reshape(n, len(u), rows * m, cols * m)[:, :, :h, :w]
 
 
-def formula(model: nn.Module) -> nn.Module:
+def formula(model: nn.Module, device: str) -> nn.Module:
     """Swap every 3x3 layer with enough channels for the plain formula."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.Conv2d) and child.kernel_size == (3, 3) and child.in_channels >= 4:
-                setattr(parent, name, PlainWinograd(child))
+                setattr(parent, name, PlainWinograd(child, device))
     return model
 
 
-def networks(width: float) -> dict[str, Callable[[], nn.Module]]:
+def networks(width: float, device: str) -> dict[str, Callable[[], nn.Module]]:
     """Builders of the networks by name, all with the same weights."""
 
     def converted(spec: tw.Winograd | tw.Direct) -> Callable[[], nn.Module]:
@@ -89,18 +94,18 @@ def networks(width: float) -> dict[str, Callable[[], nn.Module]]:
         result[f"{name} static int8"] = converted(tw.Winograd(name))
         result[f"{name} learned int8"] = converted(tw.Winograd(name, transforms="learned"))
     result["F4 float"] = converted(tw.Winograd("F4", bits=32))
-    result["F4 formula, float"] = lambda: formula(plain())
+    result[FORMULA] = lambda: formula(plain(), device)
     return result
 
 
 class Step:
     """One network's training step on a fixed batch."""
 
-    def __init__(self, build: Callable[[], nn.Module], batch: int) -> None:
+    def __init__(self, build: Callable[[], nn.Module], batch: int, device: str) -> None:
         torch.manual_seed(1)
-        self.x = torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        self.y = torch.randint(0, 10, (batch,))
-        self.model = build().train()
+        self.x = torch.randn(batch, 3, 32, 32).to(device).contiguous(memory_format=torch.channels_last)
+        self.y = torch.randint(0, 10, (batch,)).to(device)
+        self.model = build().train().to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5)
 
@@ -111,6 +116,8 @@ class Step:
         loss = F.cross_entropy(self.model(self.x), self.y)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self.x.is_cuda:
+            torch.cuda.synchronize()
         return time.perf_counter() - began
 
 
@@ -131,9 +138,13 @@ def resident(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
-def memory_of(name: str, width: float, batch: int) -> int:
+def memory_of(name: str, width: float, batch: int, device: str) -> int:
     """Peak memory of three steps, less what was there before; in this process."""
-    step = Step(networks(width)[name], batch)
+    step = Step(networks(width, device)[name], batch, device)
+    if device != "cpu":
+        for _ in range(3):
+            step()
+        return int(torch.cuda.max_memory_allocated())
     before = resident("VmRSS:")
     for _ in range(3):
         step()
@@ -158,10 +169,10 @@ def data_seconds(batch: int) -> float:
 
 def measure(arguments: argparse.Namespace, width: float, batch: int) -> dict[str, Any]:
     """All networks at one width and batch."""
-    builders = networks(width)
-    if not arguments.formula:
-        del builders["F4 formula, float"]
-    steps = {name: Step(build, batch) for name, build in builders.items()}
+    builders = networks(width, arguments.device)
+    if f"{width}x{batch}" not in arguments.formula:
+        del builders[FORMULA]
+    steps = {name: Step(build, batch, arguments.device) for name, build in builders.items()}
     check(steps)
     for step in steps.values():
         step()
@@ -182,13 +193,13 @@ def measure(arguments: argparse.Namespace, width: float, batch: int) -> dict[str
         )
     fastest = min(row["milliseconds"] for row in rows if row["network"].endswith("int8"))
     share = round(1e3 * data_seconds(batch) / fastest, 4)
-    return {"width": width, "batch": batch, "rows": rows, "data_share": share}
+    return {"width": width, "batch": batch, "rounds": arguments.rounds, "rows": rows, "data_share": share}
 
 
 def memory_apart(arguments: argparse.Namespace, name: str, width: float, batch: int) -> int:
     """Let :func:`memory_of` run in a process of its own."""
     command = [sys.executable, __file__, "--widths", str(width), "--batches", str(batch)]
-    command += ["--threads", str(arguments.threads), "--memory-of", name]
+    command += ["--threads", str(arguments.threads), "--device", arguments.device, "--memory-of", name]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -209,26 +220,37 @@ def table(result: dict[str, Any], threads: int) -> Table:
 
 
 def figure(results: list[dict[str, Any]], machine: str, path: Path) -> None:
-    """Draw time and memory as ratios, a row of panels for each width and batch."""
+    """Draw ratios on a logarithmic scale: bars are time, diamonds memory; a panel for each width and batch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-    fig = Figure(figsize=(10, 3.2 * len(results)), layout="constrained")
+    columns = min(3, len(results))
+    rows = -(-len(results) // columns)
+    fig = Figure(figsize=(1.6 + 3.2 * columns, 0.6 + 3.2 * rows), layout="constrained")
     FigureCanvasAgg(fig)
-    fig.suptitle(f"Training step of ResNet-18, as ratios to {BASELINE}; {machine}", fontsize=10)
-    for panels, result in zip(fig.subplots(len(results), 2, squeeze=False), results, strict=True):
-        rows = [row for row in result["rows"] if "formula" not in row["network"]]
-        places = list(range(len(rows), 0, -1))
-        colours = ["#999999" if row["network"].startswith("direct") else "#0072B2" for row in rows]
-        for axis, quantity in zip(panels, ("time", "memory"), strict=True):
-            ratios = [row[f"{quantity}_ratio"] for row in rows]
-            axis.barh(places, ratios, color=colours)
-            for place, ratio in zip(places, ratios, strict=True):
-                axis.text(0, place, f"  {ratio:.2f}", va="center", color="white", fontsize=8)
-            axis.axvline(1, color="black", linewidth=0.8)
-            axis.set_xlim(0, 1.05 * max(1, *ratios))
-            axis.set_yticks(places, [row["network"] for row in rows], fontsize=8)
-            axis.set_title(f"{quantity}: width {result['width']}, batch {result['batch']}", fontsize=9)
+    fig.suptitle(f"Training step of ResNet-18, ratios to {BASELINE}: bars time, diamonds memory; {machine}", fontsize=9)
+    names = list(dict.fromkeys(row["network"] for result in results for row in result["rows"]))
+    names = [name for name in names if name != FORMULA] + [name for name in names if name == FORMULA]
+    largest = max(row["time_ratio"] for result in results for row in result["rows"])
+    panels = fig.subplots(rows, columns, squeeze=False, sharey=True).flat
+    for axis, result in zip(panels, results, strict=False):
+        found = {row["network"]: row for row in result["rows"]}
+        for place, name in enumerate(reversed(names)):
+            if name not in found:
+                axis.text(0.22, place, "not measured", va="center", color="#999999", fontsize=7)
+                continue
+            colour = "#999999" if "int8" not in name or name == BASELINE else "#0072B2"
+            axis.barh(place, found[name]["time_ratio"] - 0.2, left=0.2, color=colour)
+            axis.text(0.22, place, f"{found[name]['time_ratio']:.2f}", va="center", color="white", fontsize=8)
+            axis.plot(found[name]["memory_ratio"], place, "D", color="#D55E00", markersize=4)
+        axis.axvline(1, color="black", linewidth=0.8, linestyle="--")
+        axis.set_xscale("log")
+        axis.set_xlim(0.2, 1.2 * largest)
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_yticks(range(len(names)), names[::-1], fontsize=8)
+        axis.set_title(f"width {result['width']}, batch {result['batch']}", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=120)
 
@@ -240,27 +262,48 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[64])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--formula", action="store_true", help="time the plain formula too (slow, much memory)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--formula", nargs="*", default=[], metavar="WIDTHxBATCH", help="where to time the plain formula too (slow)"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
-        print(memory_of(arguments.memory_of, arguments.widths[0], arguments.batches[0]))
+        print(memory_of(arguments.memory_of, arguments.widths[0], arguments.batches[0], arguments.device))
         return
 
-    results = []
+    where = processor() if arguments.device == "cpu" else torch.cuda.get_device_name()
+    settings = {
+        "threads": arguments.threads, "processor": where, "torch": torch.__version__,
+        "python": platform.python_version(),
+    }  # fmt: skip
+    results = measured_before(arguments.json, settings)
     for width in arguments.widths:
         for batch in arguments.batches:
-            results.append(measure(arguments, width, batch))
-            Console(width=110).print(table(results[-1], arguments.threads))
-    settings = {"threads": arguments.threads, "rounds": arguments.rounds, "processor": processor()}
-    if arguments.json:
-        versions = {"torch": torch.__version__, "python": platform.python_version()}
-        arguments.json.write_text(json.dumps({**settings, **versions, "results": results}, indent=1) + "\n")
+            if not any((result["width"], result["batch"]) == (width, batch) for result in results):
+                results.append(measure(arguments, width, batch))
+                results.sort(key=lambda result: (result["width"], result["batch"]))
+                if arguments.json:
+                    arguments.json.write_text(json.dumps({**settings, "results": results}, indent=1) + "\n")
+    for result in results:
+        Console(width=110).print(table(result, arguments.threads))
     if arguments.figure:
         figure(results, f"{settings['threads']} threads, {settings['processor']}", arguments.figure)
+
+
+def measured_before(path: Path | None, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Results that a file holds, which have to be of this machine and these versions."""
+    if path is None or not path.exists():
+        return []
+    found: dict[str, Any] = json.loads(path.read_text())
+    for name, value in settings.items():
+        if found[name] != value:
+            raise SystemExit(f"{path} has {name} = {found[name]}, not {value}; choose another file")
+    results: list[dict[str, Any]] = found["results"]
+    return results
 
 
 def processor() -> str:

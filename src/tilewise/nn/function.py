@@ -29,8 +29,9 @@ from tilewise.nn.stages import (
 from tilewise.quant.fake import EXACT
 
 # V and M of one piece of the batch. Larger pieces leave the cache, and the allocator asks the system for new memory
-# each time; smaller ones pay for calls. Of 1 to 16 MiB and the whole batch, 8 and 16 were the fastest.
-PIECE_BYTES = 8 * 2**20
+# each time; smaller ones pay for calls. Of 1 to 16 MiB and the whole batch, 8 and 16 were the fastest. A GPU wants few
+# large kernels, and has an allocator that keeps its memory.
+PIECE_BYTES, GPU_PIECE_BYTES = 8 * 2**20, 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class _Piece:
         if rule is not None:
             v_absmax = _absmax(v, (2,))
             v = requantize_(v, rule.mult, rule.low, rule.high)
-        product = multiply(self.u, v).mul_(self.scale)
+        product = multiply(self.u, v, _largest(rule)).mul_(self.scale)
         if rule is not None and rule.product_step is not None:
             product_absmax = _absmax(product, (0, 1, 2))
             product = _quantize_product(product, rule.product_step, rule)
@@ -107,7 +108,7 @@ class _Piece:
         v = input_transform(x.to(wide), self.bt.to(wide), tiling, in_order=rule.ordered_v)
         v = requantize_(v, rule.mult.to(wide), rule.low, rule.high)
         wide = torch.float64 if self.u.shape[2] * rule.low**2 >= EXACT else x.dtype
-        product = multiply(self.u.to(wide), v.to(wide)).to(x.dtype).mul_(self.scale)
+        product = multiply(self.u.to(wide), v.to(wide), _largest(rule)).to(x.dtype).mul_(self.scale)
         if rule.product_step is not None:
             product = _quantize_product(product, rule.product_step, rule)
         unmeasured = x.new_empty(0)
@@ -147,10 +148,11 @@ class _Piece:
         return dx, du, dat, dbt
 
     def images_at_once(self, x: Tensor, tiling: Tiling) -> int:
-        """How many images to take so that V and M together stay within PIECE_BYTES."""
+        """How many images to take so that V and M together stay within a piece's bytes."""
         rows, cols = tiling.grid
         values = self.u.shape[0] * rows * cols * (x.shape[1] + self.u.shape[1])
-        return max(1, PIECE_BYTES // max(1, values * x.element_size()))
+        limit = GPU_PIECE_BYTES if x.is_cuda else PIECE_BYTES
+        return max(1, limit // max(1, values * x.element_size()))
 
 
 class _TileDomain(torch.autograd.Function):
@@ -211,13 +213,18 @@ def _v_again(v: Tensor, rule: Requantization | None) -> tuple[Tensor, Tensor | N
 
 def _product_again(u: Tensor, v: Tensor, scale: Tensor, rule: Requantization | None) -> tuple[Tensor, Tensor | None]:
     """Compute M as the forward pass did; tell what was inside its grid if clipping stops the gradient."""
-    product = multiply(u, v).mul_(scale)
+    product = multiply(u, v, _largest(rule)).mul_(scale)
     if rule is None or rule.product_step is None:
         return product, None
     inside = None
     if rule.clips_product:
         inside = product.abs() < (rule.product_high + 0.5) * rule.product_step
     return _quantize_product(product, rule.product_step, rule), inside
+
+
+def _largest(rule: Requantization | None) -> int | None:
+    """Largest absolute value of U and V; None where they are no integers."""
+    return None if rule is None else max(-rule.low, rule.high)
 
 
 def _quantize_product(product: Tensor, step: Tensor, rule: Requantization) -> Tensor:

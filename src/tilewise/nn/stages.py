@@ -17,6 +17,9 @@ from torch import Tensor
 from tilewise.algebra import algorithm
 from tilewise.algebra.program import UNROLLED, program
 
+HALF_EXACT = 2**11
+"""Half precision holds all integers up to this one."""
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -202,8 +205,14 @@ def _sum_in_order(terms: Iterable[Tensor]) -> Tensor:
     return functools.reduce(torch.add, terms)
 
 
-def multiply(u: Tensor, v: Tensor) -> Tensor:
-    """``M = sum_c U V``, one matrix product per tap: (n*n, K, C) x (n*n, C, P) -> (n*n, K, P)."""
+def multiply(u: Tensor, v: Tensor, largest: int | None = None) -> Tensor:
+    """``M = sum_c U V``, one matrix product per tap: (n*n, K, C) x (n*n, C, P) -> (n*n, K, P).
+
+    ``largest`` is the largest absolute value of integers U and V; None where they are no integers. A GPU multiplies
+    integers up to 2048 as half-precision numbers, which hold them, and adds up in float32, as if they had been that.
+    """
+    if u.is_cuda and u.dtype == torch.float32 and largest is not None and largest <= HALF_EXACT:
+        return torch.bmm(u.half(), v.half(), out_dtype=torch.float32)
     return torch.bmm(u, v)
 
 

@@ -323,7 +323,7 @@ class WinogradConv2d(QuantizedConv):
             product_range = self.observed("product_range")
             if self.calibrating or not product_range.ready:
                 v = requantize_(input_transform(q.detach(), bt.detach(), tiling), mult, low, high)
-                product_range.observe(multiply(u.detach(), v) * scale, running=False)
+                product_range.observe(multiply(u.detach(), v, -low) * scale, running=False)
             product_step = product_range.grid()[0].to(q.dtype)
             product_low, product_high = rules.limits(spec.product_bits)
         return Requantization(
