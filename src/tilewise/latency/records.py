@@ -86,6 +86,11 @@ class Operation:
 Work: TypeAlias = Convolution | Operation
 
 
+def convolution(shape: LayerShape, candidate: Candidate, *, mixed: bool) -> Convolution:
+    """Give a convolution between layers of its own type, in a network where others are quantized (``mixed``) or not."""
+    return Convolution(shape=shape, candidate=candidate, unfused=mixed and str(candidate) == "direct float32")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One measured latency.
