@@ -42,7 +42,7 @@ def compare(
     model: nn.Module, example: torch.Tensor, table: LatencyTable, choices: list[Layers], rounds: int
 ) -> list[dict[str, Any]]:
     """Measure each choice; give predicted and measured seconds: medians, and of the quietest quarter of rounds."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     quiet = LatencyTable(dataclasses.replace(record, seconds=record.quartiles[0]) for record in table)
     for group in groups(model, example, choices, table.machine.threads):
         calls: list[list[float]] = [[] for _ in group]
@@ -59,6 +59,12 @@ def compare(
                  "error_of_quartiles": predicted_low / low - 1, "layers": layers}
             )  # fmt: skip
     return rows
+
+
+def describe(row: dict[str, Any]) -> str:
+    """Say what was predicted and measured."""
+    errors = f"{row['error']:+.1%}, quartiles {row['error_of_quartiles']:+.1%}"
+    return f"predicted {1e3 * row['predicted']:.3f} ms, measured {1e3 * row['measured']:.3f} ms: {errors}"
 
 
 def main() -> None:
@@ -98,12 +104,10 @@ def main() -> None:
             good = sum(abs(error) <= WITHIN for error in errors)
             print(f"{name}, {key}: {good} of {len(drawn)} random networks within {WITHIN:.0%}; from {min(errors):+.1%} "
                   f"to {max(errors):+.1%}, median {statistics.median(errors):+.1%}", flush=True)  # fmt: skip
-        for row in sorted(drawn, key=lambda r: r["error"]):
-            print(f"  predicted {1e3 * row['predicted']:.3f} ms, measured {1e3 * row['measured']:.3f} ms: "
-                  f"{row['error']:+.1%}, quartiles {row['error_of_quartiles']:+.1%}")  # fmt: skip
+        for row in sorted(drawn, key=lambda r: float(r["error"])):
+            print(f"  {describe(row)}")
         for row in alike:
-            print(f"  all {next(iter(row['layers'].values()))}: predicted {1e3 * row['predicted']:.3f} ms, measured "
-                  f"{1e3 * row['measured']:.3f} ms: {row['error']:+.1%}, quartiles {row['error_of_quartiles']:+.1%}")  # fmt: skip
+            print(f"  all {next(iter(row['layers'].values()))}: {describe(row)}")
         result["networks"][name] = {"random": drawn, "uniform": alike}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -61,11 +61,19 @@ class Grid:
         """Give the shapes, the smallest first."""
         found = [
             LayerShape(
-                batch=self.batch, in_channels=c, out_channels=max(1, round(c * ratio)), kernel=(self.kernel, self.kernel),
-                stride=(self.stride, self.stride), padding=(self.kernel // 2, self.kernel // 2), height=size, width=size,
+                batch=self.batch,
+                in_channels=channels,
+                out_channels=max(1, round(channels * ratio)),
+                kernel=(self.kernel, self.kernel),
+                stride=(self.stride, self.stride),
+                padding=(self.kernel // 2, self.kernel // 2),
+                height=size,
+                width=size,
             )
-            for c in self.channels for ratio in self.ratios for size in self.resolutions
-        ]  # fmt: skip
+            for channels in self.channels
+            for ratio in self.ratios
+            for size in self.resolutions
+        ]
         return sorted(found, key=lambda shape: shape.operations)
 
 

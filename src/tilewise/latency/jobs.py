@@ -21,7 +21,7 @@ GRIDS = {"uint8": {"low": 0, "high": 255}, "int16": {"low": 0, "high": 1023}}
 
 
 def served(shape: LayerShape, candidate: Candidate) -> Candidate:
-    """Give what a layer of this shape becomes: the candidate, or direct at its width where that serves no such layer."""
+    """Give what a layer becomes: the candidate, or direct at its width where that serves no layer of this shape."""
     spec = candidate.spec()
     if isinstance(spec, Winograd) and unservable(_conv(shape, "meta"), spec):
         return Candidate("direct", candidate.dtype)

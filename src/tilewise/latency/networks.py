@@ -73,7 +73,8 @@ def measure(
     Raises
     ------
     ValueError
-        If there are no candidates or one is unknown, the file is of another machine, or the network can not be compiled.
+        If there are no candidates or one is unknown, the file is of another machine, or the network can not be
+        compiled.
     """
     chosen, images, tally = check_candidates(candidates), check_example(example), Tally(rounds)
     table = open_table(out, threads)

@@ -171,7 +171,7 @@ def _work(values: dict[str, Any]) -> Work:
     if "op" in values:
         inputs = tuple(tuple(x) for x in values["inputs"])
         return Operation(**{**values, "inputs": inputs, "output": tuple(values["output"])})
-    shape = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shape"].items()}
+    shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shape"].items()}
     return Convolution(**{**values, "shape": LayerShape(**shape), "candidate": Candidate.parse(values["candidate"])})
 
 
