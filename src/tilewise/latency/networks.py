@@ -132,10 +132,12 @@ def converted(model: nn.Module, layers: Layers, example: Tensor) -> nn.Module:
 
 def with_ranges(model: nn.Module, example: Any) -> nn.Module:
     """Give a model in evaluation whose quantized layers have ranges: itself, or a copy that has seen noise."""
-    layers = [m for m in model.modules() if isinstance(m, QuantizedConv | Quantize)]
-    names = {id(m): "range" if isinstance(m, Quantize) else "input_range" for m in layers}
-    quantized = [m for m in layers if isinstance(m, Quantize) or m.spec.bits != FLOAT_BITS]
-    if all(getattr(m, names[id(m)]).ready for m in quantized):
+    ranges = [
+        module.range if isinstance(module, Quantize) else module.get_range("input_range")
+        for module in model.modules()
+        if isinstance(module, Quantize) or (isinstance(module, QuantizedConv) and module.spec.bits != FLOAT_BITS)
+    ]
+    if all(found.ready for found in ranges):
         return model
     with torch.random.fork_rng():
         torch.manual_seed(0)

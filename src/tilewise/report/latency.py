@@ -14,7 +14,7 @@ from tilewise.latency import Candidate, Convolution, LatencyTable, LayerShape, M
 from tilewise.latency.cost import weight_bytes
 from tilewise.latency.jobs import served
 from tilewise.latency.works import ends_bytes
-from tilewise.report.profile import roofline, stage_bars
+from tilewise.report.profile import COLOURS, STAGES, roofline, stage_bars
 
 PANELS = 6
 """Shapes that the picture of stages shows: those that take longest."""
@@ -88,18 +88,21 @@ def figures(table: LatencyTable, folder: Path) -> list[Path]:
 
 
 def _grid_figure(records: Sequence[Record], title: str, path: Path) -> None:
-    """Draw seconds over channels, C = K or the ratio nearest to it: a column for each resolution, a row for each type."""
-    square = _nearest_to_square(records)
-    dtypes = list(dict.fromkeys(r.work.candidate.dtype for r in square))
-    sizes = sorted({r.work.shape.height for r in square})
+    """Draw seconds over channels, K / C being 1 or next to it: a column for each resolution, a row for each type."""
+    works = [_convolution(record) for record in records]
+    ratios = [work.shape.out_channels / work.shape.in_channels for work in works]
+    nearest = min(ratios, key=lambda ratio: abs(ratio - 1))
+    square = [(record, work) for record, work, ratio in zip(records, works, ratios, strict=True) if ratio == nearest]
+    dtypes = list(dict.fromkeys(work.candidate.dtype for _, work in square))
+    sizes = sorted({work.shape.height for _, work in square})
     fig = _figure(3.2 * len(sizes) + 1, 3 * len(dtypes) + 0.6, title)
     axes = fig.subplots(len(dtypes), len(sizes), squeeze=False, sharex=True, sharey="col")
     for row, dtype in zip(axes, dtypes, strict=True):
         for axis, size in zip(row, sizes, strict=True):
             lines: dict[str, list[tuple[int, float]]] = defaultdict(list)
-            for r in square:
-                if (r.work.candidate.dtype, r.work.shape.height) == (dtype, size):
-                    lines[_label(r)].append((r.work.shape.in_channels, 1e6 * r.seconds))
+            for record, work in square:
+                if (work.candidate.dtype, work.shape.height) == (dtype, size):
+                    lines[_label(record)].append((work.shape.in_channels, 1e6 * record.seconds))
             for label, points in lines.items():
                 axis.plot(*zip(*sorted(points), strict=True), "o-", label=label, markersize=3, linewidth=1)
             axis.set_xscale("log", base=2)
@@ -107,63 +110,64 @@ def _grid_figure(records: Sequence[Record], title: str, path: Path) -> None:
             axis.grid(alpha=0.3)
             axis.set_title(f"{dtype}, {size}x{size}", fontsize=9)
         row[0].set_ylabel("microseconds")
-        row[-1].legend(fontsize=7)
+        row[0].legend(fontsize=7)
     for axis in axes[-1]:
         axis.set_xlabel("input channels")
     fig.savefig(path, dpi=120)
 
 
-def _nearest_to_square(records: Sequence[Record]) -> list[Any]:
-    ratios = {r.work.shape.out_channels / r.work.shape.in_channels for r in records}  # type: ignore[union-attr]
-    ratio = min(ratios, key=lambda x: abs(x - 1))
-    return [r for r in records if r.work.shape.out_channels / r.work.shape.in_channels == ratio]  # type: ignore[union-attr]
-
-
 def _stage_figure(records: Iterable[Record], title: str, path: Path) -> None:
     """Draw the shapes that take longest: a panel each, a bar for each candidate, its stages in it."""
     shapes: dict[LayerShape, dict[str, Record]] = defaultdict(dict)
-    for r in records:
-        assert isinstance(r.work, Convolution)
-        shapes[r.work.shape].setdefault(_label(r), r)
-    several = {shape: rows for shape, rows in shapes.items() if any(r.stages for r in rows.values())} or shapes
-    largest = sorted(several, key=lambda shape: -min(r.seconds for r in several[shape].values()))[:PANELS]
+    for record in records:
+        shapes[_convolution(record).shape].setdefault(_label(record), record)
+    staged = {shape: rows for shape, rows in shapes.items() if any(r.stages for r in rows.values())} or shapes
+    largest = sorted(staged, key=lambda shape: -min(r.seconds for r in staged[shape].values()))[:PANELS]
     columns = min(3, len(largest))
     lines = -(-len(largest) // columns)
-    height = 0.2 * max(len(several[shape]) for shape in largest) + 1.2
-    fig = _figure(6 * columns, height * lines + 0.4, title)
-    panels = fig.subplots(lines, columns, squeeze=False).flat
+    height = 0.2 * max(len(staged[shape]) for shape in largest) + 1.2
+    fig = _figure(6 * columns, height * lines + 0.8, title)
+    panels = list(fig.subplots(lines, columns, squeeze=False).flat)
     for axis, shape in zip(panels, largest, strict=False):
-        stage_bars(axis, [_row(r, label) for label, r in several[shape].items()])
+        stage_bars(axis, [_row(record, label) for label, record in staged[shape].items()])
         axis.set_title(describe(shape), fontsize=9)
-    for axis in list(panels)[: lines * columns - len(largest)]:
+    for axis in panels[len(largest) :]:
         axis.set_axis_off()
+    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS), fontsize=8)
     fig.savefig(path, dpi=120)
 
 
 def _roofline_figure(records: Sequence[Record], machine: Machine, path: Path) -> None:
-    fig = _figure(9, 6, str(machine))
+    """Draw a roofline for each type. Ceilings are measured, so a table of another machine has none."""
+    dtypes = list(dict.fromkeys(_convolution(record).candidate.dtype for record in records))
+    fig = _figure(6.5 * len(dtypes), 5.5, str(machine))
     here = Machine.here(machine.threads) == machine
-    roofline(
-        fig.subplots(), [_row(r, "") for r in records], measure_peaks(machine.isa, machine.threads) if here else {}
-    )
+    peaks = measure_peaks(machine.isa, machine.threads) if here else {}
+    for axis, dtype in zip(fig.subplots(1, len(dtypes), squeeze=False)[0], dtypes, strict=True):
+        rows = [_row(record, "") for record in records if _convolution(record).candidate.dtype == dtype]
+        roofline(axis, rows, peaks)
+        axis.set_title(dtype, fontsize=9)
     fig.savefig(path, dpi=120)
 
 
 def _row(record: Record, label: str) -> dict[str, Any]:
     """Give a record of a convolution in the form of ``Engine.profile``."""
-    work = record.work
-    assert isinstance(work, Convolution)
+    work = _convolution(record)
     return {
-        **dict.fromkeys(("input_transform", "requantize", "multiply", "output_transform"), 0.0), **record.stages,
-        "name": label or describe(work.shape), "op": str(work.candidate), "seconds": record.seconds,
-        "operations": work.shape.operations, "bytes": ends_bytes(work) + weight_bytes(work),
+        **dict.fromkeys(STAGES, 0.0), **record.stages, "name": label, "op": str(work.candidate),
+        "seconds": record.seconds, "operations": work.shape.operations, "bytes": ends_bytes(work) + weight_bytes(work),
     }  # fmt: skip
 
 
 def _label(record: Record) -> str:
     """Name a record's candidate, and whether its float sums have one order."""
+    work = _convolution(record)
+    return str(work.candidate) + (" in one order" if work.unfused else "")
+
+
+def _convolution(record: Record) -> Convolution:
     assert isinstance(record.work, Convolution)
-    return str(record.work.candidate) + (" in one order" if record.work.unfused else "")
+    return record.work
 
 
 def _figure(width: float, height: float, title: str) -> Any:

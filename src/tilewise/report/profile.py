@@ -77,7 +77,8 @@ def figure(rows: Sequence[Mapping[str, Any]], peaks: Mapping[str, float], title:
     FigureCanvasAgg(fig)
     fig.suptitle(title, fontsize=10)
     left, right = fig.subplots(1, 2)
-    stage_bars(left, rows)
+    stage_bars(left, [{**row, "name": f"{row['name']} ({kernel_of(row)})"} for row in rows])
+    left.legend(fontsize=8)
     roofline(right, [row for row in rows if row["operations"]], peaks)
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=120)
@@ -95,10 +96,9 @@ def stage_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
             start += seconds * 1e6
     for stage, colour in COLOURS.items():
         axis.barh(0, 0, color=colour, label=stage.replace("_", " "))
-    axis.set_yticks(list(places), [f"{row['name']} ({kernel_of(row)})" for row in rows], fontsize=7)
+    axis.set_yticks(list(places), [row["name"] for row in rows], fontsize=7)
     axis.set_ylim(0.2, len(rows) + 0.8)
     axis.set_xlabel("microseconds")
-    axis.legend(fontsize=8)
 
 
 def roofline(axis: Any, rows: Sequence[Mapping[str, Any]], peaks: Mapping[str, float]) -> None:
