@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tilewise.conversion import convert
 from tilewise.engine import Engine
 from tilewise.engine.compiler import check_example, make_plan
+from tilewise.engine.engine import check_threads
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.jobs import move_transforms
 from tilewise.latency.machine import Machine
@@ -88,7 +89,8 @@ def measure(
 
 
 def open_table(path: str | Path | None, threads: int) -> LatencyTable:
-    """Give the table of a file, or an empty one; refuse one of another machine or number of threads."""
+    """Give the table of a file, or an empty one; refuse one of another machine, and threads that there are not."""
+    check_threads(threads)
     if path is None or not Path(path).exists():
         return LatencyTable(path=path)
     table = LatencyTable.load(path)

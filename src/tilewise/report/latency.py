@@ -77,8 +77,15 @@ def figures(table: LatencyTable, folder: Path) -> list[Path]:
     -------
     list of path
         The files.
+
+    Raises
+    ------
+    ValueError
+        If it has no convolutions.
     """
     records = [record for record in table if isinstance(record.work, Convolution)]
+    if not records:
+        raise ValueError("the latency table has no convolutions to draw")
     on_grid = [record for record in records if record.source == "grid"]
     folder.mkdir(parents=True, exist_ok=True)
     written = []
