@@ -1,0 +1,173 @@
+"""Measuring a network's layers where they stand: in engines of the whole network, each candidate in every layer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tilewise.conversion import convert
+from tilewise.engine import Engine
+from tilewise.engine.compiler import check_example, make_plan
+from tilewise.engine.engine import check_threads
+from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
+from tilewise.latency.jobs import move_transforms
+from tilewise.latency.machine import Machine
+from tilewise.latency.table import LatencyTable
+from tilewise.latency.timing import ROUNDS, Tally, Timed
+from tilewise.latency.works import works_of
+from tilewise.nn import Quantize, QuantizedConv
+from tilewise.quant import FLOAT_BITS
+from tilewise.train import calibrate
+
+Layers: TypeAlias = Mapping[str, Candidate]
+"""What each convolution of a network becomes, by its name."""
+
+TOGETHER = 2**30
+"""Bytes of weights in engines that take turns; there are at least two."""
+
+
+def measure(
+    model: nn.Module,
+    example: Any,
+    *,
+    threads: int = 1,
+    candidates: Iterable[Candidate | str] = CANDIDATES,
+    out: str | Path | None = None,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> LatencyTable:
+    """Measure what each layer of a model takes as each candidate, and all else that a call of its engine does.
+
+    Measured is within engines of the whole network, where a layer's weights and inputs come from where they will come
+    from: one engine per candidate in all layers, and as many again in which each layer draws another candidate, so
+    that what stands between layers of different types is measured too. Engines take turns, round by round. A layer
+    that a candidate does not serve is direct at its width, as :func:`tilewise.convert` makes it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any network that can be compiled, converted or not; its weights do not matter.
+    example : Tensor or array of shape (N, C, H, W), float32
+        Images of the size to serve, N at once.
+    threads : int
+        How many to run with.
+    candidates : iterable of Candidate or str
+        What to measure, such as ``"F4 int8"``.
+    out : path, optional
+        File of the table: what is there stays, what is measured again is replaced.
+    rounds : int
+        Runs of each engine, at least 1; medians are kept.
+    seed : int
+        Of noise, and of which layer draws what.
+
+    Returns
+    -------
+    LatencyTable
+        With the file's records, and the new ones.
+
+    Raises
+    ------
+    ValueError
+        If there are no candidates or one is unknown, the file is of another machine, or the network can not be
+        compiled.
+    """
+    chosen, images, tally = check_candidates(candidates), check_example(example), Tally(rounds)
+    table = open_table(out, threads)
+    convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    choices = [*uniform(convs, chosen), *shuffled(convs, chosen, seed)]
+    for group in groups(model, images, choices, threads):
+        tally.take(group, images.numpy(), "measure")
+    for record in tally.records("network", threads):
+        table.append(record)
+    return table
+
+
+def open_table(path: str | Path | None, threads: int) -> LatencyTable:
+    """Give the table of a file, or an empty one; refuse one of another machine, and threads that there are not."""
+    check_threads(threads)
+    if path is None or not Path(path).exists():
+        return LatencyTable(path=path)
+    table = LatencyTable.load(path)
+    if len(table) and table.machine != Machine.here(threads):
+        raise ValueError(f"{path} is of {table.machine}; this would be {Machine.here(threads)}: use another file")
+    return table
+
+
+def uniform(convs: Sequence[str], candidates: Sequence[Candidate]) -> list[Layers]:
+    """Give each candidate to all layers."""
+    return [dict.fromkeys(convs, candidate) for candidate in candidates]
+
+
+def shuffled(convs: Sequence[str], candidates: Sequence[Candidate], seed: int) -> list[Layers]:
+    """Give each layer all candidates, one in each network, in an order of its own.
+
+    A network is compiled with one precision of float layers: float32 and bf16 are never in the same one.
+    """
+    random = np.random.default_rng(seed)
+    found: list[Layers] = []
+    for dtype, other in (("float32", "bf16"), ("bf16", "float32")):
+        group = [c for c in candidates if c.dtype != other]
+        if len(group) > 1 and (dtype == "float32" or any(c.dtype == dtype for c in group)):
+            orders = [random.permutation(len(group)) for _ in convs]
+            found += [
+                {name: group[order[i]] for name, order in zip(convs, orders, strict=True)} for i in range(len(group))
+            ]
+    return found
+
+
+def converted(model: nn.Module, layers: Layers, example: Tensor) -> nn.Module:
+    """Convert a model as chosen, with ranges of noise; learned transforms are moved off their algorithm's zeros."""
+    quantized = any(candidate.spec().bits != FLOAT_BITS for candidate in layers.values())
+    specs = {name: candidate.spec() for name, candidate in layers.items()}
+    result = convert(model, specs, skips="quantized" if quantized else "float").eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        move_transforms(result)
+    return with_ranges(result, example)
+
+
+def with_ranges(model: nn.Module, example: Any) -> nn.Module:
+    """Give a model in evaluation whose quantized layers have ranges: itself, or a copy that has seen noise."""
+    ranges = [
+        module.range if isinstance(module, Quantize) else module.get_range("input_range")
+        for module in model.modules()
+        if isinstance(module, Quantize) or (isinstance(module, QuantizedConv) and module.spec.bits != FLOAT_BITS)
+    ]
+    if all(found.ready for found in ranges):
+        return model
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return calibrate(copy.deepcopy(model), [torch.randn(check_example(example).shape)])
+
+
+def precision_of(layers: Layers) -> str:
+    """Tell what to compile a network with."""
+    return "bf16" if any(candidate.dtype == "bf16" for candidate in layers.values()) else "float32"
+
+
+def compiled(model: nn.Module, layers: Layers, example: Tensor, threads: int) -> Timed:
+    """Compile a network as chosen."""
+    prepared = converted(model, layers, example)
+    plan = make_plan(prepared, example, precision_of(layers))
+    return Timed(Engine(plan, threads=threads), works_of(plan, prepared))
+
+
+def groups(model: nn.Module, example: Tensor, choices: Sequence[Layers], threads: int) -> Iterator[list[Timed]]:
+    """Compile the networks, as many at once as memory should hold."""
+    group: list[Timed] = []
+    size = 0
+    for layers in choices:
+        network = compiled(model, layers, example, threads)
+        group.append(network)
+        size += sum(array.nbytes for array in network.engine.plan.arrays.values())
+        if size >= TOGETHER and len(group) > 1:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
