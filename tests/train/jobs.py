@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -18,18 +17,28 @@ from tilewise.quant.processes import Processes
 
 SPECS = {
     "direct": tw.Direct(),
-    "float": tw.Direct(bits=32),
-    "native": tw.Winograd("F4", transforms="learned"),
+    "learned": tw.Winograd("F4", transforms="learned"),
     "paper": tw.Winograd("F2", quantizer="paper", scales="tensor"),
+}
+# Images that make batches of 32 and 7: the last is cut into 4 and 3.
+CASES: dict[str, dict[str, Any]] = {
+    "float": {"kind": None},
+    "learned transforms": {"kind": "learned"},
+    "the paper's quantizer and recipe": {"kind": "paper", "recipe": "paper"},
+    "frozen norms, distilled": {"kind": "direct", "freeze_norms": True, "distill": True},
 }
 
 
 class Doubled:
     """Batches in float64, in which rounding is too small to turn an integer."""
 
-    def __init__(self, images: Any, batch: int) -> None:
-        self.batches = Batches(images, batch, shuffle=True, augment=True)
-        self.set_epoch = self.batches.set_epoch
+    def __init__(self, batches: Batches, stop: int | None = None) -> None:
+        self.batches, self.stop = batches, stop
+
+    def set_epoch(self, epoch: int) -> None:
+        if epoch == self.stop:
+            raise InterruptedError
+        self.batches.set_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -39,45 +48,60 @@ class Doubled:
 
 
 def train(
-    kind: str, images: int, batch: int, *, double: bool, skips: Any = "float", distill: bool = False, **config: Any
+    kind: str | None, *, images: int = 39, distill: bool = False, stop: int | None = None, **config: Any
 ) -> dict[str, Any]:
-    """Train a small network; give all of its state, and that the processes agree on it."""
-    # The first process's weights and ranges shall be those of all.
-    torch.manual_seed(Processes.here().rank)
-    model: nn.Module = tw.convert(zoo.small_cnn(), {"*": SPECS[kind]}, skips=skips)
-    data, test = load("digits", "train").subset(images), load("digits", "test").subset(61)
-    loader: Any = Batches(data, batch, shuffle=True, augment=True)
-    val: Any = Batches(test, 20)
-    teacher = None
-    if distill:
-        torch.manual_seed(7)
-        teacher = zoo.small_cnn()
-    if double:
-        model, loader, val = model.double(), Doubled(data, batch), Doubled(test, 20)
-        teacher = teacher and teacher.double()
-    tw.fit(model, loader, val, tw.TrainConfig(progress=False, **config), teacher=teacher)
-    state = dict(model.state_dict())
+    """Train a small network in float64; give its state, on which the processes must agree."""
+    torch.manual_seed(Processes.here().rank)  # the first process's weights shall become those of all
+    model: nn.Module = zoo.small_cnn()
+    if kind is not None:
+        model = tw.convert(model, {"*": SPECS[kind]})
+    torch.manual_seed(7)
+    teacher = zoo.small_cnn().double() if distill else None
+    batches = Doubled(Batches(load("digits", "train").subset(images), 32, shuffle=True, augment=True), stop)
+    val = Doubled(Batches(load("digits", "test").subset(21), 20))
+    config = {"epochs": 1, "lr": 1e-3, **config}
+    tw.fit(model.double(), batches, val, tw.TrainConfig(progress=False, **config), teacher=teacher)
+    return agreed(model)
+
+
+def train_natively() -> dict[str, Any]:
+    """Take one step on the native kernels, where there are any, in float32."""
+    torch.manual_seed(0)
+    model = tw.convert(zoo.small_cnn(), {"*": SPECS["learned"]})
+    batches = Batches(load("digits", "train").subset(31), 31)
+    tw.fit(model, batches, batches, tw.TrainConfig(epochs=1, lr=1e-3, freeze_norms=True, progress=False))
+    return agreed(model)
+
+
+def agreed(model: nn.Module) -> dict[str, Any]:
+    """Give a model's state, the same in all processes; see that it is itself again."""
     everyone = Processes.here()
+    state = {name: t.detach() for name, t in model.state_dict().items()}
     assert all((everyone.gather(t.double()) == t.double()).all() for t in state.values())
-    assert all(type(m).forward is m.forward.__func__ for m in model.modules())
+    assert not any({"forward", "processes"} & vars(m).keys() for m in model.modules())
     return {name: t.numpy() for name, t in state.items()}
 
 
-def threads() -> tuple[int, int]:
-    return torch.get_num_threads(), Processes.here().world
+def everything(stopped: Path) -> dict[str, Any]:
+    """All that one start of two processes can show."""
+    results: dict[str, Any] = {name: train(**case) for name, case in CASES.items()}
+    results["native"] = train_natively()
+    results["resumed"] = train("learned", epochs=2, out=stopped, resume=True)
+    results["threads"] = torch.get_num_threads()
+    try:
+        train("direct", images=33)
+    except ValueError as error:
+        results["too few"] = str(error)
+    return results
 
 
 def fail_in_the_second() -> None:
     if not Processes.here().first:
-        raise ValueError("something is 3; it must be at least 4")
+        raise ValueError("depth is 3; it must be at least 4")
     Processes.here().sum(torch.zeros(1))
 
 
-def die_in_the_second(out: Path) -> None:
+def die_in_the_second() -> None:
     if not Processes.here().first:
         os.kill(os.getpid(), signal.SIGKILL)
-    train("direct", 64, 32, double=False, epochs=1, out=out)
-
-
-def frozen() -> Any:
-    return dataclasses.asdict(tw.TrainConfig())
+    Processes.here().sum(torch.zeros(1))

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import tyro
 
@@ -120,8 +120,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 def _options(command: Any) -> list[str]:
     """Names of a command's options, as in Python."""
-    names = []
-    for each in dataclasses.fields(command):
-        kind = command.__annotations__[each.name]
-        names += _options(kind) if dataclasses.is_dataclass(kind) else [each.name]
+    names: list[str] = []
+    for name, kind in get_type_hints(command).items():
+        names += _options(kind) if dataclasses.is_dataclass(kind) else [name]
     return names

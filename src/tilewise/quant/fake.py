@@ -152,6 +152,8 @@ class Range(nn.Module):
     absmax: Tensor
     negative: Tensor
     batches: Tensor
+    processes: Processes = ALONE
+    """Those that see the other parts of each batch: the range is of all parts."""
 
     def __init__(self, shape: tuple[int, ...], quantizer: Quantizer, bits: int) -> None:
         super().__init__()
@@ -163,8 +165,6 @@ class Range(nn.Module):
         self._seen = False
         self.taken: tuple[Tensor, Tensor, Tensor] | None = None
         """The grid that a ``Quantize`` in training gave the present batch, for the layers that share the range."""
-        self.processes: Processes = ALONE
-        """Those that see the other parts of each batch: the range is of all parts."""
 
     @property
     def ready(self) -> bool:

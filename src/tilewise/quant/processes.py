@@ -68,7 +68,7 @@ class Processes:
         if self.world == 1 or not gradients:
             return
         flat = self.sum(torch.cat([g.flatten() for g in gradients]))
-        for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, summed in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(summed.view(gradient.shape))
 
     def from_first(self, make: Callable[[], T]) -> T:

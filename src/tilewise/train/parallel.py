@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tilewise.nn.norm import normalize_over
@@ -95,7 +96,7 @@ def launch(function: Callable[..., R], *args: Any, devices: int = 1, device: str
     # Bound, as Fabric looks for models in the arguments that it passes on, and refuses frozen dataclasses.
     call = functools.partial(function, *args)
     if external:
-        return _fabric("ddp", device).launch(_join, call)
+        return cast("R | None", _fabric("ddp", device).launch(_join, call))
     threads = max(1, torch.get_num_threads() // devices)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result"
@@ -139,9 +140,9 @@ def _spawn(fabric: Any, function: Callable[..., None], *args: Any) -> None:
     before = os.environ.get("MASTER_PORT")
     try:
         fabric.launch(function, *args)
-    except torch.multiprocessing.ProcessRaisedException as error:
+    except ProcessRaisedException as error:
         raise RuntimeError(str(error).strip().splitlines()[-1]) from error
-    except torch.multiprocessing.ProcessExitedException as error:
+    except ProcessExitedException as error:
         raise RuntimeError(f"{error}; a run with --out continues with --resume") from error
     finally:
         # Fabric leaves the port there, and the next launch would take it for given.
