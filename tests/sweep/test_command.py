@@ -59,7 +59,7 @@ def test_failed_runs_are_listed_and_finished_ones_kept(
     ("content", "message"),
     [
         ({"runs": [{}], "command": "demo"}, "command is 'demo'; allowed: train, adapt"),
-        ({"grid": {"learning": [1]}}, "run learning=1: Unrecognized options: --learning 1"),
+        ({"grid": {"learning": [1]}}, "run learning=1: Unrecognized options: --learning, 1"),
         ({"grid": {"lr": ["high"]}}, "run lr=high: Error parsing --lr: could not convert string to float: 'high'"),
         ({"grid": {"recipe": ["best"]}}, "run recipe=best: invalid choice 'best' for argument '--recipe'"),
         ({"options": {}, "runs": [{"lr": 1}]}, "run lr=1: Missing from tilewise train: --model STR"),
@@ -69,5 +69,5 @@ def test_nothing_starts_before_all_runs_are_right(
     sweep: Any, tmp_path: Path, content: Any, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(**content) == 2
-    assert f"{message}" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
