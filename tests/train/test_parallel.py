@@ -71,10 +71,8 @@ def test_a_batch_smaller_than_the_processes_is_refused(together: dict[str, Any])
     assert together["too few"] == "a batch has 1 images, fewer than the 2 processes"
 
 
-def test_a_process_that_fails_or_dies_ends_the_others() -> None:
+def test_a_process_that_dies_ends_the_others() -> None:
     pytest.importorskip("lightning_fabric")
-    with pytest.raises(RuntimeError, match=r"^ValueError: depth is 3; it must be at least 4$"):
-        launch(jobs.fail_in_the_second, devices=2)
     with pytest.raises(RuntimeError, match=r"SIGKILL; a run with --out continues with --resume"):
         launch(jobs.die_in_the_second, devices=2)
 
