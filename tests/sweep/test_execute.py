@@ -11,6 +11,7 @@ import torch
 from commands_to_run import KilledTraining, Report, training
 
 from tilewise.sweep import Job, execute
+from tilewise.sweep.execute import _check_room
 from tilewise.train import checkpoint
 
 
@@ -68,6 +69,19 @@ def test_what_can_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(RuntimeError, match=r"pip install 'tilewise\[sweep\]'"):
         list(execute(jobs, workers=2))
     assert not (tmp_path / "a" / "result.json").exists()
+
+
+def test_a_job_larger_than_every_machine_does_not_wait_for_ever() -> None:
+    class Cluster:
+        def nodes(self) -> list[dict[str, Any]]:
+            return [
+                {"Alive": True, "Resources": {"CPU": 4.0}},
+                {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 1.0}},
+            ]
+
+    _check_room(Cluster(), {"a": {"CPU": 4, "GPU": 0}})
+    with pytest.raises(ValueError, match="run b needs 8 CPUs and 1 GPUs of one machine, and none has as many"):
+        _check_room(Cluster(), {"a": {"CPU": 1, "GPU": 0}, "b": {"CPU": 8, "GPU": 1}})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere", "host:port", "auto"])

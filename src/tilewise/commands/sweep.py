@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tilewise.sweep import Job, Plan, Run
 
 SWEPT: dict[str, Any] = {"train": Train, "adapt": Adapt}
-"""Commands that resume what is in the folder given by --out."""
+"""Commands that take --out and --resume, and continue what is in that folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Sweep:
         for run in plan.runs:
             folder = (self.out / run.name).resolve()
             command = _parsed(plan.command, run, folder)
-            gpus = getattr(command.training, "devices", 1) if command.common.device.startswith("cuda") else 0
+            gpus = int(run.options.get("devices", 1)) if command.common.device.startswith("cuda") else 0
             jobs.append(Job(run.name, command, folder, command.common.threads or share, gpus))
         for run, job in zip(plan.runs, jobs, strict=True):
             _claim(job.folder, {"command": plan.command, "options": run.options})

@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,9 +58,9 @@ def perform(job: Job) -> str:
     """Run a job to its end; give what went wrong, or nothing."""
     import torch
 
-    torch.set_num_threads(job.threads)
-    os.chdir(job.place)
     try:
+        torch.set_num_threads(job.threads)
+        os.chdir(job.place)
         with (
             (job.folder / "output.txt").open("a") as output,
             contextlib.redirect_stdout(output),
@@ -91,7 +91,7 @@ def execute(jobs: Sequence[Job], *, address: str | None = None, workers: int = 1
     Raises
     ------
     ValueError
-        If the number is below one, or the address can not be reached.
+        If the number is below one, the address can not be reached, or no machine has the cores and GPUs of a job.
     RuntimeError
         If Ray is needed and not installed.
     """
@@ -107,8 +107,10 @@ def execute(jobs: Sequence[Job], *, address: str | None = None, workers: int = 1
     try:
         # A process of its own for each job: it ends with what the job has kept.
         start = ray.remote(max_calls=1, max_retries=RETRIES)(perform)
+        needs = {job.name: {"CPU": 1 if address is None else job.threads, "GPU": job.gpus} for job in jobs}
+        _check_room(ray, needs)
         running = {
-            start.options(num_cpus=1 if address is None else job.threads, num_gpus=job.gpus).remote(job): job
+            start.options(num_cpus=needs[job.name]["CPU"], num_gpus=needs[job.name]["GPU"]).remote(job): job
             for job in jobs
         }
         while running:
@@ -143,4 +145,13 @@ def _outcome(ray: Any, ended: Any) -> str:
     try:
         return str(ray.get(ended))
     except ray.exceptions.RayError as error:
-        return f"its worker died {RETRIES + 1} times: {str(error).strip().splitlines()[0]}"
+        return f"{type(error).__name__} after {RETRIES} retries: {str(error).strip().splitlines()[0]}"
+
+
+def _check_room(ray: Any, needs: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuse what Ray would let wait for ever."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, need in needs.items():
+        if not any(all(machine.get(kind, 0) >= count for kind, count in need.items()) for machine in machines):
+            wanted = " and ".join(f"{count} {kind}s" for kind, count in need.items() if count)
+            raise ValueError(f"run {name} needs {wanted} of one machine, and none has as many")
