@@ -99,7 +99,7 @@ def execute(jobs: Sequence[Job], *, address: str | None = None, workers: int = 1
         raise ValueError(f"workers is {workers}; it must be at least 1")
     if address is not None and workers != 1:
         raise ValueError("both an address and workers are given; a cluster's cores say how many runs it takes at once")
-    if address is None and workers == 1:
+    if not jobs or (address is None and workers == 1):
         for job in jobs:
             yield job, perform(job)
         return
