@@ -16,14 +16,14 @@ setup: $(VENV)/.ready
 # Editable: Python changes work at once; a change under native/ sets up again.
 $(VENV)/.ready: constraints.txt pyproject.toml CMakeLists.txt $(shell find native -type f)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,distributed,sweep]"
 	touch $@
 
 demo: setup
 	$(BIN)/tilewise demo --json summary.json
 
 bench: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,distributed,sweep,bench]"
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 test: setup lint native-test fuzz

@@ -1,4 +1,4 @@
-"""The command line: ``tilewise demo | train | adapt | evaluate | measure | compile | run | algorithms | info``."""
+"""The command line: ``tilewise demo | train | adapt | sweep | evaluate | measure | compile | run | ...``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from tilewise.commands.demo import Demo
 from tilewise.commands.deploy import Compile, Run
 from tilewise.commands.inform import Algorithms, Info
 from tilewise.commands.measure import Measure
+from tilewise.commands.sweep import Sweep
 from tilewise.commands.train import Adapt, Evaluate, Train
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Adapt, tyro.conf.subcommand("adapt")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Measure, tyro.conf.subcommand("measure")]
     | Annotated[Compile, tyro.conf.subcommand("compile")]
@@ -43,7 +45,7 @@ def main() -> None:
                 raise ValueError(f"threads is {command.common.threads}; it must be at least 1")  # noqa: TRY301
             torch.set_num_threads(command.common.threads)
         result = command.run()
-        if command.common.json is not None:
+        if command.common.json is not None and result is not None:  # None in all of torchrun's processes but one
             command.common.json.parent.mkdir(parents=True, exist_ok=True)
             command.common.json.write_text(json.dumps(result, indent=1) + "\n")
     except (ValueError, TypeError, OSError, RuntimeError) as error:

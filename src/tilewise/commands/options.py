@@ -106,6 +106,8 @@ class Training:
     """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
     resume: bool = False
     """Continue the run in the folder."""
+    devices: int = 1
+    """Processes that share every batch, and the CPU threads or one GPU each; the result stays that of one."""
 
 
 def load_images(source: Source, split: Literal["train", "test"]) -> Images:

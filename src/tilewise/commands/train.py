@@ -56,9 +56,9 @@ class Train:
     layers: Layers
     common: Common = field(default_factory=Common)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any] | None:
         """Train."""
-        return _fit(self.source, self.layers, self.training, self.common)
+        return _launch(self.source, self.layers, self.training, self.common)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +72,28 @@ class Adapt:
     distill: bool = False
     """Learn the logits of the network given by --weights instead of the labels."""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any] | None:
         """Adapt."""
         if self.source.weights is None:
             raise ValueError("adapt needs --weights: the trained network to start from")
         if self.layers.algorithm is None:
             raise ValueError("adapt needs --algorithm: what to adapt to, such as F4")
-        return _fit(self.source, self.layers, self.training, self.common, distill=self.distill)
+        return _launch(self.source, self.layers, self.training, self.common, distill=self.distill)
 
 
-def _fit(
+def _launch(
     source: Source, layers: Layers, training: Training, common: Common, *, distill: bool = False
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    from tilewise.train import launch
+
+    return launch(
+        _fit, source, layers, training, common, distill, devices=training.devices, device=common.device
+    )  # fmt: skip
+
+
+def _fit(source: Source, layers: Layers, training: Training, common: Common, distill: bool) -> dict[str, Any]:
     from tilewise.data import Batches
+    from tilewise.quant.processes import Processes
     from tilewise.train import TrainConfig, evaluate, fit
 
     config = TrainConfig(
@@ -92,14 +101,19 @@ def _fit(
         freeze_norms=training.freeze_norms,
         device=common.device, seed=common.seed,
     )  # fmt: skip
+    processes = Processes.here()
     train, test = load_images(source, "train"), load_images(source, "test")
     model = converted_model(source, layers, common, 512)
-    print_layers(model)
-    scored = Batches(test, 250)
-    before = None if source.weights is None else evaluate(model, scored, device=common.device, progress=True).accuracy
+    if processes.first:
+        print_layers(model)
+    scored, before = Batches(test, 250), None
+    if source.weights is not None:
+        before = evaluate(model, scored, device=common.device, progress=True, processes=processes).accuracy
     batches = Batches(train, training.batch, shuffle=True, augment=True, seed=common.seed, device=common.device)
     teacher = plain_model(source, train.classes, train.images.shape[1]) if distill else None
     fit(model, batches, scored, config, teacher=teacher)
+    if not processes.first:
+        return {}
     log = [json.loads(line) for line in (training.out / "log.jsonl").read_text().splitlines()]
     print(f"accuracy {log[-1]['accuracy']:.2f} % after {training.epochs} epochs; weights in {training.out}")
     return {

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tilewise.quant.processes import ALONE, Processes
 from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM_ROW_SUM, Quantizer
 
 EXACT = 2**24
@@ -151,6 +152,8 @@ class Range(nn.Module):
     absmax: Tensor
     negative: Tensor
     batches: Tensor
+    processes: Processes = ALONE
+    """Those that see the other parts of each batch: the range is of all parts."""
 
     def __init__(self, shape: tuple[int, ...], quantizer: Quantizer, bits: int) -> None:
         super().__init__()
@@ -194,6 +197,8 @@ class Range(nn.Module):
             Training follows the data; calibration keeps the extremes.
         """
         absmax = absmax.to(self.absmax.dtype)
+        if self.processes.world > 1:
+            absmax, minimum = self._of_all(absmax, minimum)
         if not running:
             self.absmax.copy_(torch.maximum(self.absmax, absmax))
         elif self.ready:
@@ -205,6 +210,14 @@ class Range(nn.Module):
         elif minimum is None or minimum < 0:
             self.negative.fill_(value=True)
         self.batches.add_(1)
+
+    def _of_all(self, absmax: Tensor, minimum: Tensor | float | None) -> tuple[Tensor, Tensor | None]:
+        """Give what the batch's parts have together, in one message."""
+        if minimum is None:
+            return self.processes.maximum(absmax), None
+        lowest = torch.as_tensor(minimum, dtype=absmax.dtype, device=absmax.device)
+        absmax, deepest = self.processes.maximum(torch.stack([absmax, -lowest]))
+        return absmax, -deepest
 
     @torch.no_grad()
     def observe(self, x: Tensor, *, running: bool) -> None:

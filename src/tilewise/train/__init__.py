@@ -7,5 +7,6 @@ from tilewise.train.checkpoint import load_weights, save_weights
 from tilewise.train.config import TrainConfig
 from tilewise.train.evaluation import Score, evaluate
 from tilewise.train.loop import fit
+from tilewise.train.parallel import launch
 
-__all__ = ["Score", "TrainConfig", "calibrate", "evaluate", "fit", "load_weights", "save_weights"]
+__all__ = ["Score", "TrainConfig", "calibrate", "evaluate", "fit", "launch", "load_weights", "save_weights"]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tilewise.quant.processes import ALONE, Processes
 from tilewise.train.progress import track
 
 
@@ -25,7 +26,12 @@ class Score(NamedTuple):
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, device: str = "cpu", progress: bool = False
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: str = "cpu",
+    progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Score:
     """Score a classifier on every batch.
 
@@ -39,6 +45,8 @@ def evaluate(
         Where to run.
     progress : bool
         Show a progress bar.
+    processes : Processes
+        Those that score together, all with the same batches; all get the score.
 
     Raises
     ------
@@ -51,15 +59,19 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64, device=device)
     count = 0
     try:
-        for x, y in track(batches, "evaluate", enabled=progress):
-            logits, labels = model(x.to(device)), y.to(device)
+        for x, y in track(batches, "evaluate", enabled=progress and processes.first):
+            count += len(y)
+            labels = processes.part(y).to(device)
+            if not len(labels):
+                continue
+            logits = model(processes.part(x).to(device))
             correct += (logits.argmax(1) == labels).sum()
             loss += F.cross_entropy(logits.double(), labels, reduction="sum")
-            count += len(labels)
     finally:
         model.train(was_training)
     if count == 0:
         raise ValueError("no images to evaluate")
+    correct, loss = processes.sum(correct), processes.sum(loss)
     if not torch.isfinite(loss):
         raise ValueError(f"the loss over {count} images is {float(loss)}: weights or data contain NaN or infinity")
     return Score(100 * int(correct) / count, float(loss) / count, count)

@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tilewise.conversion import skips_of
+from tilewise.quant.processes import Processes
 from tilewise.train import checkpoint
 from tilewise.train.config import CLIP_NORM, TrainConfig
 from tilewise.train.evaluation import evaluate
+from tilewise.train.parallel import sharing
 from tilewise.train.progress import bar
 
 M = TypeVar("M", bound=nn.Module)
@@ -45,6 +47,10 @@ def fit(
     ends with bit-identical weights (on the same machine and thread count). Batches come in an order that depends on
     seed and epoch only: ``data.Batches`` sees to it by itself, a DataLoader by torch's seed, which is set each epoch.
 
+    In a process group (``train.launch``, torchrun) all its processes train the one model, each on its part of every
+    batch: give all the same data. The result is that of one process up to the order of floating point sums; the first
+    process writes, and any number of them may resume.
+
     Parameters
     ----------
     model : torch.nn.Module
@@ -68,17 +74,18 @@ def fit(
     Raises
     ------
     ValueError
-        If the loss stops being finite, the folder holds a run that is not to be resumed, or the run to be resumed
-        was started with other settings.
+        If the loss stops being finite, a batch has fewer images than there are processes, the folder holds a run
+        that is not to be resumed, or the run to be resumed was started with other settings.
     """
     if len(train) == 0:
         raise ValueError("no training batches")
-    run = _Run(model, config, distilled=teacher is not None)
+    processes = Processes.here()
+    run = _Run(model, config, processes, distilled=teacher is not None)
     optimizer = config.optimizer(model.to(config.device))
     if teacher is not None:
         teacher.to(config.device).eval()
     first = run.restore(optimizer)
-    with bar(enabled=config.progress) as display:
+    with bar(enabled=config.progress and processes.first) as display, sharing(model, processes):
         task = display.add_task("train", total=(config.epochs - first) * len(train))
         for epoch in range(first, config.epochs):
             began = time.perf_counter()
@@ -88,8 +95,8 @@ def fit(
             model.train()
             if config.freeze_norms:
                 _freeze_norms(model)
-            loss = _epoch(model, train, optimizer, config, epoch, teacher, lambda: display.advance(task))
-            score = evaluate(model, val, device=config.device)
+            loss = _epoch(model, train, optimizer, config, epoch, teacher, processes, lambda: display.advance(task))
+            score = evaluate(model, val, device=config.device, processes=processes)
             display.update(task, description=f"epoch {epoch + 1}/{config.epochs}: {score.accuracy:.2f} %")
             entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, "accuracy": score.accuracy}
             run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
@@ -103,28 +110,34 @@ def _epoch(
     config: TrainConfig,
     epoch: int,
     teacher: nn.Module | None,
+    processes: Processes,
     advance: Any,
 ) -> float:
     """One pass over the training batches; gives the mean loss."""
     total = torch.zeros((), device=config.device)
     for step, (images, y) in enumerate(train):
+        if len(images) < processes.world:
+            raise ValueError(f"a batch has {len(images)} images, fewer than the {processes.world} processes")
         # Channels last is what torch's convolutions and ours are fastest with; layers keep what they are given.
-        x = images.to(config.device, memory_format=torch.channels_last)
+        x = processes.part(images).to(config.device, memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = config.lr_at(epoch, step, len(train))
         optimizer.zero_grad(set_to_none=True)
-        loss = _loss(model(x), x, y, teacher)
+        # The mean over the batch is the sum of its parts' means by their share in it.
+        loss = _loss(model(x), x, processes.part(y), teacher) * (len(x) / len(images))
         loss.backward()  # type: ignore[no-untyped-call]
+        processes.sum_gradients(model.parameters())
         if config.recipe == "modern":
             nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         optimizer.step()
         total += loss.detach()
         # Asking for the number waits for the device, so not at every step.
         if step % CHECK_EVERY == CHECK_EVERY - 1:
-            _check_finite(float(total), epoch, step)
+            _check_finite(float(processes.sum(total)), epoch, step)
         advance()
-    _check_finite(float(total), epoch, len(train) - 1)
-    return float(total) / len(train)
+    mean = float(processes.sum(total)) / len(train)
+    _check_finite(mean, epoch, len(train) - 1)
+    return mean
 
 
 def _loss(logits: Tensor, x: Tensor, y: Tensor, teacher: nn.Module | None) -> Tensor:
@@ -154,23 +167,25 @@ def _check_finite(loss: float, epoch: int, step: int) -> None:
 class _Run:
     """A run folder: log, last and best checkpoint."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig, *, distilled: bool) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: nn.Module, config: TrainConfig, processes: Processes, *, distilled: bool) -> None:
+        self.model, self.config, self.processes = model, config, processes
         self.identity = {**config.identity(), "distilled": distilled}
         self.folder = None if config.out is None else Path(config.out)
         self.log: list[dict[str, Any]] = []
 
     def restore(self, optimizer: torch.optim.Optimizer) -> int:
-        """Continue from the last checkpoint if asked to; give the epoch to start with."""
-        if self.folder is None:
+        """Continue from the last checkpoint if asked to; give the epoch to start with.
+
+        All processes start from the first one's state, whatever disks and random numbers they have.
+        """
+        found = self.processes.from_first(self._last)
+        if found is None:
+            if self.processes.world > 1:
+                self.model.load_state_dict(self.processes.from_first(self.model.state_dict))
             return 0
+        tensors, description = found
+        assert self.folder is not None
         last = self.folder / "last.safetensors"
-        if not last.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return 0
-        if not self.config.resume:
-            raise ValueError(f"{self.folder} already holds a run; resume it, or choose another folder")
-        tensors, description = checkpoint.read(last)
         for field, value in self.identity.items():
             if description.get("config", {}).get(field) != value:
                 was = description.get("config", {}).get(field)
@@ -181,10 +196,22 @@ class _Run:
         self.log = description["log"]
         return len(self.log)
 
+    def _last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Read what the folder holds; None starts afresh."""
+        if self.folder is None:
+            return None
+        last = self.folder / "last.safetensors"
+        if not last.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return None
+        if not self.config.resume:
+            raise ValueError(f"{self.folder} already holds a run; resume it, or choose another folder")
+        return checkpoint.read(last)
+
     def record(self, entry: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
         """End an epoch. The last checkpoint holds the log too, so a kill between two files loses nothing."""
         self.log.append(entry)
-        if self.folder is None:
+        if self.folder is None or not self.processes.first:
             return
         best = max(self.log, key=lambda e: e["accuracy"])
         if best is entry:

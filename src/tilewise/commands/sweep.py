@@ -1,0 +1,126 @@
+"""The command that runs others many times."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import tyro
+
+from tilewise.commands.options import Common
+from tilewise.commands.train import Adapt, Train
+
+if TYPE_CHECKING:
+    from tilewise.sweep import Job, Plan, Run
+
+SWEPT: dict[str, Any] = {"train": Train, "adapt": Adapt}
+"""Commands that take --out and --resume, and continue what is in that folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Run a command for many settings, such as seeds, bits and learning rates; finished runs are kept."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """TOML or JSON: command, options of all runs, and a grid or a list of runs (docs/scaling.md)."""
+    out: Path
+    """Folder of the sweep; each run gets one in it."""
+    workers: int = 1
+    """Runs at once on this machine; more than one needs Ray."""
+    address: str | None = None
+    """Ray cluster to run on: auto, host:6379 or ray://host:10001."""
+    common: Common = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """Sweep."""
+        from tilewise.engine.file import write_whole
+        from tilewise.sweep import execute, print_summary, read_plan, summarize
+        from tilewise.train.progress import bar
+
+        plan = read_plan(self.file)
+        jobs = self._jobs(plan)
+        open_jobs = [job for job in jobs if not (job.folder / "result.json").exists()]
+        errors: dict[str, str] = {}
+        with bar(enabled=True) as display:
+            task = display.add_task(f"sweep of {plan.command}", total=len(jobs), completed=len(jobs) - len(open_jobs))
+            for job, error in execute(open_jobs, address=self.address, workers=self.workers):
+                errors |= {job.name: error} if error else {}
+                display.advance(task)
+        results = {
+            job.name: json.loads((job.folder / "result.json").read_text()) for job in jobs if job.name not in errors
+        }
+        summary = summarize(plan, results, errors, options=set(_options(SWEPT[plan.command])))
+        write_whole(self.out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+        print_summary(summary)
+        if errors:
+            raise RuntimeError(f"{len(errors)} of {len(jobs)} runs failed; {self.out}/summary.json says why")
+        return summary
+
+    def _jobs(self, plan: Plan) -> list[Job]:
+        """Check all runs before the first one starts, and give each its folder."""
+        import torch
+
+        from tilewise.sweep import Job
+
+        if plan.command not in SWEPT:
+            raise ValueError(f"{self.file}: command is {plan.command!r}; allowed: {', '.join(SWEPT)}")
+        share = 1 if self.address is not None else max(1, torch.get_num_threads() // max(1, self.workers))
+        jobs = []
+        for run in plan.runs:
+            folder = (self.out / run.name).resolve()
+            command = _parsed(plan.command, run, folder)
+            gpus = int(run.options.get("devices", 1)) if command.common.device.startswith("cuda") else 0
+            jobs.append(Job(run.name, command, folder, command.common.threads or share, gpus))
+        for run, job in zip(plan.runs, jobs, strict=True):
+            _claim(job.folder, {"command": plan.command, "options": run.options})
+        return jobs
+
+
+def _parsed(name: str, run: Run, folder: Path) -> Any:
+    """Read a run's options as the command line does; a wrong one gives one line."""
+    arguments = [*run.arguments(), "--out", str(folder), "--resume"]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return tyro.cli(
+                SWEPT[name], args=arguments, prog=f"tilewise {name}", config=(tyro.conf.OmitArgPrefixes,)
+            )  # fmt: skip
+    except SystemExit as error:
+        # The title, what is wrong, and where help is, with rules between them.
+        _, *wrong, _ = re.split(r"\s-{5,}\s", said.getvalue())
+        raise ValueError(f"run {run.name}: {' '.join(' '.join(wrong).split())}") from error
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Keep a run's settings beside it, so that a changed file does not take an old result for its own."""
+    from tilewise.engine.file import write_whole
+
+    path = folder / "settings.json"
+    if path.exists():
+        if (before := json.loads(path.read_text())) != settings:
+            raise ValueError(f"{folder} holds a run with {_difference(before, settings)}; choose another --out")
+        return
+    write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Name the first thing that two runs do not share."""
+    if before["command"] != now["command"]:
+        return f"the command {before['command']}, not {now['command']}"
+    old, new = before["options"], now["options"]
+    name = min(name for name in {*old, *new} if old.get(name) != new.get(name))
+    return f"{name} = {old.get(name, 'its default')}, not {new.get(name, 'its default')}"
+
+
+def _options(command: Any) -> list[str]:
+    """Names of a command's options, as in Python."""
+    names: list[str] = []
+    for name, kind in get_type_hints(command).items():
+        names += _options(kind) if dataclasses.is_dataclass(kind) else [name]
+    return names

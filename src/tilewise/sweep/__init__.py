@@ -1,0 +1,9 @@
+"""Many runs of one command: read from a file, run here or over Ray, summed up over seeds."""
+
+from __future__ import annotations
+
+from tilewise.sweep.execute import Job, execute
+from tilewise.sweep.plan import Plan, Run, read_plan
+from tilewise.sweep.summary import print_summary, summarize
+
+__all__ = ["Job", "Plan", "Run", "execute", "print_summary", "read_plan", "summarize"]

@@ -1,0 +1,8 @@
+"""Lets the tests, and the processes that they start, import ``jobs``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

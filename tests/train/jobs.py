@@ -1,0 +1,103 @@
+"""What test_parallel.py runs in several processes: a module of its own, as they import what they call."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import tilewise as tw
+from tilewise import zoo
+from tilewise.data import Batches, load
+from tilewise.quant.processes import Processes
+
+SPECS = {
+    "direct": tw.Direct(),
+    "learned": tw.Winograd("F4", transforms="learned"),
+    "paper": tw.Winograd("F2", quantizer="paper", scales="tensor"),
+}
+# Images that make batches of 32 and 7: the last is cut into 4 and 3. Of quantized networks those are here
+# that other last bits do not turn into others: where norms learn, a direct layer's or the paper's quantizer's integers
+# flip in one process as well if a norm's eps changes by a billionth.
+CASES: dict[str, dict[str, Any]] = {
+    "float, the paper's recipe": {"kind": None, "recipe": "paper"},
+    "learned transforms": {"kind": "learned"},
+    "direct, frozen norms": {"kind": "direct", "freeze_norms": True},
+    "the paper's quantizer, distilled": {"kind": "paper", "freeze_norms": True, "distill": True},
+}
+
+
+class Doubled:
+    """Batches in float64, in which rounding is too small to turn an integer."""
+
+    def __init__(self, batches: Batches, stop: int | None = None) -> None:
+        self.batches, self.stop = batches, stop
+
+    def set_epoch(self, epoch: int) -> None:
+        if epoch == self.stop:
+            raise InterruptedError
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Any:
+        return ((x.double(), y) for x, y in self.batches)
+
+
+def train(
+    kind: str | None, *, images: int = 39, distill: bool = False, stop: int | None = None, **config: Any
+) -> dict[str, Any]:
+    """Train a small network in float64; give its state, on which the processes must agree."""
+    torch.manual_seed(Processes.here().rank)  # the first process's weights shall become those of all
+    model: nn.Module = zoo.small_cnn()
+    if kind is not None:
+        model = tw.convert(model, {"*": SPECS[kind]})
+    torch.manual_seed(7)
+    teacher = zoo.small_cnn().double() if distill else None
+    batches = Doubled(Batches(load("digits", "train").subset(images), 32, shuffle=True, augment=True), stop)
+    val = Doubled(Batches(load("digits", "test").subset(21), 20))
+    config = {"epochs": 1, "lr": 1e-3, **config}
+    tw.fit(model.double(), batches, val, tw.TrainConfig(progress=False, **config), teacher=teacher)
+    return agreed(model)
+
+
+def train_natively() -> dict[str, Any]:
+    """Take one step on the native kernels, where there are any, in float32."""
+    torch.manual_seed(0)
+    model = tw.convert(zoo.small_cnn(), {"*": SPECS["learned"]})
+    batches = Batches(load("digits", "train").subset(31), 31)
+    tw.fit(model, batches, batches, tw.TrainConfig(epochs=1, lr=1e-3, freeze_norms=True, progress=False))
+    return agreed(model)
+
+
+def agreed(model: nn.Module) -> dict[str, Any]:
+    """Give a model's state, the same in all processes; see that it is itself again."""
+    everyone = Processes.here()
+    state = {name: t.detach() for name, t in model.state_dict().items()}
+    assert all((everyone.gather(t.double()) == t.double()).all() for t in state.values())
+    assert not any({"forward", "processes"} & vars(m).keys() for m in model.modules())
+    return {name: t.numpy() for name, t in state.items()}
+
+
+def everything(stopped: Path) -> dict[str, Any]:
+    """All that one start of two processes can show."""
+    results: dict[str, Any] = {name: train(**case) for name, case in CASES.items()}
+    results["native"] = train_natively()
+    results["resumed"] = train("learned", epochs=2, out=stopped, resume=True)
+    results["threads"] = torch.get_num_threads()
+    try:
+        train("direct", images=33)
+    except ValueError as error:
+        results["too few"] = str(error)
+    return results
+
+
+def die_in_the_second() -> None:
+    if not Processes.here().first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    Processes.here().sum(torch.zeros(1))
