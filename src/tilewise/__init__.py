@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tilewise.conversion import convert, describe
     from tilewise.engine import Engine, load
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
+    from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Winograd
     from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
 
@@ -21,6 +22,7 @@ _HOME = {
     "Bilinear": "algebra",
     "Direct": "quant",
     "Engine": "engine",
+    "LatencyTable": "latency",
     "Score": "train",
     "TrainConfig": "train",
     "Winograd": "quant",
@@ -33,6 +35,7 @@ _HOME = {
     "fit": "train",
     "load": "engine",
     "load_weights": "train",
+    "measure": "latency",
     "save_weights": "train",
     "sfc": "algebra",
     "toom_cook": "algebra",
@@ -44,6 +47,7 @@ __all__ = [
     "Bilinear",
     "Direct",
     "Engine",
+    "LatencyTable",
     "Score",
     "TrainConfig",
     "Winograd",
@@ -57,6 +61,7 @@ __all__ = [
     "fit",
     "load",
     "load_weights",
+    "measure",
     "save_weights",
     "sfc",
     "toom_cook",
