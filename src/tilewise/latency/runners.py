@@ -1,0 +1,85 @@
+"""Where plans are measured: here, by an engine; elsewhere, by a program (:mod:`tilewise.latency.remote`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any, Protocol
+
+import numpy as np
+
+from tilewise.engine import Engine
+from tilewise.engine.plan import Plan
+from tilewise.latency.machine import Machine
+
+
+class Loaded(Protocol):
+    """A plan that is ready to be measured, on images of noise."""
+
+    def call(self) -> float:
+        """Give the seconds of one whole call, after one that is not measured."""
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Give each operation's seconds in one run, and of fast convolutions their stages', as Engine.profile does."""
+
+    def close(self) -> None:
+        """Give memory back; the plan is not measured again."""
+
+
+class Runner(Protocol):
+    """A machine that measures plans."""
+
+    @property
+    def machine(self) -> Machine:
+        """What the latencies hold for."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of what took part, for records."""
+
+    def load(self, plan: Plan) -> Loaded:
+        """Get a plan ready.
+
+        Raises
+        ------
+        ValueError
+            If it is not possible.
+        """
+
+
+class Here:
+    """This machine.
+
+    Parameters
+    ----------
+    threads : int
+        How many to run with.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self.machine = Machine.here(threads)
+        self.versions = {"tilewise": metadata.version("tilewise")}
+
+    def load(self, plan: Plan) -> Loaded:
+        """Make an engine."""
+        return _Loaded(Engine(plan, threads=self.machine.threads))
+
+
+class _Loaded:
+    def __init__(self, engine: Engine) -> None:
+        plan = engine.plan
+        self._engine = engine
+        self._images = np.random.default_rng(0).standard_normal((plan.batch, *plan.input_shape), dtype=np.float32)
+
+    def call(self) -> float:
+        self._engine(self._images)  # brings its weights back to where a network's own calls leave them
+        start = time.perf_counter()
+        self._engine(self._images)
+        return time.perf_counter() - start
+
+    def profile(self) -> list[dict[str, Any]]:
+        return self._engine.profile(self._images, repeats=1)
+
+    def close(self) -> None:
+        del self._engine
