@@ -49,7 +49,7 @@ class Runner(Protocol):
 
 
 class Here:
-    """This machine.
+    """The machine that this process runs on.
 
     Parameters
     ----------
