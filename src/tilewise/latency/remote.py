@@ -80,6 +80,7 @@ class RemoteRunner:
                 [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0
             )
         except OSError as error:
+            self._errors.close()
             raise ConnectionError(f"{self._name} can not be started: {error.strerror}") from error
         try:
             self.machine, self.versions = self._greeting()
