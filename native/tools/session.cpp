@@ -93,7 +93,7 @@ void Session::call(Fields& command) {
   const std::int64_t repeats = repeats_of(command);
   command.check_all_read();
   const auto run = [&] { plan.engine->run(plan.x.data(), plan.images, plan.y.data()); };
-  run();  // brings its weights back into the caches
+  for (int i = 0; i < 2; ++i) run();  // bring its weights to where calls leave them
   output_ << "{\"seconds\":[";
   for (std::int64_t i = 0; i < repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();

@@ -1,10 +1,10 @@
 // What tilewise-measure does with its input: commands in, one line of JSON out for each.
 //
-//   plan ... end                a plan (tools/plan_reader.h)          {"plan":0}, and 1, 2, ... for the next
-//   ones profile plan=0 repeats=3    Engine::profile on random images
-//   {"operations":[{"op":...,"seconds":...},...]} call plan=0 repeats=3       whole calls, after one not
-//   measured   {"seconds":[...]} forget plan=0               gives its memory back                 {} peaks
-//   what a core can do at most            {"int8_operations":...,...}
+//   plan ... end                a plan (tools/plan_reader.h)     {"plan":0}, then 1, 2, ...
+//   profile plan=0 repeats=3    Engine::profile on noise         {"operations":[{"seconds":...},...]}
+//   call plan=0 repeats=3       whole calls, after two more      {"seconds":[...]}
+//   forget plan=0               gives its memory back            {}
+//   peaks                       what a core can do at most       {"int8_operations":...,...}
 //
 // Before all that comes a line about the machine.
 #pragma once
