@@ -154,7 +154,7 @@ class Mutator {
   explicit Mutator(unsigned seed) : random_(seed) {}
 
   std::string mutated(std::string text) {
-    for (std::size_t count = 1 + below(3); count > 0; --count) mutate(text);
+    for (std::size_t count = below(3) ? 1 : 3; count > 0; --count) mutate(text);
     return text;
   }
 
