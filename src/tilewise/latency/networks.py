@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.conversion import convert
+from tilewise.engine import Engine
 from tilewise.engine.compiler import check_example, make_plan
-from tilewise.engine.plan import Plan
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.machine import Machine
 from tilewise.latency.records import STAGES, Record, Work, origin
-from tilewise.latency.runners import Here, Loaded, Runner
 from tilewise.latency.table import LatencyTable
 from tilewise.latency.works import call_of, works_of
 from tilewise.nn import Quantize, QuantizedConv, WinogradConv2d
@@ -41,7 +41,6 @@ def measure(
     example: Any,
     *,
     threads: int = 1,
-    runner: Runner | None = None,
     candidates: Iterable[Candidate | str] = CANDIDATES,
     out: str | Path | None = None,
     rounds: int = ROUNDS,
@@ -62,8 +61,6 @@ def measure(
         Images of the size to serve, N at once.
     threads : int
         How many to run with.
-    runner : Runner, optional
-        Where to measure, with its own number of threads (:mod:`tilewise.latency.remote`); by default here.
     candidates : iterable of Candidate or str
         What to measure, such as ``"F4 int8"``.
     out : path, optional
@@ -86,35 +83,30 @@ def measure(
     chosen, images = check_candidates(candidates), check_example(example)
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}; it must be at least 1")
-    runner = runner or Here(threads)
-    table = open_table(out, runner.machine)
+    table = open_table(out, threads)
     convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     choices = [*uniform(convs, chosen), *shuffled(convs, chosen, seed)]
     occurrences: dict[Work, list[Timing]] = defaultdict(list)
-    for group in _groups(model, images, choices, runner):
+    for group in _groups(model, images, choices, threads):
         for _ in track(range(rounds), "measure", enabled=True):
             for network in group:
-                network.run()
+                network.run(images.numpy())
         for network in group:
-            network.loaded.close()
             for work, timing in network.timings():
                 occurrences[work].append(timing)
-    source = origin(runner.machine, runner.versions)
     for work, timings in occurrences.items():
         mean = Timing.mean(timings)
-        table.append(
-            Record(work=work, **vars(mean), rounds=rounds, source="network", **origin(runner.machine, runner.versions))
-        )
+        table.append(Record(work=work, **vars(mean), rounds=rounds, source="network", **origin(threads)))
     return table
 
 
-def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
+def open_table(path: str | Path | None, threads: int) -> LatencyTable:
     """Give the table of a file, or an empty one; refuse one of another machine or number of threads."""
     if path is None or not Path(path).exists():
         return LatencyTable(path=path)
-    table = LatencyTable.load(path, any_machine=True)
-    if len(table) and table.machine != machine:
-        raise ValueError(f"{path} is of {table.machine}; this would be {machine}: use another file")
+    table = LatencyTable.load(path)
+    if len(table) and table.machine != Machine.here(threads):
+        raise ValueError(f"{path} is of {table.machine}; this would be {Machine.here(threads)}: use another file")
     return table
 
 
@@ -196,25 +188,27 @@ class Timing:
 
 @dataclass
 class Network:
-    """A plan where it is measured, what its operations are, and what they took in each round."""
+    """An engine, what its operations are, and what they took in each round."""
 
-    plan: Plan
-    loaded: Loaded
+    engine: Engine
     works: list[Work]
     rows: list[list[dict[str, Any]]] = field(default_factory=list)
     calls: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, model: nn.Module, layers: Layers, example: Tensor, runner: Runner) -> Network:
+    def of(cls, model: nn.Module, layers: Layers, example: Tensor, threads: int) -> Network:
         """Compile a network as chosen."""
         prepared = converted(model, layers, example)
         plan = make_plan(prepared, example, precision_of(layers))
-        return cls(plan, runner.load(plan), [*works_of(plan, prepared), call_of(plan)])
+        return cls(Engine(plan, threads=threads), [*works_of(plan, prepared), call_of(plan)])
 
-    def run(self) -> None:
+    def run(self, images: Any) -> None:
         """Measure one round."""
-        self.calls.append(self.loaded.call())
-        self.rows.append(self.loaded.profile())
+        self.engine(images)  # brings its weights back to where a network's own calls leave them
+        start = time.perf_counter()
+        self.engine(images)
+        self.calls.append(time.perf_counter() - start)
+        self.rows.append(self.engine.profile(images, repeats=1))
 
     def timings(self) -> Iterator[tuple[Work, Timing]]:
         """Give each operation's seconds; last the call's, less its operations."""
@@ -225,14 +219,14 @@ class Network:
         yield self.works[-1], Timing.of(around)
 
 
-def _groups(model: nn.Module, example: Tensor, choices: Sequence[Layers], runner: Runner) -> Iterator[list[Network]]:
+def _groups(model: nn.Module, example: Tensor, choices: Sequence[Layers], threads: int) -> Iterator[list[Network]]:
     """Compile the networks, as many at once as memory should hold."""
     group: list[Network] = []
     size = 0
     for layers in choices:
-        network = Network.of(model, layers, example, runner)
+        network = Network.of(model, layers, example, threads)
         group.append(network)
-        size += sum(array.nbytes for array in network.plan.arrays.values())
+        size += sum(array.nbytes for array in network.engine.plan.arrays.values())
         if size >= TOGETHER and len(group) > 1:
             yield group
             group, size = [], 0
