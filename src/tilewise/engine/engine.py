@@ -142,9 +142,7 @@ class Engine:
             ``int8_operations`` and ``float_operations`` per second (two for each multiply-add), ``cache_bytes`` and
             ``memory_bytes`` read per second; those of one core times the threads. Zeros for the reference kernels.
         """
-        from tilewise import _native
-
-        return {name: float(value) * self.threads for name, value in dict(_native.measure_peaks(self.isa)).items()}  # type: ignore[arg-type]
+        return measure_peaks(self.isa, self.threads)
 
     def save(self, path: str | Path) -> None:
         """Write the network to one file, for :func:`tilewise.load`.
@@ -219,6 +217,13 @@ def load(path: str | Path, *, threads: int = 1) -> Engine:
         return Engine(plan, threads=threads, origin=path)
     except MemoryError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def measure_peaks(isa: str, threads: int) -> dict[str, float]:
+    """Measure what a kernel set can do at most, as :meth:`Engine.peaks`."""
+    from tilewise import _native
+
+    return {name: float(value) * threads for name, value in dict(_native.measure_peaks(isa)).items()}  # type: ignore[arg-type]
 
 
 def _check_threads(threads: Any) -> None:

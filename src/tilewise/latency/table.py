@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.cost import ACTIVATION_BYTES, modelled_seconds
 from tilewise.latency.interpolation import MissingError, OutsideError, coordinates, family, interpolate
+from tilewise.latency.jobs import served
 from tilewise.latency.light import LightModel
 from tilewise.latency.machine import Machine
-from tilewise.latency.records import Convolution, Operation, Record, Work
+from tilewise.latency.records import Convolution, Operation, Record, Work, convolution
 from tilewise.latency.shapes import LayerShape
 from tilewise.latency.works import call_of, ends_bytes, works_of
 from tilewise.quant import Spec
@@ -166,7 +167,7 @@ class LatencyTable:
         shape : LayerShape
             Of the layer.
         spec : Spec
-            What it shall become.
+            What it shall become; a layer that it does not serve is direct, as :func:`tilewise.convert` makes it.
         precision : {"float32", "bf16"}
             Of float layers, as in :func:`tilewise.compile`.
         mixed : bool
@@ -183,7 +184,7 @@ class LatencyTable:
         ValueError
             If neither was measured, naming the entry and how to measure it.
         """
-        work = convolution(shape, Candidate.of(spec, precision), mixed=mixed)
+        work = convolution(shape, served(shape, Candidate.of(spec, precision)), mixed=mixed)
         if same := self._same(work):
             return statistics.mean(r.seconds for r in same)
         return self._interpolated(work)
@@ -222,7 +223,10 @@ class LatencyTable:
         ValueError
             If an operation was not measured, naming it.
         """
-        works = self._works(model, example, precision)
+        return self.total(self._works(model, example, precision))
+
+    def total(self, works: Iterable[Work]) -> float:
+        """Give the sum of :meth:`seconds_of`."""
         return sum(self.seconds_of(work) for work in works)
 
     def rest(self, model: nn.Module, example: Any, *, precision: str = "float32") -> float:
@@ -230,8 +234,7 @@ class LatencyTable:
         from torch import nn
 
         convs = {name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-        works = self._works(model, example, precision, leave_out=convs)
-        return sum(self.seconds_of(work) for work in works)
+        return self.total(self._works(model, example, precision, leave_out=convs))
 
     def _works(self, model: nn.Module, example: Any, precision: str, leave_out: Iterable[str] = ()) -> list[Work]:
         from tilewise.engine.compiler import make_plan
@@ -275,12 +278,6 @@ class LatencyTable:
 
     def _where(self) -> str:
         return str(self.machine) if self._records else "no machine yet"
-
-
-def convolution(shape: LayerShape, candidate: Candidate, *, mixed: bool) -> Convolution:
-    """Give the work of a candidate between layers of its own kind."""
-    slower = mixed and candidate.algorithm == "direct" and candidate.dtype == "float32"
-    return Convolution(shape=shape, candidate=candidate, unfused=slower)
 
 
 def _explain(error: OutsideError | MissingError) -> str:
