@@ -184,12 +184,12 @@ class RemotePlan:
     """A plan on the other machine."""
 
     def __init__(self, runner: RemoteRunner, plan: Plan, number: int) -> None:
+        self.plan = plan
         self._runner = runner
-        self._plan = plan
         self._number = number
 
     def call(self) -> float:
-        """Give the seconds of one whole call, after one that is not measured."""
+        """Give the seconds of a call, after two that bring weights to where an engine's own calls leave them."""
         return float(self._runner.ask(f"call plan={self._number} repeats=1\n".encode())["seconds"][0])
 
     def profile(self, repeats: int = 1) -> list[dict[str, Any]]:
@@ -197,7 +197,7 @@ class RemotePlan:
         answer = self._runner.ask(f"profile plan={self._number} repeats={repeats}\n".encode())
         return [
             {"name": node["name"], "algorithm": node.get("algorithm", ""), **row}
-            for node, row in zip(self._plan.nodes, answer["operations"], strict=True)
+            for node, row in zip(self.plan.nodes, answer["operations"], strict=True)
         ]
 
     def close(self) -> None:
