@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
+from tilewise.cli import main
 from tilewise.latency import CANDIDATES, LatencyTable, LayerShape, RemoteRunner, connect, layer_plan, measure
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.remote import _limit, plan_stream
@@ -32,6 +33,12 @@ SHAPE = LayerShape(batch=1, in_channels=16, out_channels=8, kernel=(3, 3), paddi
 def shell(script: str) -> list[str]:
     """Give the command of a program that does what a line of the shell says."""
     return ["sh", "-c", script]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Run the command line."""
+    monkeypatch.setattr(sys, "argv", ["tilewise", "measure", *arguments])
+    main()
 
 
 @pytest.fixture
@@ -178,6 +185,40 @@ class TestConnect:
             assert program.machine.isa == "portable"
             loaded = program.load(layer_plan(SHAPE, Candidate("F2", "int8")))
             assert [row["op"] for row in loaded.profile()] == ["import_nchw", "fast_int8", "export_nchw"]
+
+    @pytest.mark.skipif(len(COMMAND) != 1, reason="TILEWISE_MEASURE is not a program of this machine")
+    @pytest.mark.usefixtures("there")
+    def test_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TILEWISE_ISA", "portable")
+        path = tmp_path / "table.jsonl"
+        network = ("--model", "small", "--size", "12", "--candidates", "direct int8", "--rounds", "1")
+        run(monkeypatch, "--remote", "me@there", "--program", COMMAND[0], *network, "--out", str(path))
+        assert LatencyTable.load(path, any_machine=True).machine.isa == "portable"
+
+    @pytest.mark.usefixtures("there")
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--program", "x"), "a program is for a remote machine; name it: --remote user@host"),
+            (("--remote", "me@there"), "a remote machine needs one of two"),
+            (("--remote", "nowhere", "--program", sys.executable), "ssh to nowhere ended with status 255"),
+            (("--remote", "nowhere", "--remote-program", "x"), "ended with status 255: ssh: no such host"),
+        ],
+    )
+    def test_command_refusals(
+        self,
+        arguments: tuple[str, ...],
+        message: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        with pytest.raises(SystemExit) as stop:
+            run(monkeypatch, "--grid", "--out", str(tmp_path / "table.jsonl"), *arguments)
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert message in line
 
 
 @needs_program
