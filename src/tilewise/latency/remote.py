@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -77,7 +78,7 @@ class RemoteRunner:
         self._pending = b""
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the caller's own command
-                [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0
+                [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
             )
         except OSError as error:
             self._errors.close()
@@ -105,14 +106,14 @@ class RemoteRunner:
         ConnectionError
             If the program refuses it, or is gone.
         """
-        return RemotePlan(self, plan, self.ask(*plan_stream(plan))["plan"])
+        return RemotePlan(self, plan, self.ask(b"".join(plan_stream(plan)))["plan"])
 
-    def ask(self, *command: bytes) -> dict[str, Any]:
+    def ask(self, command: bytes) -> dict[str, Any]:
         """Send a command and wait for its answer."""
         assert self._process.stdin is not None
         try:
-            for piece in command:
-                _write(self._process.stdin.fileno(), piece)
+            self._process.stdin.write(command)
+            self._process.stdin.flush()
         except BrokenPipeError:
             raise self._failure() from None
         return self._answer()
@@ -159,7 +160,8 @@ class RemoteRunner:
         """End the program."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # of what a program that has ended has not read
+                pipe.close()
         self._end()
         self._errors.close()
 
@@ -344,10 +346,3 @@ def _limit(name: str, weights: NDArray[Any]) -> float:
         return int(np.abs(weights.reshape(-1, length).astype(np.int64)).sum(1).max() // length)
     values = (weights.astype(np.uint32) << 16).view(np.float32) if weights.dtype == np.uint16 else weights
     return float(np.sqrt(3 * np.mean(np.square(values, dtype=np.float64))))
-
-
-def _write(file: int, content: bytes) -> None:
-    """Write all of it: a pipe takes what it has room for."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]
