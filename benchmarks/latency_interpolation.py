@@ -2,8 +2,8 @@
 
     python benchmarks/latency_interpolation.py --grid grid.jsonl --between between.jsonl --out interpolation.json
 
-Both tables are measured, as far as the files do not have them yet; then each layer of the second one is predicted from the
-first one alone. Errors are given by candidate.
+Both tables are measured, as far as the files do not have them yet; then each layer of the second one is predicted from
+the first one alone. Errors are given by candidate.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def main() -> None:
     errors["all"] = [error for found in list(errors.values()) for error in found]
     for candidate, found in errors.items():
         size = np.abs(found)
-        print(f"{candidate}: median error {np.median(found):+.1%}; of sizes of errors half are below {np.median(size):.1%}, "
-              f"90 % below {np.quantile(size, 0.9):.1%}")  # fmt: skip
+        print(f"{candidate}: median error {np.median(found):+.1%}; half of the errors are below {np.median(size):.1%} "
+              f"in size, 90 % below {np.quantile(size, 0.9):.1%}")  # fmt: skip
     options.out.write_text(json.dumps({"machine": str(known.machine), "layers": rows}, indent=1) + "\n")
 
 

@@ -79,7 +79,8 @@ def test_a_record_of_a_network_counts_more(grid_table: Make) -> None:
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=str)
 def test_the_model_grows_with_sizes(candidate: Any) -> None:
     small, wide, large = (
-        modelled_seconds(Convolution(shape=shape_of(c, s), candidate=candidate)) for c, s in ((32, 8), (64, 8), (64, 16))
+        modelled_seconds(Convolution(shape=shape_of(c, s), candidate=candidate))
+        for c, s in ((32, 8), (64, 8), (64, 16))
     )
     assert 0 < small < wide < large
 

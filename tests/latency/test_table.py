@@ -81,8 +81,8 @@ def test_other_machines_are_refused(tmp_path: Path) -> None:
     assert table.machine == ELSEWHERE
     with pytest.raises(ValueError, match="use two tables"):
         table.append(record_of(POOL, 1.0))
+    path.write_text(path.read_text() + record_of(POOL, 1.0).to_json() + "\n")
     with pytest.raises(ValueError, match=r"t\.jsonl, line 2: .* use two tables"):
-        path.write_text(path.read_text() + record_of(POOL, 1.0).to_json() + "\n")
         LatencyTable.load(path, any_machine=True)
     with pytest.raises(ValueError, match="is of Elbrus"):
         tw.measure(tw.zoo.small_cnn(channels=3), _example(), out=_saved(there, tmp_path))
@@ -93,7 +93,9 @@ def test_empty_tables_say_so() -> None:
         _ = LatencyTable().machine
     with pytest.raises(FileNotFoundError):
         LatencyTable.load("nowhere.jsonl")
-    with pytest.raises(ValueError, match="has no entry for F4 int8 of 16 -> 16 channels, 3x3, of 8x8, batch 1; measure"):
+    with pytest.raises(
+        ValueError, match="has no entry for F4 int8 of 16 -> 16 channels, 3x3, of 8x8, batch 1; measure"
+    ):
         LatencyTable().seconds(shape_of(16, 8), tw.Winograd("F4"))
 
 

@@ -56,7 +56,7 @@ class Engine:
     ) -> None:
         from tilewise import _native
 
-        _check_threads(threads)
+        check_threads(threads)
         self._plan = plan
         self.choices = tuple(choices)
         try:
@@ -211,7 +211,7 @@ def load(path: str | Path, *, threads: int = 1) -> Engine:
     >>> engine = tilewise.load("resnet20.tilewise", threads=2)
     >>> logits = engine(images)
     """
-    _check_threads(threads)
+    check_threads(threads)
     plan = load_plan(path)
     try:
         return Engine(plan, threads=threads, origin=path)
@@ -226,7 +226,8 @@ def measure_peaks(isa: str, threads: int) -> dict[str, float]:
     return {name: float(value) * threads for name, value in dict(_native.measure_peaks(isa)).items()}  # type: ignore[arg-type]
 
 
-def _check_threads(threads: Any) -> None:
+def check_threads(threads: Any) -> None:
+    """Refuse a number of threads that the process has no cores for."""
     cores = len(os.sched_getaffinity(0))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= cores:
         raise ValueError(f"threads is {threads!r}; allowed: 1 to {cores}, the cores that this process may use")

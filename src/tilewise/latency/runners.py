@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tilewise.engine import Engine
+from tilewise.engine.engine import check_threads
 from tilewise.engine.plan import Plan
 from tilewise.latency.machine import Machine
 
@@ -59,9 +60,15 @@ class Here:
     ----------
     threads : int
         How many to run with.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many.
     """
 
     def __init__(self, threads: int = 1) -> None:
+        check_threads(threads)
         self.machine = Machine.here(threads)
         self.versions = {"tilewise": metadata.version("tilewise")}
 

@@ -16,6 +16,9 @@ from tilewise.latency.jobs import served
 from tilewise.latency.works import ends_bytes
 from tilewise.report.profile import COLOURS, STAGES, roofline, stage_bars
 
+TICKS = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 3, 5)]
+"""Milliseconds that the picture of predictions may name."""
+
 PANELS = 6
 """Shapes that the picture of stages shows: those that take longest."""
 
@@ -74,8 +77,15 @@ def figures(table: LatencyTable, folder: Path) -> list[Path]:
     -------
     list of path
         The files.
+
+    Raises
+    ------
+    ValueError
+        If it has no convolutions.
     """
     records = [record for record in table if isinstance(record.work, Convolution)]
+    if not records:
+        raise ValueError("the latency table has no convolutions to draw")
     on_grid = [record for record in records if record.source == "grid"]
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -190,6 +200,8 @@ def prediction_figure(result: Mapping[str, Any], path: Path) -> None:
     path : path
         PNG to write.
     """
+    from matplotlib.ticker import NullLocator
+
     networks, within = result["networks"], result["within"]
     fig = _figure(5.2 * len(networks), 5, result["machine"])
     for axis, (name, rows) in zip(fig.subplots(1, len(networks), squeeze=False)[0], networks.items(), strict=True):
@@ -202,8 +214,12 @@ def prediction_figure(result: Mapping[str, Any], path: Path) -> None:
         for kind, marker in (("random", "o"), ("uniform", "^")):
             x, y = ([1e3 * row[key] for row in rows[kind]] for key in ("measured", "predicted"))
             axis.plot(x, y, marker, label=f"{kind} choice of layers", alpha=0.8, markersize=5)
-        axis.set_xscale("log")
-        axis.set_yscale("log")
+        ticks = [tick for tick in TICKS if ends[0] <= tick <= ends[1]]
+        for scale, ticked in ((axis.set_xscale, axis.xaxis), (axis.set_yscale, axis.yaxis)):
+            scale("log")
+            ticked.set_minor_locator(NullLocator())
+            ticked.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.grid(alpha=0.3)
         axis.set_xlabel("measured, ms per call")
         axis.set_ylabel("predicted by the table, ms per call")
         good = sum(abs(row["error"]) <= within for row in rows["random"])

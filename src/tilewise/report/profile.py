@@ -102,10 +102,12 @@ def stage_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def roofline(axis: Any, rows: Sequence[Mapping[str, Any]], peaks: Mapping[str, float]) -> None:
-    """Draw convolutions of a profile under direct convolution's ceilings."""
+    """Draw convolutions of a profile under direct convolution's ceilings, if there are any."""
     intensity = [row["operations"] / row["bytes"] for row in rows]
     low, high = min(intensity) / 2, max(intensity) * 2
     for name, label in (("int8_operations", "int8 peak"), ("float_operations", "fp32 peak")):
+        if not peaks.get(name):
+            continue
         peak = peaks[name] / 1e9
         slope = peaks["memory_bytes"] / 1e9
         bend = min(max(peak / slope, low), high)
