@@ -43,7 +43,7 @@ class RemoteRunner:
     ----------
     command : sequence of str
         Starts the program, with its input and output at ours: ``["ssh", "user@host", "./tilewise-measure"]``,
-        ``["qemu-aarch64", "build/aarch64/tilewise-measure"]``, ``["adb", "shell", ...]``.
+        ``["qemu-aarch64", "build/aarch64/tilewise-measure"]``.
     threads : int
         How many to measure with.
     isa : str, optional
