@@ -17,11 +17,12 @@ constexpr int kDigits = 9;
 
 std::int64_t values_of(const TensorSpec& tensor) { return tensor.height * tensor.width * tensor.channels; }
 
-std::int64_t repeats_of(Fields& command) {
-  const std::int64_t repeats = command.integer("repeats");
-  if (repeats < 1 || repeats > Engine::kMaxRepeats)
-    refuse("repeats is ", repeats, ", must be 1..", Engine::kMaxRepeats);
-  return repeats;
+// A number of runs.
+std::int64_t runs(Fields& command, const char* key, std::int64_t least) {
+  const std::int64_t count = command.integer(key);
+  if (count < least || count > Engine::kMaxRepeats)
+    refuse(key, " is ", count, ", must be ", least, "..", Engine::kMaxRepeats);
+  return count;
 }
 
 }  // namespace
@@ -74,7 +75,7 @@ void Session::load(Fields& command) {
 
 void Session::profile(Fields& command) {
   Loaded& plan = loaded(command);
-  const std::int64_t repeats = repeats_of(command);
+  const std::int64_t repeats = runs(command, "repeats", 1);
   command.check_all_read();
   output_ << "{\"operations\":[";
   const char* separator = "";
@@ -90,18 +91,14 @@ void Session::profile(Fields& command) {
 
 void Session::call(Fields& command) {
   Loaded& plan = loaded(command);
-  const std::int64_t repeats = repeats_of(command);
+  const std::int64_t warm_up = runs(command, "warm_up", 0);
   command.check_all_read();
   const auto run = [&] { plan.engine->run(plan.x.data(), plan.images, plan.y.data()); };
-  for (int i = 0; i < 2; ++i) run();  // bring its weights to where calls leave them
-  output_ << "{\"seconds\":[";
-  for (std::int64_t i = 0; i < repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    output_ << (i == 0 ? "" : ",") << seconds.count();
-  }
-  output_ << "]}";
+  for (std::int64_t i = 0; i < warm_up; ++i) run();
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  output_ << "{\"seconds\":" << seconds.count() << "}";
 }
 
 void Session::forget(Fields& command) {

@@ -2,7 +2,7 @@
 //
 //   plan ... end                a plan (tools/plan_reader.h)     {"plan":0}, then 1, 2, ...
 //   profile plan=0 repeats=3    Engine::profile on noise         {"operations":[{"seconds":...},...]}
-//   call plan=0 repeats=3       whole calls, after two more      {"seconds":[...]}
+//   call plan=0 warm_up=5       a whole call, after five         {"seconds":...}
 //   forget plan=0               gives its memory back            {}
 //   peaks                       what a core can do at most       {"int8_operations":...,...}
 //

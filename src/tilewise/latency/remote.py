@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tilewise.engine.plan import OPERATIONS, Array, Plan
 from tilewise.latency.machine import Machine
+from tilewise.latency.runners import WARM_UP
 
 FORMAT = 1
 """Of commands and answers; native/tools/session.h has them."""
@@ -191,8 +192,8 @@ class RemotePlan:
         self._number = number
 
     def call(self) -> float:
-        """Give the seconds of a call, after two that bring weights to where an engine's own calls leave them."""
-        return float(self._runner.ask(f"call plan={self._number} repeats=1\n".encode())["seconds"][0])
+        """Give the seconds of a call, after some that bring weights to where an engine's own calls leave them."""
+        return float(self._runner.ask(f"call plan={self._number} warm_up={WARM_UP}\n".encode())["seconds"])
 
     def profile(self, repeats: int = 1) -> list[dict[str, Any]]:
         """Give each operation's median seconds, as the native ``Engine.profile``."""

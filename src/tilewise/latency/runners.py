@@ -14,6 +14,9 @@ from tilewise.engine.engine import check_threads
 from tilewise.engine.plan import Plan
 from tilewise.latency.machine import Machine
 
+WARM_UP = 5
+"""Calls before the one that is measured: weights of 17 MB took that many to settle in a cache of 32 MB."""
+
 
 class Loaded(Protocol):
     """A plan that is ready to be measured, on images of noise."""
@@ -23,7 +26,7 @@ class Loaded(Protocol):
         """What is measured."""
 
     def call(self) -> float:
-        """Give the seconds of a call, after two that bring weights to where an engine's own calls leave them."""
+        """Give the seconds of a call, after some that bring weights to where an engine's own calls leave them."""
 
     def profile(self) -> list[dict[str, Any]]:
         """Give each operation's seconds in one run, and of fast convolutions their stages', as Engine.profile does."""
@@ -84,8 +87,8 @@ class _Loaded:
         self._images = np.random.default_rng(0).standard_normal((plan.batch, *plan.input_shape), dtype=np.float32)
 
     def call(self) -> float:
-        self._engine(self._images)
-        self._engine(self._images)
+        for _ in range(WARM_UP):
+            self._engine(self._images)
         start = time.perf_counter()
         self._engine(self._images)
         return time.perf_counter() - start

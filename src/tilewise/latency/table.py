@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.cost import ACTIVATION_BYTES, modelled_seconds
-from tilewise.latency.interpolation import MissingError, OutsideError, coordinates, family, interpolate
+from tilewise.latency.interpolation import MissingError, OutsideError, Point, coordinates, family, interpolate
 from tilewise.latency.jobs import served
 from tilewise.latency.light import LightModel
 from tilewise.latency.machine import Machine
@@ -159,7 +159,7 @@ class LatencyTable:
 
     # What they say
 
-    def seconds(self, shape: LayerShape, spec: Spec, precision: str = "float32", *, mixed: bool = True) -> float:
+    def seconds(self, shape: LayerShape, spec: Spec, precision: str = "float32", *, mixed: bool | None = None) -> float:
         """Give what a layer takes, on average over its places in the networks measured.
 
         Parameters
@@ -170,9 +170,9 @@ class LatencyTable:
             What it shall become; a layer that it does not serve is direct, as :func:`tilewise.convert` makes it.
         precision : {"float32", "bf16"}
             Of float layers, as in :func:`tilewise.compile`.
-        mixed : bool
+        mixed : bool, optional
             Whether other layers of the network are quantized. Sums of direct float convolutions are then rounded in
-            one order everywhere, which takes longer.
+            one order everywhere, which takes longer. By default they are, unless the table has float networks only.
 
         Returns
         -------
@@ -184,10 +184,13 @@ class LatencyTable:
         ValueError
             If neither was measured, naming the entry and how to measure it.
         """
-        work = convolution(shape, served(shape, Candidate.of(spec, precision)), mixed=mixed)
-        if same := self._same(work):
-            return statistics.mean(r.seconds for r in same)
-        return self._interpolated(work)
+        candidate = served(shape, Candidate.of(spec, precision))
+        asked = (True, False) if mixed is None else (mixed,)
+        works = list(dict.fromkeys(convolution(shape, candidate, mixed=one) for one in asked))
+        for work in works:
+            if same := self._same(work):
+                return statistics.mean(r.seconds for r in same)
+        return self._interpolated(next((work for work in works if self._ratios(work)), works[0]))
 
     def seconds_of(self, work: Work) -> float:
         """Give what an operation takes at one place of a network: between what types of tensors it stands counts too.
@@ -262,19 +265,22 @@ class LatencyTable:
 
     def _interpolated(self, work: Convolution) -> float:
         """Give the model's seconds times the ratio to them on the grid."""
+        if not (ratios := self._ratios(work)):
+            raise ValueError(f"the latency table of {self._where()} has no entry for {work}; {HOW}")
+        try:
+            ratio = interpolate(ratios, coordinates(work))
+        except (OutsideError, MissingError) as error:
+            raise ValueError(f"{work} is not within what was measured: {_explain(error)}; {HOW}") from error
+        return ratio * modelled_seconds(work)
+
+    def _ratios(self, work: Convolution) -> dict[Point, float]:
+        """Give the ratios of measured to modelled seconds on the grid that a convolution belongs to."""
         of_family = family(work)
-        points = {
+        return {
             coordinates(w): r.seconds / modelled_seconds(w)
             for (w, source), r in self._records.items()
             if source == "grid" and isinstance(w, Convolution) and family(w) == of_family
         }
-        if not points:
-            raise ValueError(f"the latency table of {self._where()} has no entry for {work}; {HOW}")
-        try:
-            ratio = interpolate(points, coordinates(work))
-        except (OutsideError, MissingError) as error:
-            raise ValueError(f"{work} is not within what was measured: {_explain(error)}; {HOW}") from error
-        return ratio * modelled_seconds(work)
 
     def _where(self) -> str:
         return str(self.machine) if self._records else "no machine yet"

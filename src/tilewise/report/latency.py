@@ -43,10 +43,9 @@ def table_of_layers(
     result.add_column("layers", no_wrap=True)
     for candidate in candidates:
         result.add_column(str(candidate), justify="right")
-    mixed = len({candidate.spec().bits for candidate in candidates}) > 1
     for shape, count in Counter(layers.values()).items():
         times = [
-            table.seconds(shape, c.spec(), c.precision, mixed=mixed and c.precision == "float32")
+            table.seconds(shape, c.spec(), c.precision)
             if served(shape, c) == c else None
             for c in candidates
         ]  # fmt: skip
