@@ -1,7 +1,8 @@
 # make demo   the main job, with its table and figure
 # make bench  layers and networks against other libraries (docs/benchmarks.md); hours, and BENCH="--quick" is shorter
 # make test   everything that must pass
-# make test-aarch64   the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
+# make test-aarch64      the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
+# make measure-aarch64   the program that measures on 64-bit ARM for us (docs/remote.md): g++-aarch64-linux-gnu
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 MUTATIONS := 100000
 BENCH :=
 
-.PHONY: setup demo bench test lint native-test fuzz test-aarch64 clean
+.PHONY: setup demo bench test lint native-test fuzz test-aarch64 measure-aarch64 clean
 
 setup: $(VENV)/.ready
 
@@ -27,7 +28,7 @@ bench: setup
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 test: setup lint native-test fuzz
-	$(BIN)/python -m pytest -n auto
+	TILEWISE_MEASURE=$(CURDIR)/build/sanitized/tilewise-measure $(BIN)/python -m pytest -n auto
 
 lint: setup
 	$(BIN)/ruff check .
@@ -36,8 +37,8 @@ lint: setup
 
 # The C++ tests under the address and undefined-behaviour sanitizers, and the Python module built with them.
 native-test: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/sanitized -DTILEWISE_TESTS=ON -DTILEWISE_SANITIZE=ON \
-	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/sanitized -DTILEWISE_TESTS=ON -DTILEWISE_TOOLS=ON \
+	  -DTILEWISE_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	$(BIN)/cmake --build build/sanitized
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure -j2
 
@@ -53,13 +54,20 @@ fuzz: native-test
 	done; for pid in $$pids; do wait $$pid || exit 1; done
 
 # Once on a machine with all that the sets use, once on one with the baseline only.
-test-aarch64: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/aarch64 --toolchain cmake/aarch64.cmake \
-	  -DTILEWISE_PYTHON=OFF -DTILEWISE_TESTS=ON
+test-aarch64: measure-aarch64
+	$(BIN)/cmake -S . -B build/aarch64 -DTILEWISE_TESTS=ON
 	$(BIN)/cmake --build build/aarch64
 	for cpu in max cortex-a53; do \
 	  QEMU_CPU=$$cpu $(BIN)/ctest --test-dir build/aarch64 --output-on-failure -E plan_fuzz || exit 1; \
+	  QEMU_CPU=$$cpu TILEWISE_MEASURE="qemu-aarch64 build/aarch64/tilewise-measure" \
+	    $(BIN)/python -m pytest tests/latency/test_remote.py || exit 1; \
 	done
+
+measure-aarch64: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/aarch64 --toolchain cmake/aarch64.cmake \
+	  -DTILEWISE_PYTHON=OFF -DTILEWISE_TOOLS=ON
+	$(BIN)/cmake --build build/aarch64 --target tilewise-measure
+	@echo built build/aarch64/tilewise-measure
 
 clean:
 	rm -rf $(VENV) build

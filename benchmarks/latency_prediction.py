@@ -23,7 +23,7 @@ from torch import nn
 from tilewise import zoo
 from tilewise.latency import Candidate, LatencyTable, Machine, measure
 from tilewise.latency.networks import Layers, groups, uniform
-from tilewise.latency.timing import call_seconds
+from tilewise.latency.runners import Here
 from tilewise.latency.works import call_of
 from tilewise.report.latency import prediction_figure
 from tilewise.train.progress import track
@@ -44,14 +44,14 @@ def compare(
     """Measure each choice; give predicted and measured seconds: medians, and of the quietest quarter of rounds."""
     rows: list[dict[str, Any]] = []
     quiet = LatencyTable(dataclasses.replace(record, seconds=record.quartiles[0]) for record in table)
-    for group in groups(model, example, choices, table.machine.threads):
+    for group in groups(model, example, choices, Here(table.machine.threads)):
         calls: list[list[float]] = [[] for _ in group]
         for _ in track(range(rounds), "compare", enabled=True):
             for network, seconds in zip(group, calls, strict=True):
-                seconds.append(call_seconds(network.engine, example))
+                seconds.append(network.loaded.call())
         for network, seconds in zip(group, calls, strict=True):
             low, middle, high = statistics.quantiles(seconds, n=4)
-            works = [*network.works, call_of(network.engine.plan)]
+            works = [*network.works, call_of(network.loaded.plan)]
             predicted, predicted_low = table.total(works), quiet.total(works)
             layers = {name: str(candidate) for name, candidate in choices[len(rows)].items()}
             rows.append(

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/machine.h"
 #include "base/tensor.h"
 #include "bindings/arrays.h"
 #include "bindings/training.h"
@@ -77,20 +78,6 @@ using Residual = std::optional<std::int64_t>;
 using Floats = Input<float, 1>;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-std::int32_t int32(const char* name, std::int64_t value) {
-  using Limits = std::numeric_limits<std::int32_t>;
-  if (value < Limits::min() || value > Limits::max()) refuse(name, " is ", value, ", must fit int32");
-  return static_cast<std::int32_t>(value);
-}
-
-Dtype dtype_of(const std::string& name) {
-  if (name == "uint8") return Dtype::kUint8;
-  if (name == "int16") return Dtype::kInt16;
-  if (name == "bfloat16") return Dtype::kBf16;
-  if (name == "float32") return Dtype::kFloat32;
-  refuse("dtype is ", name, ", must be uint8, int16, bfloat16 or float32");
-}
 
 std::int64_t add_tensor(Plan& plan, std::int64_t height, std::int64_t width, std::int64_t channels,
                         std::int64_t stride, std::int64_t offset, const std::string& dtype, float step,
@@ -340,6 +327,7 @@ NB_MODULE(_native, module) {
   tilewise::bind_engine(module);
   tilewise::bind_training(module);
   module.def("kernel_sets", &tilewise::list_kernel_sets, "What this build can compute with, best first.");
+  module.def("cpu_name", &tilewise::cpu_name, "This machine's processor.");
   module.def("measure_peaks", &tilewise::measure_peaks, "isa"_a = "",
              "Operations and bytes per second of one core at most, with a kernel set's instructions.");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 
@@ -13,6 +14,12 @@ template <typename Error = std::invalid_argument, typename... Parts>
   std::ostringstream text;
   (text << ... << parts);
   throw Error(text.str());
+}
+
+inline std::int32_t int32(const char* name, std::int64_t value) {
+  using Limits = std::numeric_limits<std::int32_t>;
+  if (value < Limits::min() || value > Limits::max()) refuse(name, " is ", value, ", must fit int32");
+  return static_cast<std::int32_t>(value);
 }
 
 // No tensor has more elements than this; its bytes then fit std::ptrdiff_t whatever its element type.

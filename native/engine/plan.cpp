@@ -49,6 +49,14 @@ std::vector<Resize::Tap> taps(const SpanList& list, const FloatVector& weights) 
 
 }  // namespace
 
+Dtype dtype_of(const std::string& name) {
+  if (name == "uint8") return Dtype::kUint8;
+  if (name == "int16") return Dtype::kInt16;
+  if (name == "bfloat16") return Dtype::kBf16;
+  if (name == "float32") return Dtype::kFloat32;
+  refuse("dtype is ", name, ", must be uint8, int16, bfloat16 or float32");
+}
+
 Plan::Plan(std::int64_t batch, std::int64_t arena_bytes) : batch_(batch), arena_bytes_(arena_bytes) {
   checks::range("plan", "batch", batch, 1, checks::kMaxExtent);
   checks::range("plan", "arena_bytes", arena_bytes, 1, checks::kMaxArena);

@@ -26,6 +26,8 @@ struct TensorSpec {
   Grid grid = {};  // integers only; its zero follows from type and low
 };
 
+Dtype dtype_of(const std::string& name);  // uint8, int16, bfloat16, float32
+
 // The name of an operation, for errors and profiles, and the tensors it reads and writes.
 struct Wiring {
   std::string name;

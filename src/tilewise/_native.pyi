@@ -44,6 +44,9 @@ class KernelSet(TypedDict):
 def kernel_sets() -> list[KernelSet]:
     """List what this build can compute with, the best first; ``supported`` says whether this machine can."""
 
+def cpu_name() -> str:
+    """Name this machine's processor; on ARM the board and the core's numbers."""
+
 def measure_peaks(isa: str = "") -> Peaks:
     """Measure operations (two for each multiply-add) and bytes read per second of one core; takes 0.3 seconds."""
 

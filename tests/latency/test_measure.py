@@ -16,6 +16,7 @@ from tilewise.latency import CANDIDATES, Candidate, Convolution, LatencyTable, O
 from tilewise.latency.grid import Grid, measure_grid
 from tilewise.latency.jobs import layer_work
 from tilewise.latency.networks import compiled, converted, precision_of, shuffled, uniform, with_ranges
+from tilewise.latency.runners import Here
 from tilewise.latency.works import call_of, operation_of
 
 from .conftest import record_of, shape_of
@@ -73,8 +74,8 @@ def test_any_choice_is_predicted(model: nn.Module, table: LatencyTable) -> None:
         specs = {name: candidate.spec() for name, candidate in layers.items()}
         network = tw.convert(model, specs, skips="quantized")  # without ranges yet
         predicted = table.predict(network, X)
-        timed = compiled(model, layers, X, 1)
-        assert predicted == pytest.approx(table.total([*timed.works, call_of(timed.engine.plan)]))
+        timed = compiled(model, layers, X, Here(1))
+        assert predicted == pytest.approx(table.total([*timed.works, call_of(timed.loaded.plan)]))
         convs = sum(table.seconds_of(w) for w in timed.works[:-2] if isinstance(w, Convolution))
         assert predicted > convs
         assert 0 < table.rest(network, X) < predicted
@@ -83,12 +84,12 @@ def test_any_choice_is_predicted(model: nn.Module, table: LatencyTable) -> None:
 def test_predictions_are_sums_of_records(model: nn.Module) -> None:
     layers = dict.fromkeys(layer_shapes(model, X), Candidate.parse("F4 int8"))
     network = converted(model, layers, X)
-    timed = compiled(model, layers, X, 1)
-    works = dict.fromkeys([*timed.works, call_of(timed.engine.plan)])
+    timed = compiled(model, layers, X, Here(1))
+    works = dict.fromkeys([*timed.works, call_of(timed.loaded.plan)])
     times = {work: 2.0**i for i, work in enumerate(works)}
     table = LatencyTable(record_of(work, seconds) for work, seconds in times.items())
-    assert table.predict(network, X) == sum(times[w] for w in [*timed.works, call_of(timed.engine.plan)])
-    convs = [w for w, node in zip(timed.works, timed.engine.plan.nodes, strict=True) if node["name"] in layers]
+    assert table.predict(network, X) == sum(times[w] for w in [*timed.works, call_of(timed.loaded.plan)])
+    convs = [w for w, node in zip(timed.works, timed.loaded.plan.nodes, strict=True) if node["name"] in layers]
     assert table.predict(network, X) - table.rest(network, X) == sum(times[w] for w in convs)
     alone = [work for work in works if isinstance(work, Operation) and work.op in ("import_nchw", "pool", "call")]
     first = next(work for work in works if isinstance(work, Convolution))

@@ -50,7 +50,7 @@ double peak_operations() {
 
 // Bytes per second of reading memory of this size, again and again.
 inline double read_bandwidth(std::size_t bytes) {
-  const std::vector<std::uint8_t> memory(bytes, 1);
+  const std::vector<std::uint8_t> memory(bytes, 0);  // sums of anything else would overflow
   I32 total{};
   return best_rate(static_cast<double>(bytes), [&] {
     I32 sums[4]{};

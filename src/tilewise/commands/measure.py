@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +14,12 @@ from tilewise.commands.options import Common
 
 if TYPE_CHECKING:
     from tilewise.latency import LatencyTable
+    from tilewise.latency.runners import Runner
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Measure what layers take on this machine, as each algorithm and type: a latency table."""
+    """Measure what layers take on this machine, or a remote one, as each algorithm and type: a latency table."""
 
     out: Path
     """File of the table, JSON lines; what is there already stays, and a grid goes on where it was."""
@@ -46,6 +49,12 @@ class Measure:
     """What layers may become, such as "F4 int8" "F4 learned int8" "direct float32"; a common choice by default."""
     rounds: int = 15
     """Runs of each; medians are kept."""
+    remote: str | None = None
+    """Measure on another machine, user@host as ssh takes it; --threads are its threads (docs/remote.md)."""
+    program: Path | None = None
+    """With --remote: the program to copy there, built for it (make measure-aarch64)."""
+    remote_program: str | None = None
+    """With --remote, in place of --program: path of the program there."""
     pictures: Path | None = None
     """Folder for pictures of the table."""
     common: Common = field(default_factory=Common)
@@ -58,12 +67,13 @@ class Measure:
         if self.model is None and not self.grid:
             raise ValueError("there is nothing to measure; ask for --model NAME, --grid, or both")
         chosen = CANDIDATES if self.candidates is None else self.candidates
-        options = {"threads": self.common.threads or 1, "candidates": chosen, "rounds": self.rounds, "out": self.out}
         table = LatencyTable()
-        if self.grid:
-            table = self._measure_grid(options)
-        if self.model is not None:
-            table = self._measure_model(options)
+        with self._runner() as runner:
+            options = {"runner": runner, "candidates": chosen, "rounds": self.rounds, "out": self.out}
+            if self.grid:
+                table = self._measure_grid(options)
+            if self.model is not None:
+                table = self._measure_model(options)
         print(f"{self.out} has {len(table)} latencies of {table.machine}")
         pictures = [] if self.pictures is None else figures(table, self.pictures)
         for path in pictures:
@@ -72,6 +82,20 @@ class Measure:
             "file": str(self.out), "records": len(table), "machine": str(table.machine),
             "pictures": [str(path) for path in pictures],
         }  # fmt: skip
+
+    def _runner(self) -> AbstractContextManager[Runner]:
+        from tilewise.latency import connect
+        from tilewise.latency.runners import Here
+
+        threads = self.common.threads or 1
+        if self.remote is not None:
+            isa = os.environ.get("TILEWISE_ISA")
+            return connect(
+                self.remote, program=self.program, remote_program=self.remote_program, threads=threads, isa=isa
+            )
+        if self.program is not None or self.remote_program is not None:
+            raise ValueError("a program is for a remote machine; name it: --remote user@host")
+        return nullcontext(Here(threads))
 
     def _measure_grid(self, options: dict[str, Any]) -> LatencyTable:
         from tilewise.latency.grid import Grid, measure_grid

@@ -7,6 +7,7 @@ from tilewise.latency.jobs import layer_plan
 from tilewise.latency.machine import Machine
 from tilewise.latency.networks import measure
 from tilewise.latency.records import Convolution, Operation, Record
+from tilewise.latency.remote import RemoteRunner, connect
 from tilewise.latency.shapes import LayerShape, layer_shapes
 from tilewise.latency.table import LatencyTable
 
@@ -19,6 +20,8 @@ __all__ = [
     "Machine",
     "Operation",
     "Record",
+    "RemoteRunner",
+    "connect",
     "layer_plan",
     "layer_shapes",
     "measure",

@@ -6,14 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tilewise.engine import Engine
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.jobs import layer_plan, layer_work
 from tilewise.latency.networks import open_table
 from tilewise.latency.records import Convolution
+from tilewise.latency.runners import Here, Runner
 from tilewise.latency.shapes import LayerShape
 from tilewise.latency.table import LatencyTable
 from tilewise.latency.timing import ROUNDS, Tally, Timed
@@ -81,6 +78,7 @@ def measure_grid(
     grid: Grid,
     *,
     threads: int = 1,
+    runner: Runner | None = None,
     candidates: Iterable[Candidate | str] = CANDIDATES,
     out: str | Path | None = None,
     rounds: int = ROUNDS,
@@ -94,7 +92,7 @@ def measure_grid(
     ----------
     grid : Grid
         The shapes.
-    threads, candidates, out, rounds
+    threads, runner, candidates, out, rounds
         As for :func:`tilewise.measure`.
 
     Returns
@@ -108,12 +106,13 @@ def measure_grid(
         As for :func:`tilewise.measure`.
     """
     chosen = check_candidates(candidates)
-    table = open_table(out, threads)
+    runner = runner or Here(threads)
+    table = open_table(out, runner.machine)
     for shape in track(grid.shapes(), "grid", enabled=True):
         tally = Tally(rounds)
         wanted = [work for work in _works(shape, chosen) if not table.has(work, "grid")]
-        tally.take([_alone(work, threads) for work in wanted], _images(shape), "")
-        for record in tally.records("grid", threads):
+        tally.take([_alone(work, runner) for work in wanted], "")
+        for record in tally.records("grid", runner):
             table.append(record)
     return table
 
@@ -124,11 +123,6 @@ def _works(shape: LayerShape, candidates: Sequence[Candidate]) -> list[Convoluti
     return [work for work in dict.fromkeys(works) if work.candidate in candidates]
 
 
-def _alone(work: Convolution, threads: int) -> Timed:
+def _alone(work: Convolution, runner: Runner) -> Timed:
     plan = layer_plan(work.shape, work.candidate, mixed=work.unfused)
-    return Timed(Engine(plan, threads=threads), [operation_of(plan, 0), work, operation_of(plan, 2)])
-
-
-def _images(shape: LayerShape) -> NDArray[np.float32]:
-    size = (shape.batch, shape.in_channels, shape.height, shape.width)
-    return np.random.default_rng(0).standard_normal(size, np.float32)
+    return Timed(runner.load(plan), [operation_of(plan, 0), work, operation_of(plan, 2)])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +35,10 @@ class Machine:
 
 
 def cpu_name() -> str:
-    """Name the processor; the architecture where the system tells no more."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return (names or [platform.machine()])[0]
+    """Name the processor as the program for other machines names it (native/base/machine.h)."""
+    from tilewise import _native
+
+    return _native.cpu_name()
 
 
 def kernel_set() -> str:

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.conversion import convert
-from tilewise.engine import Engine
 from tilewise.engine.compiler import check_example, make_plan
-from tilewise.engine.engine import check_threads
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.jobs import move_transforms
 from tilewise.latency.machine import Machine
+from tilewise.latency.runners import Here, Runner
 from tilewise.latency.table import LatencyTable
 from tilewise.latency.timing import ROUNDS, Tally, Timed
 from tilewise.latency.works import works_of
@@ -37,6 +36,7 @@ def measure(
     example: Any,
     *,
     threads: int = 1,
+    runner: Runner | None = None,
     candidates: Iterable[Candidate | str] = CANDIDATES,
     out: str | Path | None = None,
     rounds: int = ROUNDS,
@@ -57,6 +57,8 @@ def measure(
         Images of the size to serve, N at once.
     threads : int
         How many to run with.
+    runner : Runner, optional
+        Where to measure, with its own number of threads (:func:`tilewise.latency.connect`); by default here.
     candidates : iterable of Candidate or str
         What to measure, such as ``"F4 int8"``.
     out : path, optional
@@ -78,24 +80,24 @@ def measure(
         compiled.
     """
     chosen, images, tally = check_candidates(candidates), check_example(example), Tally(rounds)
-    table = open_table(out, threads)
+    runner = runner or Here(threads)
+    table = open_table(out, runner.machine)
     convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     choices = [*uniform(convs, chosen), *shuffled(convs, chosen, seed)]
-    for group in groups(model, images, choices, threads):
-        tally.take(group, images.numpy(), "measure")
-    for record in tally.records("network", threads):
+    for group in groups(model, images, choices, runner):
+        tally.take(group, "measure")
+    for record in tally.records("network", runner):
         table.append(record)
     return table
 
 
-def open_table(path: str | Path | None, threads: int) -> LatencyTable:
-    """Give the table of a file, or an empty one; refuse one of another machine, and threads that there are not."""
-    check_threads(threads)
+def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
+    """Give the table of a file, or an empty one; refuse one of another machine or number of threads."""
     if path is None or not Path(path).exists():
         return LatencyTable(path=path)
-    table = LatencyTable.load(path)
-    if len(table) and table.machine != Machine.here(threads):
-        raise ValueError(f"{path} is of {table.machine}; this would be {Machine.here(threads)}: use another file")
+    table = LatencyTable.load(path, any_machine=True)
+    if len(table) and table.machine != machine:
+        raise ValueError(f"{path} is of {table.machine}; this would be {machine}: use another file")
     return table
 
 
@@ -151,21 +153,21 @@ def precision_of(layers: Layers) -> str:
     return "bf16" if any(candidate.dtype == "bf16" for candidate in layers.values()) else "float32"
 
 
-def compiled(model: nn.Module, layers: Layers, example: Tensor, threads: int) -> Timed:
+def compiled(model: nn.Module, layers: Layers, example: Tensor, runner: Runner) -> Timed:
     """Compile a network as chosen."""
     prepared = converted(model, layers, example)
     plan = make_plan(prepared, example, precision_of(layers))
-    return Timed(Engine(plan, threads=threads), works_of(plan, prepared))
+    return Timed(runner.load(plan), works_of(plan, prepared))
 
 
-def groups(model: nn.Module, example: Tensor, choices: Sequence[Layers], threads: int) -> Iterator[list[Timed]]:
+def groups(model: nn.Module, example: Tensor, choices: Sequence[Layers], runner: Runner) -> Iterator[list[Timed]]:
     """Compile the networks, as many at once as memory should hold."""
     group: list[Timed] = []
     size = 0
     for layers in choices:
-        network = compiled(model, layers, example, threads)
+        network = compiled(model, layers, example, runner)
         group.append(network)
-        size += sum(array.nbytes for array in network.engine.plan.arrays.values())
+        size += sum(array.nbytes for array in network.loaded.plan.arrays.values())
         if size >= TOGETHER and len(group) > 1:
             yield group
             group, size = [], 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any, Literal, Self, TypeAlias
 
 from tilewise.latency.candidates import Candidate
@@ -175,10 +175,7 @@ def _work(values: dict[str, Any]) -> Work:
     return Convolution(**{**values, "shape": LayerShape(**shape), "candidate": Candidate.parse(values["candidate"])})
 
 
-def origin(threads: int) -> dict[str, Any]:
+def origin(machine: Machine, versions: Mapping[str, str]) -> dict[str, Any]:
     """Give the fields of a record that say where and when it is measured."""
-    return {
-        "machine": Machine.here(threads),
-        "versions": {"tilewise": metadata.version("tilewise")},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"machine": machine, "versions": dict(versions), "date": date}
