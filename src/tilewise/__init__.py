@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
     from tilewise.quant import Direct, Winograd
     from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
+    from tilewise.winas import SearchConfig, search
 
 _HOME = {
     "Bilinear": "algebra",
     "Direct": "quant",
     "Engine": "engine",
     "Score": "train",
+    "SearchConfig": "winas",
     "TrainConfig": "train",
     "Winograd": "quant",
     "algorithm": "algebra",
@@ -34,6 +36,7 @@ _HOME = {
     "load": "engine",
     "load_weights": "train",
     "save_weights": "train",
+    "search": "winas",
     "sfc": "algebra",
     "toom_cook": "algebra",
 }
@@ -45,6 +48,7 @@ __all__ = [
     "Direct",
     "Engine",
     "Score",
+    "SearchConfig",
     "TrainConfig",
     "Winograd",
     "algorithm",
@@ -58,6 +62,7 @@ __all__ = [
     "load",
     "load_weights",
     "save_weights",
+    "search",
     "sfc",
     "toom_cook",
     "zoo",

@@ -37,9 +37,9 @@ class SearchConfig:
         Weight of ``||a||^2``.
     lambda2 : float
         Price of latency: what the loss may rise for a saving as large as the latency of the whole network with first
-        candidates. Being relative, it means the same on a slower machine. With a budget, the price to start from.
+        candidates. Being relative, it means the same on a slower machine. With a budget, the price within it.
     budget_ms : float, optional
-        Latency that the found network must keep, in milliseconds; the price then follows from it.
+        Latency that the found network must keep, in milliseconds; the price rises with the excess over it.
     freeze_norms : bool
         Keep the statistics of batch normalisation, as for adapting a trained network.
     out : path, optional

@@ -26,8 +26,8 @@ from tilewise.winas.prices import Latencies, Prices
 from tilewise.winas.supernet import SuperNet
 
 CALIBRATION_BATCHES = 8
-PRICE_RATE = 0.1
-"""How fast the price of latency follows a budget: e-fold in ten steps at twice the budget."""
+OVER_BUDGET = 10.0
+"""What the price of latency gains where a network is expected to take twice the budget."""
 
 
 def search(
@@ -146,7 +146,6 @@ class _Search:
         self.prices = Prices(self.net, model, table, example)
         self.trainable = [p for p in self.net.model.parameters() if p.requires_grad]
         self.paths = Paths(self.net.choices, config.arch_lr, config.device)
-        self.price = config.lambda2
         self.log: list[dict[str, Any]] = []
         self.found: list[Architecture] = []
 
@@ -194,10 +193,10 @@ class _Search:
             advance()
         check_finite(float(sums.sum()), epoch, len(self.train) - 1)
         weights_loss, arch_loss = (sums / len(self.train)).tolist()
+        expected = self._expected()
         return {
-            "epoch": epoch + 1, "train_loss": weights_loss, "arch_loss": arch_loss,
-            "expected_ms": 1e3 * float(self.prices.expected(self.paths.alphas)),
-            "budget_ms": None if budget is None else 1e3 * budget, "lambda2": self.price,
+            "epoch": epoch + 1, "train_loss": weights_loss, "arch_loss": arch_loss, "expected_ms": 1e3 * expected,
+            "budget_ms": None if budget is None else 1e3 * budget, "lambda2": self._price(expected, budget),
             "entropy": self.paths.entropy(),
             "chosen": {name: label(spec) for name, spec in self._chosen(budget).items() if name in self.net.choices},
             "seconds": round(time.perf_counter() - began, 2),
@@ -217,18 +216,19 @@ class _Search:
             loss = loss_of(self.net.model(x), x, y, self.teacher)
             gradients = torch.autograd.grad(loss, list(gates.values()))
         expected = self.prices.expected(self.paths.alphas)
-        penalty = self.config.lambda1 * self.paths.squares() + self.price * expected / self.prices.baseline
+        price = self._price(float(expected.detach()), budget)
+        penalty = self.config.lambda1 * self.paths.squares() + price * expected / self.prices.baseline
         self.paths.step(dict(zip(gates, gradients, strict=True)), penalty)
-        if budget is not None:
-            self.price = self._next_price(float(expected.detach()) / budget)
         return loss.detach()
 
-    def _next_price(self, ratio: float) -> float:
-        """Raise the price while the expected latency is above the budget, lower it below: dual ascent.
+    def _price(self, expected: float, budget: float | None) -> float:
+        """Give ``lambda2``, and on top of it what grows with the excess over a budget: a quadratic penalty's slope."""
+        excess = 0.0 if budget is None else max(0.0, expected / budget - 1)
+        return self.config.lambda2 + OVER_BUDGET * excess
 
-        In the price's logarithm, so that it finds the scale of the loss by itself.
-        """
-        return self.price * math.exp(PRICE_RATE * (ratio - 1))
+    @torch.no_grad()
+    def _expected(self) -> float:
+        return float(self.prices.expected(self.paths.alphas))
 
     def _chosen(self, budget: float | None) -> dict[str, Any]:
         """Give the specs of the likeliest network within the budget, by layer in the model's order."""
@@ -251,7 +251,7 @@ class _Search:
         }
         return Architecture(
             specs=specs, expected_seconds=seconds, baseline_seconds=self.prices.baseline, budget_seconds=budget,
-            lambda2=self.price, probabilities=shares,
+            lambda2=self._price(self._expected(), budget), probabilities=shares,
         )  # fmt: skip
 
     def _restore(self) -> int:
@@ -268,7 +268,7 @@ class _Search:
                 alpha.copy_(tensors[f"alpha.{name}"])
         checkpoint.load_optimizer(self.optimizer, tensors, "weights_optimizer")
         checkpoint.load_optimizer(self.paths.optimizer, tensors, "alpha_optimizer")
-        self.log, self.price = description["log"], description["lambda2"]
+        self.log = description["log"]
         self.found = [Architecture.from_dict(found) for found in description["found"]]
         return len(self.log)
 
@@ -283,8 +283,7 @@ class _Search:
             **checkpoint.optimizer_tensors(self.paths.optimizer, "alpha_optimizer"),
         }
         description = {
-            "config": self.identity, "log": self.log, "lambda2": self.price,
-            "found": [found.to_dict() for found in self.found],
+            "config": self.identity, "log": self.log, "found": [found.to_dict() for found in self.found],
         }  # fmt: skip
         folder = Path(self.config.out)
         checkpoint.write(folder / checkpoint.LAST, tensors, description)
