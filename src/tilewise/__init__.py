@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tilewise.conversion import convert, describe
     from tilewise.engine import Engine, load
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
+    from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Winograd
     from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
     from tilewise.winas import SearchConfig, search
@@ -22,6 +23,7 @@ _HOME = {
     "Bilinear": "algebra",
     "Direct": "quant",
     "Engine": "engine",
+    "LatencyTable": "latency",
     "Score": "train",
     "SearchConfig": "winas",
     "TrainConfig": "train",
@@ -35,6 +37,7 @@ _HOME = {
     "fit": "train",
     "load": "engine",
     "load_weights": "train",
+    "measure": "latency",
     "save_weights": "train",
     "search": "winas",
     "sfc": "algebra",
@@ -47,6 +50,7 @@ __all__ = [
     "Bilinear",
     "Direct",
     "Engine",
+    "LatencyTable",
     "Score",
     "SearchConfig",
     "TrainConfig",
@@ -61,6 +65,7 @@ __all__ = [
     "fit",
     "load",
     "load_weights",
+    "measure",
     "save_weights",
     "search",
     "sfc",

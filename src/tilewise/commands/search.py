@@ -78,15 +78,15 @@ class Search:
         train = load_images(self.source, "train")
         torch.manual_seed(self.common.seed)
         model = plain_model(self.source, train.classes, train.images.shape[1])
-        parts = [
+        shown, held_out = (
             Batches(part, self.batch, shuffle=True, augment=True, seed=self.common.seed, device=self.common.device)
             for part in train.split(HELD_OUT, self.common.seed)
-        ]
+        )
         teacher = model if self.distill else None
         if self.pareto is None:
-            found = [search(model, *parts, table, config, teacher=teacher)]
+            found = [search(model, shown, held_out, table, config, teacher=teacher)]
         else:
-            found = pareto(model, *parts, table, config, self.pareto, teacher=teacher)
+            found = pareto(model, shown, held_out, table, config, self.pareto, teacher=teacher)
         print_architectures(found)
         result = {
             "found": [architecture.to_dict() for architecture in found],

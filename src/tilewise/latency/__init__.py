@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+from tilewise.latency.candidates import CANDIDATES, Candidate
+from tilewise.latency.jobs import layer_plan
+from tilewise.latency.machine import Machine
+from tilewise.latency.networks import measure
+from tilewise.latency.records import Convolution, Operation, Record
 from tilewise.latency.shapes import LayerShape, layer_shapes
+from tilewise.latency.table import LatencyTable
 
-__all__ = ["LayerShape", "layer_shapes"]
+__all__ = [
+    "CANDIDATES",
+    "Candidate",
+    "Convolution",
+    "LatencyTable",
+    "LayerShape",
+    "Machine",
+    "Operation",
+    "Record",
+    "layer_plan",
+    "layer_shapes",
+    "measure",
+]

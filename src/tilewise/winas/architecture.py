@@ -65,9 +65,9 @@ class Architecture:
         values = dict(data)
         if (version := values.pop("version", None)) != VERSION:
             raise ValueError(f"architecture version is {version!r}; this release reads version {VERSION}")
-        fields = set(cls.__dataclass_fields__)
-        if wrong := sorted(fields ^ values.keys()):
-            raise ValueError(f"architecture lacks or does not know {', '.join(wrong)}; it has {', '.join(sorted(fields))}")
+        fields = cls.__dataclass_fields__
+        if wrong := sorted(fields.keys() ^ values):
+            raise ValueError(f"architecture lacks or does not know {', '.join(wrong)}; its fields: {', '.join(fields)}")
         specs = {name: spec_from_dict(spec) for name, spec in values.pop("specs").items()}
         return cls(specs=specs, **values)
 

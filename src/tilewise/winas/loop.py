@@ -295,12 +295,12 @@ class _Search:
 @contextlib.contextmanager
 def _constant(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     for parameter in parameters:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     try:
         yield
     finally:
         for parameter in parameters:
-            parameter.requires_grad_()
+            parameter.requires_grad = True
 
 
 def _pass(batches: Loader, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

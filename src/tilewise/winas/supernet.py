@@ -118,8 +118,9 @@ class SuperNet:
             If names or shapes do not fit.
         """
         own = self.parameters()
-        if misfits := [n for n in own.keys() | tensors if n not in own or own[n].shape != tensors.get(n, own[n][None]).shape]:
-            raise ValueError(f"the search to be resumed is one of another network: {sorted(misfits)[0]} does not fit")
+        shapes, given = ({n: t.shape for n, t in group.items()} for group in (own, tensors))
+        if misfits := sorted(n for n in shapes.keys() | given if shapes.get(n) != given.get(n)):
+            raise ValueError(f"the search to be resumed is one of another network: {misfits[0]} does not fit")
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
 
