@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,3 +83,41 @@ def solve(table: Table, config: SearchConfig) -> Architecture:
     model = network(config.seed)
     train, val = (Batches(model, 40, seed=2 * config.seed + part) for part in (0, 1))
     return search(model, train, val, table, config, teacher=model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A search whose best answer is known.
+
+    Parameters
+    ----------
+    table : Table
+        What candidates take.
+    wanted : tuple of str
+        Labels of candidates, one of which every layer must end up with.
+    settings : mapping
+        Of the :class:`SearchConfig`.
+    """
+
+    table: Table
+    wanted: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def solved(self, seed: int) -> bool:
+        """Search from a seed, which the network depends on too, and tell whether the answer is right."""
+        found = solve(self.table, SearchConfig(seed=seed, progress=False, **self.settings))
+        return all(label(spec) in self.wanted for spec in found.specs.values())
+
+
+PROBLEMS = {
+    "F2 is free": Problem(table=Table(by_label={"F2 int8": 0.0}), wanted=("F2 int8",)),
+    "F4 is free": Problem(table=Table(by_label={"F4 int8": 0.0}), wanted=("F4 int8",)),
+    "2 bits do harm": Problem(
+        table=Table(), wanted=("direct int8", "F2 int8"), settings={"algorithms": ("direct", "F2"), "widths": (8, 2)}
+    ),
+    "2 bits do harm and save a little": Problem(
+        table=Table(by_label={"direct int2": 0.99e-3}),
+        wanted=("direct int8",),
+        settings={"algorithms": ("direct",), "widths": (8, 2)},
+    ),
+}

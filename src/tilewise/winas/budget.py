@@ -19,7 +19,7 @@ def best_within(values: Sequence[Numbers], costs: Sequence[Numbers], budget: flo
     Parameters
     ----------
     values, costs : sequences of arrays of shape (candidates,)
-        By layer, such as log probabilities and seconds, costs not negative.
+        By layer, such as log probabilities and seconds.
     budget : float
         Infinity allows everything.
 

@@ -19,14 +19,13 @@ from tilewise.train import calibrate, checkpoint
 from tilewise.train.loop import Loader, check_finite, freeze_norms, loss_of, train_step
 from tilewise.train.progress import bar
 from tilewise.winas.architecture import Architecture, label
-from tilewise.winas.budget import best_within
 from tilewise.winas.config import SearchConfig
-from tilewise.winas.paths import Paths
+from tilewise.winas.paths import LEAST, Paths
 from tilewise.winas.prices import Latencies, Prices
 from tilewise.winas.supernet import SuperNet
 
 CALIBRATION_BATCHES = 8
-OVER_BUDGET = 10.0
+OVER_BUDGET = 1.0
 """What the price of latency gains where a network is expected to take twice the budget."""
 
 
@@ -198,7 +197,7 @@ class _Search:
             "epoch": epoch + 1, "train_loss": weights_loss, "arch_loss": arch_loss, "expected_ms": 1e3 * expected,
             "budget_ms": None if budget is None else 1e3 * budget, "lambda2": self._price(expected, budget),
             "entropy": self.paths.entropy(),
-            "chosen": {name: label(spec) for name, spec in self._chosen(budget).items() if name in self.net.choices},
+            "chosen": {name: label(self.net.choices[name].specs[i]) for name, i in self._chosen(budget).items()},
             "seconds": round(time.perf_counter() - began, 2),
         }  # fmt: skip
 
@@ -230,27 +229,23 @@ class _Search:
     def _expected(self) -> float:
         return float(self.prices.expected(self.paths.alphas))
 
-    def _chosen(self, budget: float | None) -> dict[str, Any]:
-        """Give the specs of the likeliest network within the budget, by layer in the model's order."""
-        names = list(self.net.choices)
-        values = [np.log(self.paths.probabilities(name).clamp_min(1e-300).numpy()) for name in names]
-        costs = [self.prices.seconds[name].numpy() for name in names]
-        room = math.inf if budget is None else budget - self.prices.rest
-        indices = dict(zip(names, best_within(values, costs, room), strict=True))
-        chosen = {name: self.net.choices[name].specs[i] for name, i in indices.items()}
-        return {name: chosen.get(name) or self.net.fixed[name] for name in self.net.first()}
+    def _chosen(self, budget: float | None) -> dict[str, int]:
+        """Give the indices of the likeliest network within the budget."""
+        names = self.net.choices
+        values = {name: self.paths.probabilities(name).clamp_min(LEAST).log().numpy() for name in names}
+        return self.prices.best_within(values, math.inf if budget is None else budget)
 
     def _snapshot(self, budget: float | None) -> Architecture:
-        specs = self._chosen(budget)
-        seconds = self.prices.rest
-        for name, choice in self.net.choices.items():
-            seconds += float(self.prices.seconds[name][choice.specs.index(specs[name])])
+        """Give the present answer, its layers in the model's order."""
+        chosen = self._chosen(budget)
+        picked = {name: choice.specs[chosen[name]] for name, choice in self.net.choices.items()}
+        specs = {name: picked.get(name, only) for name, only in self.net.first.items()}
         shares = {
             name: dict(zip(map(label, choice.specs), self.paths.probabilities(name).tolist(), strict=True))
             for name, choice in self.net.choices.items()
         }
         return Architecture(
-            specs=specs, expected_seconds=seconds, baseline_seconds=self.prices.baseline, budget_seconds=budget,
+            specs=specs, expected_seconds=self.prices.total(chosen), baseline_seconds=self.prices.baseline, budget_seconds=budget,
             lambda2=self._price(self._expected(), budget), probabilities=shares,
         )  # fmt: skip
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tilewise.conversion import convert
 from tilewise.latency import LayerShape, layer_shapes
 from tilewise.quant import Spec
 from tilewise.train import calibrate
+from tilewise.winas.budget import best_within
 from tilewise.winas.supernet import SuperNet
 
 
@@ -42,9 +46,9 @@ class Reach(NamedTuple):
             Naming the budget and what can be reached, in milliseconds.
         """
         if math.isnan(budget) or budget < self.fastest:
+            fastest = math.ceil(1e9 * self.fastest) / 1e6  # rounded up, so that it is allowed as it stands
             raise ValueError(
-                f"the latency budget is {1e3 * budget:.6g} ms; "
-                f"reachable are {1e3 * self.fastest:.6g} to {1e3 * self.slowest:.6g} ms"
+                f"the latency budget is {1e3 * budget:g} ms; reachable are {fastest} to {1e3 * self.slowest:.6g} ms"
             )
 
 
@@ -77,14 +81,27 @@ class Prices:
             seconds = [_checked(table.seconds(shapes[name], spec), name, spec) for spec in choice.specs]
             self.seconds[name] = torch.tensor(seconds, dtype=torch.float64)
         # What the table predicts of the whole with first candidates, less these: the same whatever is chosen.
-        first = calibrate(convert(model, net.first(), skips="quantized"), [example])
+        first = calibrate(convert(model, net.first, skips="quantized"), [example])
         self.baseline = table.predict(first, example)
         self.rest = self.baseline - sum(float(s[0]) for s in self.seconds.values())
 
     def reach(self) -> Reach:
         """Give the fastest and the slowest network there is."""
-        fastest, slowest = (sum(float(f(s)) for s in self.seconds.values()) for f in (torch.min, torch.max))
-        return Reach(self.rest + fastest, self.rest + slowest)
+        indices = ({name: int(f(s)) for name, s in self.seconds.items()} for f in (torch.argmin, torch.argmax))
+        return Reach(*map(self.total, indices))
+
+    def total(self, chosen: Mapping[str, int]) -> float:
+        """Give the seconds of a network, from each choice's index; added in the order of :func:`best_within`."""
+        total = self.rest
+        for name, seconds in self.seconds.items():
+            total += float(seconds[chosen[name]])
+        return total
+
+    def best_within(self, values: Mapping[str, NDArray[np.float64]], budget: float) -> dict[str, int]:
+        """Choose one candidate of every choice: the largest sum of values within a budget in seconds."""
+        costs = [np.array([self.rest]), *(seconds.numpy() for seconds in self.seconds.values())]
+        _, *indices = best_within([np.zeros(1), *(values[name] for name in self.seconds)], costs, budget)
+        return dict(zip(self.seconds, indices, strict=True))
 
     def expected(self, alphas: dict[str, Tensor]) -> Tensor:
         """E[latency] in seconds over all candidates, differentiable, float64.

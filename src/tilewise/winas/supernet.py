@@ -76,14 +76,17 @@ class SuperNet:
     def __init__(self, model: nn.Module, config: SearchConfig) -> None:
         self.model = copy.deepcopy(model)
         self.choices: dict[str, Choice] = {}
-        self.fixed: dict[str, Spec] = {}
-        """Layers with a single candidate."""
+        self.first: dict[str, Spec] = {}
+        """The first candidate of every convolution, in the model's order; the only one where there is no choice."""
         replacement: dict[nn.Module, nn.Module] = {}
         for name, conv in list(self.model.named_modules()):
             if isinstance(conv, nn.Conv2d):
                 specs = candidates(conv, config)
-                replacement[conv] = Choice(conv, specs) if len(specs) > 1 else _layer(conv, specs[0])
-                self._note(name, replacement[conv], specs[0])
+                self.first[name] = specs[0]
+                if len(specs) > 1:
+                    replacement[conv] = self.choices[name] = Choice(conv, specs)
+                else:
+                    replacement[conv] = _layer(conv, specs[0])
         if not self.choices:
             raise ValueError(
                 f"no layer has a choice among {', '.join(config.algorithms)} at {config.widths} bits; "
@@ -93,16 +96,6 @@ class SuperNet:
             for child_name, child in module._modules.items():  # noqa: SLF001 - named_children() skips a second name
                 if child in replacement:
                     setattr(module, child_name, replacement[child])
-
-    def _note(self, name: str, layer: nn.Module, only: Spec) -> None:
-        if isinstance(layer, Choice):
-            self.choices[name] = layer
-        else:
-            self.fixed[name] = only
-
-    def first(self) -> dict[str, Spec]:
-        """Give the specs of the network that has every layer's first candidate."""
-        return self.fixed | {name: choice.specs[0] for name, choice in self.choices.items()}
 
     def parameters(self) -> dict[str, Tensor]:
         """Give weights, ranges and statistics by name, shared ones once."""
