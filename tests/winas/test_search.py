@@ -112,11 +112,11 @@ def test_files_that_are_no_architectures_are_refused(change: dict[str, Any], mes
     )  # fmt: skip
     path = tmp_path / "a.json"
     path.write_text(json.dumps(found.to_dict() | change))
-    with pytest.raises(ValueError, match=f"a.json: .*{message}"):
+    with pytest.raises(ValueError, match=f"a.json holds no architecture: .*{message}"):
         Architecture.load(path)
     for text in ("{", "[]"):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"a\.json"):
+        with pytest.raises(ValueError, match=r"a\.json holds no architecture"):
             Architecture.load(path)
 
 

@@ -82,8 +82,10 @@ def run_counting(net: SuperNet) -> tuple[dict[str, int], int]:
     ran = dict.fromkeys(net.choices, 0)
     hooks = []
     for name, choice in net.choices.items():
+
         def note(*_: object, name: str = name) -> None:
             ran[name] += 1
+
         hooks += [layer.register_forward_hook(note) for layer in choice.candidates]
     kept: dict[int, int] = {}
 

@@ -65,7 +65,9 @@ def figure(rows: Sequence[SpeedRow], title: str, path: Path) -> None:
     axis = fig.subplots()
     best = front(rows)
     floor = min(row.accuracy or 0.0 for row in best) - 2
-    axis.step([r.milliseconds for r in best], [r.accuracy or 0.0 for r in best], where="post", color="#999999", label="front")
+    axis.step(
+        [r.milliseconds for r in best], [r.accuracy or 0.0 for r in best], where="post", color="#999999", label="front"
+    )
     for row in rows:
         found = row.case not in _uniform_cases()
         accuracy = row.accuracy or 0.0

@@ -1,9 +1,10 @@
-"""Search problems whose best answer is known: does the search find it, from every seed?"""
+"""Search problems whose best answer is known, and whether the search finds it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ def network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     widths = [4] + [CHANNELS] * LAYERS
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
     classifier = nn.Linear(CHANNELS * (SIZE // POOL) ** 2, CLASSES)
     model = nn.Sequential(*layers, nn.MaxPool2d(POOL), nn.Flatten(), classifier).eval()

@@ -87,15 +87,9 @@ class Architecture:
             If it is not JSON, or not such an architecture.
         """
         try:
-            data = json.loads(Path(path).read_bytes())
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
-        if not isinstance(data, dict):
-            raise ValueError(f"{path} holds no architecture")
-        try:
-            return cls.from_dict(data)
+            return cls.from_dict(json.loads(Path(path).read_bytes()))
         except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{path} holds no architecture: {error}") from error
 
 
 def label(spec: Spec) -> str:

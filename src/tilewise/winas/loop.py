@@ -245,8 +245,8 @@ class _Search:
             for name, choice in self.net.choices.items()
         }
         return Architecture(
-            specs=specs, expected_seconds=self.prices.total(chosen), baseline_seconds=self.prices.baseline, budget_seconds=budget,
-            lambda2=self._price(self._expected(), budget), probabilities=shares,
+            specs=specs, expected_seconds=self.prices.total(chosen), baseline_seconds=self.prices.baseline,
+            budget_seconds=budget, lambda2=self._price(self._expected(), budget), probabilities=shares,
         )  # fmt: skip
 
     def _restore(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,13 +48,17 @@ class Choice(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` of shape (N, C, H, W) by the chosen path; when calibrating, let all candidates see it."""
         if self.candidate(0).calibrating:
-            return [layer(x) for layer in self.candidates][0]
-        outputs = [self.candidates[i](x) for i in self.paths]
+            first, *_ = self._outputs(x, range(len(self.candidates)))
+            return first
+        outputs = self._outputs(x, self.paths)
         if self.gates is None:
             (y,) = outputs
             return y
         # Binary gates: the value is the active path's, the gradient of a gate says what its path would change.
         return self.gates[0] * outputs[0] + self.gates[1] * outputs[1]
+
+    def _outputs(self, x: Tensor, indices: Iterable[int]) -> list[Tensor]:
+        return [self.candidates[i](x) for i in indices]
 
 
 class SuperNet:
