@@ -162,47 +162,51 @@ void Engine::run(const float* x, std::int64_t images, float* y) {
   });
 }
 
-// Twice: timing the stages takes time itself. An operation leaves what it reads as it is, so it may run
-// again.
-Engine::Sample Engine::time_op(const Op& op, const Call& call, std::span<ThreadSeconds> seconds) {
-  const auto start = std::chrono::steady_clock::now();
-  run_op(op, call, {});
-  Sample sample{.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-                .stages = {}};
-  if (op.stages().tiles == 0) return sample;
-  std::fill(seconds.begin(), seconds.end(), ThreadSeconds());
-  run_op(op, call, seconds);
-  for (const ThreadSeconds& thread : seconds) sample.stages += thread;
-  return sample;
+// A run as any other, but for a look at the clock after each operation.
+void Engine::time_ops(const Call& call, std::span<Sample> samples) {
+  auto start = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < ops_.size(); ++i) {
+    run_op(*ops_[i].op, call, {});
+    const auto end = std::chrono::steady_clock::now();
+    samples[i].seconds += std::chrono::duration<double>(end - start).count();
+    start = end;
+  }
+}
+
+void Engine::time_stages(const Call& call, std::span<Sample> samples) {
+  std::vector<ThreadSeconds> seconds(static_cast<std::size_t>(threads()));
+  for (std::size_t i = 0; i < ops_.size(); ++i) {
+    std::fill(seconds.begin(), seconds.end(), ThreadSeconds());
+    run_op(*ops_[i].op, call, seconds);
+    for (const ThreadSeconds& thread : seconds) samples[i].stages += thread;
+  }
 }
 
 std::vector<OpProfile> Engine::profile(const float* x, std::int64_t images, float* y, std::int64_t repeats) {
   check_call(x, images, y);
   if (repeats < 1 || repeats > kMaxRepeats) refuse("repeats is ", repeats, ", must be 1..", kMaxRepeats);
   const auto count = static_cast<std::size_t>(repeats);
-  std::vector<std::vector<Sample>> samples(ops_.size(), std::vector<Sample>(count));
-  std::vector<ThreadSeconds> seconds(static_cast<std::size_t>(threads()));
+  std::vector<std::vector<Sample>> samples(count, std::vector<Sample>(ops_.size()));
+  const bool staged =
+      std::any_of(ops_.begin(), ops_.end(), [](const Prepared& p) { return p.op->stages().tiles != 0; });
   const std::lock_guard lock(turn_);
-  for (std::size_t repeat = 0; repeat < count; ++repeat) {
+  for (std::vector<Sample>& sample : samples) {
     for_pieces(x, images, y, [&](const Call& call) {
-      for (std::size_t i = 0; i < ops_.size(); ++i) {
-        const Sample piece = time_op(*ops_[i].op, call, seconds);
-        Sample& sum = samples[i][repeat];
-        sum.seconds += piece.seconds;
-        sum.stages += piece.stages;
-      }
+      time_ops(call, sample);
+      // In a run of its own, as timing the stages takes time itself.
+      if (staged) time_stages(call, sample);
     });
   }
   std::vector<OpProfile> result;
   for (std::size_t i = 0; i < ops_.size(); ++i) {
-    const auto median = samples[i].begin() + static_cast<std::ptrdiff_t>(count / 2);
-    std::nth_element(samples[i].begin(), median, samples[i].end(),
-                     [](const Sample& a, const Sample& b) { return a.seconds < b.seconds; });
+    const auto median = samples.begin() + static_cast<std::ptrdiff_t>(count / 2);
+    std::nth_element(samples.begin(), median, samples.end(),
+                     [i](const auto& a, const auto& b) { return a[i].seconds < b[i].seconds; });
     result.push_back({.name = ops_[i].name,
                       .kernel = ops_[i].kernel,
                       .algorithm = ops_[i].algorithm,
-                      .seconds = median->seconds,
-                      .stages = median->stages});
+                      .seconds = (*median)[i].seconds,
+                      .stages = (*median)[i].stages});
   }
   return result;
 }

@@ -82,7 +82,8 @@ class Engine {
   template <typename Function>
   void for_pieces(const float* x, std::int64_t images, float* y, const Function& function) const;
   void run_op(const Op& op, const Call& call, std::span<ThreadSeconds> seconds);
-  Sample time_op(const Op& op, const Call& call, std::span<ThreadSeconds> seconds);
+  void time_ops(const Call& call, std::span<Sample> samples);
+  void time_stages(const Call& call, std::span<Sample> samples);
 
   const KernelSet& set_;
   std::int64_t batch_;

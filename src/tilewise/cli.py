@@ -1,4 +1,4 @@
-"""The command line: ``tilewise demo | train | adapt | evaluate | search | compile | run | algorithms | info``."""
+"""The command line: ``tilewise demo | train | adapt | evaluate | measure | search | compile | run | algorithms | info``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 from tilewise.commands.demo import Demo
 from tilewise.commands.deploy import Compile, Run
 from tilewise.commands.inform import Algorithms, Info
+from tilewise.commands.measure import Measure
 from tilewise.commands.search import Search
 from tilewise.commands.train import Adapt, Evaluate, Train
 
@@ -19,6 +20,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Adapt, tyro.conf.subcommand("adapt")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Measure, tyro.conf.subcommand("measure")]
     | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[Compile, tyro.conf.subcommand("compile")]
     | Annotated[Run, tyro.conf.subcommand("run")]

@@ -56,7 +56,7 @@ class Engine:
     ) -> None:
         from tilewise import _native
 
-        _check_threads(threads)
+        check_threads(threads)
         self._plan = plan
         self.choices = tuple(choices)
         try:
@@ -142,9 +142,7 @@ class Engine:
             ``int8_operations`` and ``float_operations`` per second (two for each multiply-add), ``cache_bytes`` and
             ``memory_bytes`` read per second; those of one core times the threads. Zeros for the reference kernels.
         """
-        from tilewise import _native
-
-        return {name: float(value) * self.threads for name, value in dict(_native.measure_peaks(self.isa)).items()}  # type: ignore[arg-type]
+        return measure_peaks(self.isa, self.threads)
 
     def save(self, path: str | Path) -> None:
         """Write the network to one file, for :func:`tilewise.load`.
@@ -213,7 +211,7 @@ def load(path: str | Path, *, threads: int = 1) -> Engine:
     >>> engine = tilewise.load("resnet20.tilewise", threads=2)
     >>> logits = engine(images)
     """
-    _check_threads(threads)
+    check_threads(threads)
     plan = load_plan(path)
     try:
         return Engine(plan, threads=threads, origin=path)
@@ -221,7 +219,15 @@ def load(path: str | Path, *, threads: int = 1) -> Engine:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _check_threads(threads: Any) -> None:
+def measure_peaks(isa: str, threads: int) -> dict[str, float]:
+    """Measure what a kernel set can do at most, as :meth:`Engine.peaks`."""
+    from tilewise import _native
+
+    return {name: float(value) * threads for name, value in dict(_native.measure_peaks(isa)).items()}  # type: ignore[arg-type]
+
+
+def check_threads(threads: Any) -> None:
+    """Refuse a number of threads that the process has no cores for."""
     cores = len(os.sched_getaffinity(0))
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= cores:
         raise ValueError(f"threads is {threads!r}; allowed: 1 to {cores}, the cores that this process may use")

@@ -13,7 +13,7 @@ Dtype = Literal["float32", "bf16", "int16", "int8"]
 Transforms = Literal["static", "learned"]
 
 BITS = {"float32": FLOAT_BITS, "bf16": FLOAT_BITS, "int16": 10, "int8": 8}
-"""Bits of a spec that stands for a type. All of 9 to 16 run the same kernels, and 10 is what is proven for most layers."""
+"""Bits of a spec that stands for a type: all of 9 to 16 run the same kernels, and 10 is proven for most layers."""
 
 STORED = {"float32": "float32", "bf16": "float32", "int16": "int16", "int8": "uint8"}
 """What a layer of a type leaves its output in for a layer of the same type."""

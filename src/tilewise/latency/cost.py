@@ -25,6 +25,9 @@ LEARNED = 3.0
 WEIGHT_BYTES, ACTIVATION_BYTES = 2e10, 5e10
 """Read or written per second: weights come from farther away."""
 
+LANES, GROUP = 16, 4
+"""Channels are computed in multiples of 16, as they lie in memory; but input channels of direct convolutions of 4."""
+
 CALL = 5e-7
 """Seconds that any operation takes."""
 
@@ -34,30 +37,47 @@ def modelled_seconds(work: Convolution) -> float:
 
     Notes
     -----
-    A fast one makes ``tiles * n**2 * C * K`` products, tiles at the edge counted whole. Its transforms are applied to rows,
-    then to columns: ``n * t * (n + t)`` multiply-adds per tile and input channel, ``m * n * (m + n)`` per output channel.
+    Channels count rounded up. A fast one makes ``tiles * n**2 * C * K`` products, tiles at the edge counted whole. Its
+    transforms are applied to rows, then to columns: ``n * t * (n + t)`` multiply-adds per tile and input channel,
+    ``m * n * (m + n)`` per output channel.
     """
     shape, candidate = work.shape, work.candidate
-    rows, cols = shape.out
-    channels = shape.in_channels * shape.out_channels
-    item = {"int8": 1, "int16": 2, "bf16": 2, "float32": 4}[candidate.dtype]
-    if candidate.algorithm == "direct":
-        weights = channels * shape.kernel[0] * shape.kernel[1]
-        products, transformed = weights * rows * cols * shape.batch, 0.0
-    else:
+    per_tile, tiles = _tiling(work)
+    c = _round_up(shape.in_channels, GROUP if candidate.algorithm == "direct" else LANES)
+    k = _round_up(shape.out_channels, LANES)
+    products = per_tile * tiles * c * k
+    transformed = 0.0
+    if candidate.algorithm != "direct":
         a = algorithm(candidate.algorithm, shape.kernel[0])
-        tiles = shape.batch * -(-rows // a.m) * -(-cols // a.m)
         n, t = a.products, a.m + a.r - 1
-        weights = channels * n * n
-        products = weights * tiles
         dense = LEARNED if candidate.transforms == "learned" else 1.0
         into, out = n * t * (n + t), a.m * n * (a.m + n)
-        transformed = dense * tiles * (into * shape.in_channels + out * shape.out_channels)
+        transformed = dense * tiles * (into * c + out * k)
     wide = 2.0 if BITS[candidate.dtype] == FLOAT_BITS else 1.0
     return (
         CALL
         + 2 * products / PRODUCTS[candidate.dtype]
         + transformed * wide / TRANSFORMED
-        + weights * item / WEIGHT_BYTES
+        + weight_bytes(work) / WEIGHT_BYTES
         + ends_bytes(work) / ACTIVATION_BYTES
     )
+
+
+def weight_bytes(work: Convolution) -> int:
+    """Bytes of weights, as they are multiplied."""
+    item = {"int8": 1, "int16": 2, "bf16": 2, "float32": 4}[work.candidate.dtype]
+    return item * work.shape.in_channels * work.shape.out_channels * _tiling(work)[0]
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _tiling(work: Convolution) -> tuple[int, int]:
+    """Give products per tile and pair of channels, and the number of tiles; a direct one's tiles are pixels."""
+    shape = work.shape
+    rows, cols = shape.out
+    if work.candidate.algorithm == "direct":
+        return shape.kernel[0] * shape.kernel[1], shape.batch * rows * cols
+    a = algorithm(work.candidate.algorithm, shape.kernel[0])
+    return a.products**2, shape.batch * -(-rows // a.m) * -(-cols // a.m)

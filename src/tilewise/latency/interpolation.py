@@ -41,7 +41,8 @@ def interpolate(points: Mapping[Point, float], at: Point) -> float:
     Raises
     ------
     ValueError
-        If ``at`` lies beyond the grid, or a corner of its cell is missing; the message is that corner or range as numbers.
+        If ``at`` lies beyond the grid (:class:`OutsideError`), or a corner of its cell is missing
+        (:class:`MissingError`).
     """
     corners: list[list[tuple[float, float]]] = []
     for i, x in enumerate(at):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import nn
 
@@ -9,40 +11,68 @@ from tilewise.conversion import convert
 from tilewise.engine.compiler import make_plan
 from tilewise.engine.plan import Plan
 from tilewise.latency.candidates import Candidate
+from tilewise.latency.records import Convolution, convolution
 from tilewise.latency.shapes import LayerShape
-from tilewise.nn import unservable
+from tilewise.nn import WinogradConv2d, unservable
 from tilewise.quant import Winograd
 from tilewise.train import calibrate
 
+GRIDS = {"uint8": {"low": 0, "high": 255}, "int16": {"low": 0, "high": 1023}}
 
-def is_served(shape: LayerShape, candidate: Candidate) -> bool:
-    """Whether a layer of this shape becomes the candidate, and not direct in its place."""
+
+def served(shape: LayerShape, candidate: Candidate) -> Candidate:
+    """Give what a layer becomes: the candidate, or direct at its width where that serves no layer of this shape."""
     spec = candidate.spec()
-    return not isinstance(spec, Winograd) or not unservable(_conv(shape, "meta"), spec)
+    if isinstance(spec, Winograd) and unservable(_conv(shape, "meta"), spec):
+        return Candidate("direct", candidate.dtype)
+    return candidate
 
 
-def layer_plan(shape: LayerShape, candidate: Candidate) -> Plan:
-    """Give the plan of one convolution and the ReLU before it, with random weights and ranges of random images.
+def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) -> Plan:
+    """Give the plan of a single convolution as it stands within a network, with random weights and dummy ranges.
 
     Parameters
     ----------
     shape : LayerShape
-        Its sizes; the plan's input has ``batch`` images of ``in_channels`` channels.
+        Its sizes; the plan's input is ``batch`` images of ``in_channels`` channels.
     candidate : Candidate
-        How it shall be computed. Where that serves no such layer (:func:`is_served`) it is direct.
+        How it shall be computed; what it does not serve is direct (:func:`served`).
+    mixed : bool
+        Whether float sums of a direct convolution have the one order of networks with quantized layers.
 
     Returns
     -------
     Plan
-        Three operations: import, the convolution, export.
+        Three operations: import, the convolution, export. The convolution writes what a next layer of its own type
+        would read. Its record's work is :func:`layer_work`.
     """
+    work = layer_work(shape, candidate, mixed=mixed)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = convert(nn.Sequential(_conv(shape)), {"*": candidate.spec()}).eval()
+        model = convert(nn.Sequential(_conv(shape)), {"*": work.candidate.spec()}).eval()
         x = torch.randn(shape.batch, shape.in_channels, shape.height, shape.width)
-        if candidate.precision == "float32":
-            calibrate(model, [x])
-        return make_plan(model, x, candidate.precision)
+        calibrate(move_transforms(model), [x])
+        plan = make_plan(model, x, work.candidate.precision)
+    node = plan.nodes[1] | ({"unfused": work.unfused} if plan.nodes[1]["op"] == "direct" else {})
+    y = plan.tensors[1] | {"dtype": work.output, **GRIDS.get(work.output, {}), "step": 0.05, "factor": 20.0}
+    return dataclasses.replace(
+        plan, nodes=(plan.nodes[0], node, plan.nodes[2]), tensors=(plan.tensors[0], y, *plan.tensors[2:])
+    )
+
+
+def layer_work(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) -> Convolution:
+    """Give what :func:`layer_plan` computes, for a record."""
+    return convolution(shape, served(shape, candidate), mixed=mixed)
+
+
+def move_transforms(model: nn.Module) -> nn.Module:
+    """Move learned transforms, in place, off the zeros of their algorithms, as training would."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, WinogradConv2d) and module.spec.transforms == "learned":
+                for matrix in (module.AT, module.G, module.BT):
+                    matrix.add_(torch.rand_like(matrix), alpha=0.1)
+    return model
 
 
 def _conv(shape: LayerShape, device: str = "cpu") -> nn.Conv2d:

@@ -86,6 +86,11 @@ class Operation:
 Work: TypeAlias = Convolution | Operation
 
 
+def convolution(shape: LayerShape, candidate: Candidate, *, mixed: bool) -> Convolution:
+    """Give a convolution between layers of its own type, in a network where others are quantized (``mixed``) or not."""
+    return Convolution(shape=shape, candidate=candidate, unfused=mixed and str(candidate) == "direct float32")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One measured latency.
@@ -166,7 +171,7 @@ def _work(values: dict[str, Any]) -> Work:
     if "op" in values:
         inputs = tuple(tuple(x) for x in values["inputs"])
         return Operation(**{**values, "inputs": inputs, "output": tuple(values["output"])})
-    shape = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shape"].items()}
+    shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shape"].items()}
     return Convolution(**{**values, "shape": LayerShape(**shape), "candidate": Candidate.parse(values["candidate"])})
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.cost import ACTIVATION_BYTES, modelled_seconds
-from tilewise.latency.interpolation import MissingError, OutsideError, coordinates, family, interpolate
+from tilewise.latency.interpolation import MissingError, OutsideError, Point, coordinates, family, interpolate
+from tilewise.latency.jobs import served
 from tilewise.latency.light import LightModel
 from tilewise.latency.machine import Machine
-from tilewise.latency.records import Convolution, Operation, Record, Work
+from tilewise.latency.records import Convolution, Operation, Record, Work, convolution
 from tilewise.latency.shapes import LayerShape
 from tilewise.latency.works import call_of, ends_bytes, works_of
 from tilewise.quant import Spec
@@ -158,7 +159,7 @@ class LatencyTable:
 
     # What they say
 
-    def seconds(self, shape: LayerShape, spec: Spec, precision: str = "float32", *, mixed: bool = True) -> float:
+    def seconds(self, shape: LayerShape, spec: Spec, precision: str = "float32", *, mixed: bool | None = None) -> float:
         """Give what a layer takes, on average over its places in the networks measured.
 
         Parameters
@@ -166,12 +167,12 @@ class LatencyTable:
         shape : LayerShape
             Of the layer.
         spec : Spec
-            What it shall become.
+            What it shall become; a layer that it does not serve is direct, as :func:`tilewise.convert` makes it.
         precision : {"float32", "bf16"}
             Of float layers, as in :func:`tilewise.compile`.
-        mixed : bool
+        mixed : bool, optional
             Whether other layers of the network are quantized. Sums of direct float convolutions are then rounded in
-            one order everywhere, which takes longer.
+            one order everywhere, which takes longer. By default they are, unless the table has float networks only.
 
         Returns
         -------
@@ -183,10 +184,13 @@ class LatencyTable:
         ValueError
             If neither was measured, naming the entry and how to measure it.
         """
-        work = convolution(shape, Candidate.of(spec, precision), mixed=mixed)
-        if same := self._same(work):
-            return statistics.mean(r.seconds for r in same)
-        return self._interpolated(work)
+        candidate = served(shape, Candidate.of(spec, precision))
+        asked = (True, False) if mixed is None else (mixed,)
+        works = list(dict.fromkeys(convolution(shape, candidate, mixed=one) for one in asked))
+        for work in works:
+            if same := self._same(work):
+                return statistics.mean(r.seconds for r in same)
+        return self._interpolated(next((work for work in works if self._ratios(work)), works[0]))
 
     def seconds_of(self, work: Work) -> float:
         """Give what an operation takes at one place of a network: between what types of tensors it stands counts too.
@@ -222,7 +226,10 @@ class LatencyTable:
         ValueError
             If an operation was not measured, naming it.
         """
-        works = self._works(model, example, precision)
+        return self.total(self._works(model, example, precision))
+
+    def total(self, works: Iterable[Work]) -> float:
+        """Give the sum of :meth:`seconds_of`."""
         return sum(self.seconds_of(work) for work in works)
 
     def rest(self, model: nn.Module, example: Any, *, precision: str = "float32") -> float:
@@ -230,8 +237,7 @@ class LatencyTable:
         from torch import nn
 
         convs = {name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-        works = self._works(model, example, precision, leave_out=convs)
-        return sum(self.seconds_of(work) for work in works)
+        return self.total(self._works(model, example, precision, leave_out=convs))
 
     def _works(self, model: nn.Module, example: Any, precision: str, leave_out: Iterable[str] = ()) -> list[Work]:
         from tilewise.engine.compiler import make_plan
@@ -259,28 +265,25 @@ class LatencyTable:
 
     def _interpolated(self, work: Convolution) -> float:
         """Give the model's seconds times the ratio to them on the grid."""
-        of_family = family(work)
-        points = {
-            coordinates(w): r.seconds / modelled_seconds(w)
-            for (w, source), r in self._records.items()
-            if source == "grid" and isinstance(w, Convolution) and family(w) == of_family
-        }
-        if not points:
+        if not (ratios := self._ratios(work)):
             raise ValueError(f"the latency table of {self._where()} has no entry for {work}; {HOW}")
         try:
-            ratio = interpolate(points, coordinates(work))
+            ratio = interpolate(ratios, coordinates(work))
         except (OutsideError, MissingError) as error:
             raise ValueError(f"{work} is not within what was measured: {_explain(error)}; {HOW}") from error
         return ratio * modelled_seconds(work)
 
+    def _ratios(self, work: Convolution) -> dict[Point, float]:
+        """Give the ratios of measured to modelled seconds on the grid that a convolution belongs to."""
+        of_family = family(work)
+        return {
+            coordinates(w): r.seconds / modelled_seconds(w)
+            for (w, source), r in self._records.items()
+            if source == "grid" and isinstance(w, Convolution) and family(w) == of_family
+        }
+
     def _where(self) -> str:
         return str(self.machine) if self._records else "no machine yet"
-
-
-def convolution(shape: LayerShape, candidate: Candidate, *, mixed: bool) -> Convolution:
-    """Give the work of a candidate between layers of its own kind."""
-    slower = mixed and candidate.algorithm == "direct" and candidate.dtype == "float32"
-    return Convolution(shape=shape, candidate=candidate, unfused=slower)
 
 
 def _explain(error: OutsideError | MissingError) -> str:

@@ -26,7 +26,10 @@ def works_of(plan: Plan, model: nn.Module) -> list[Work]:
     model : torch.nn.Module
         Its layers tell the algorithms.
     """
-    return [_work(plan, i, model) for i in range(len(plan.nodes))]
+    return [
+        _convolution(plan, i, node, model) if node["op"] in ("direct", "fast") else operation_of(plan, i)
+        for i, node in enumerate(plan.nodes)
+    ]
 
 
 def call_of(plan: Plan) -> Operation:
@@ -48,10 +51,9 @@ def ends_bytes(work: Work) -> int:
     return shape.batch * (pixels * written + read)
 
 
-def _work(plan: Plan, i: int, model: nn.Module) -> Work:
+def operation_of(plan: Plan, i: int) -> Operation:
+    """Give what an operation of a plan is that is no convolution."""
     node = plan.nodes[i]
-    if node["op"] in ("direct", "fast"):
-        return _convolution(plan, i, node, model)
     roles = [node[role] for role in ("x", "residual") if node.get(role) is not None]
     inputs = tuple(_tensor(plan, number) for number in roles) or (("float32", *_chw(plan.input_shape)),)
     output = _tensor(plan, node["y"]) if "y" in node else ("float32", *_chw(plan.output_chw))

@@ -77,13 +77,15 @@ def figure(rows: Sequence[Mapping[str, Any]], peaks: Mapping[str, float], title:
     FigureCanvasAgg(fig)
     fig.suptitle(title, fontsize=10)
     left, right = fig.subplots(1, 2)
-    _stage_bars(left, rows)
-    _roofline(right, [row for row in rows if row["operations"]], peaks)
+    stage_bars(left, [{**row, "name": f"{row['name']} ({kernel_of(row)})"} for row in rows])
+    left.legend(fontsize=8)
+    roofline(right, [row for row in rows if row["operations"]], peaks)
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=120)
 
 
-def _stage_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def stage_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draw a bar for each row of a profile, its time shared out to stages."""
     places = range(len(rows), 0, -1)
     for place, row in zip(places, rows, strict=True):
         measured = sum(row[s] for s in STAGES)  # over all threads
@@ -94,16 +96,18 @@ def _stage_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
             start += seconds * 1e6
     for stage, colour in COLOURS.items():
         axis.barh(0, 0, color=colour, label=stage.replace("_", " "))
-    axis.set_yticks(list(places), [f"{row['name']} ({kernel_of(row)})" for row in rows], fontsize=7)
+    axis.set_yticks(list(places), [row["name"] for row in rows], fontsize=7)
     axis.set_ylim(0.2, len(rows) + 0.8)
     axis.set_xlabel("microseconds")
-    axis.legend(fontsize=8)
 
 
-def _roofline(axis: Any, rows: Sequence[Mapping[str, Any]], peaks: Mapping[str, float]) -> None:
+def roofline(axis: Any, rows: Sequence[Mapping[str, Any]], peaks: Mapping[str, float]) -> None:
+    """Draw convolutions of a profile under direct convolution's ceilings, if there are any."""
     intensity = [row["operations"] / row["bytes"] for row in rows]
     low, high = min(intensity) / 2, max(intensity) * 2
     for name, label in (("int8_operations", "int8 peak"), ("float_operations", "fp32 peak")):
+        if not peaks.get(name):
+            continue
         peak = peaks[name] / 1e9
         slope = peaks["memory_bytes"] / 1e9
         bend = min(max(peak / slope, low), high)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from tilewise.conversion import convert
 from tilewise.data import Batches
 from tilewise.engine import Engine
 from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
+from tilewise.latency import Machine
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 from tilewise.studies.demo import Study
 from tilewise.train import calibrate
@@ -91,13 +90,7 @@ def accuracy(engine: Engine, test: Batches) -> float:
 
 def machine(threads: int) -> str:
     """Name the processor, the kernel set that it gets, and the threads."""
-    from tilewise import _native
-
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    kernels = next(entry["name"] for entry in _native.kernel_sets() if entry["supported"])
-    return f"{(names or [platform.machine()])[0]}, {kernels}, threads: {threads}"
+    return str(Machine.here(threads))
 
 
 def race(calls: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:

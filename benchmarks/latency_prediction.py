@@ -1,0 +1,119 @@
+"""How well a latency table predicts whole networks: random choices per layer, predicted and measured.
+
+    python benchmarks/latency_prediction.py --out prediction.json --picture prediction.png [--choices 40]
+
+For each network a table is measured (or read from --tables, where a former run left it), then networks in which each
+layer draws its algorithm and type at random; they take turns, and the median of their calls is held against the sum
+that the table gives. The seeds of the drawn networks are not those of the networks that the table was measured with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tilewise import zoo
+from tilewise.latency import Candidate, LatencyTable, Machine, measure
+from tilewise.latency.networks import Layers, groups, uniform
+from tilewise.latency.timing import call_seconds
+from tilewise.latency.works import call_of
+from tilewise.report.latency import prediction_figure
+from tilewise.train.progress import track
+
+CANDIDATES = tuple(f"{name} {dtype}" for dtype in ("int8", "float32") for name in ("direct", "F2", "F4", "F6", "SFC6"))
+WITHIN = 0.10
+
+
+def random_choices(convs: list[str], candidates: list[Candidate], count: int, seed: int) -> list[Layers]:
+    """Draw a candidate for each layer of each network."""
+    random = np.random.default_rng([seed, 1])
+    return [{name: candidates[random.integers(len(candidates))] for name in convs} for _ in range(count)]
+
+
+def compare(
+    model: nn.Module, example: torch.Tensor, table: LatencyTable, choices: list[Layers], rounds: int
+) -> list[dict[str, Any]]:
+    """Measure each choice; give predicted and measured seconds: medians, and of the quietest quarter of rounds."""
+    rows: list[dict[str, Any]] = []
+    quiet = LatencyTable(dataclasses.replace(record, seconds=record.quartiles[0]) for record in table)
+    for group in groups(model, example, choices, table.machine.threads):
+        calls: list[list[float]] = [[] for _ in group]
+        for _ in track(range(rounds), "compare", enabled=True):
+            for network, seconds in zip(group, calls, strict=True):
+                seconds.append(call_seconds(network.engine, example))
+        for network, seconds in zip(group, calls, strict=True):
+            low, middle, high = statistics.quantiles(seconds, n=4)
+            works = [*network.works, call_of(network.engine.plan)]
+            predicted, predicted_low = table.total(works), quiet.total(works)
+            layers = {name: str(candidate) for name, candidate in choices[len(rows)].items()}
+            rows.append(
+                {"predicted": predicted, "measured": middle, "error": predicted / middle - 1, "quartiles": [low, high],
+                 "error_of_quartiles": predicted_low / low - 1, "layers": layers}
+            )  # fmt: skip
+    return rows
+
+
+def describe(row: dict[str, Any]) -> str:
+    """Say what was predicted and measured."""
+    errors = f"{row['error']:+.1%}, quartiles {row['error_of_quartiles']:+.1%}"
+    return f"predicted {1e3 * row['predicted']:.3f} ms, measured {1e3 * row['measured']:.3f} ms: {errors}"
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["resnet20", "resnet18"])
+    parser.add_argument("--candidates", nargs="+", default=CANDIDATES)
+    parser.add_argument("--choices", type=int, default=40, help="random networks of each model")
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tables", type=Path, help="folder for the tables; one that is there is used again")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    candidates = [Candidate.parse(text) for text in options.candidates]
+    result: dict[str, Any] = {"machine": str(Machine.here(options.threads)), "within": WITHIN, "networks": {}}
+    for name in options.models:
+        torch.manual_seed(options.seed)
+        model, example = zoo.build(name, classes=10, channels=3).eval(), torch.randn(1, 3, 32, 32)
+        path = options.tables / f"{name}.jsonl" if options.tables else None
+        if path is not None and path.exists():
+            table = LatencyTable.load(path)
+        else:
+            table = measure(
+                model, example, threads=options.threads, candidates=candidates, out=path, rounds=options.rounds,
+                seed=options.seed,
+            )  # fmt: skip
+        convs = [layer for layer, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+        drawn = compare(
+            model, example, table, random_choices(convs, candidates, options.choices, options.seed), options.rounds
+        )
+        alike = compare(model, example, table, uniform(convs, candidates), options.rounds)
+        for key in ("error", "error_of_quartiles"):
+            errors = [row[key] for row in drawn]
+            good = sum(abs(error) <= WITHIN for error in errors)
+            print(f"{name}, {key}: {good} of {len(drawn)} random networks within {WITHIN:.0%}; from {min(errors):+.1%} "
+                  f"to {max(errors):+.1%}, median {statistics.median(errors):+.1%}", flush=True)  # fmt: skip
+        for row in sorted(drawn, key=lambda r: float(r["error"])):
+            print(f"  {describe(row)}")
+        for row in alike:
+            print(f"  all {next(iter(row['layers'].values()))}: {describe(row)}")
+        result["networks"][name] = {"random": drawn, "uniform": alike}
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    if options.picture is not None:
+        prediction_figure(result, options.picture)
+
+
+if __name__ == "__main__":
+    main()

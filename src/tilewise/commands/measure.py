@@ -1,0 +1,102 @@
+"""The command that measures latency tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tilewise.commands.options import Common
+
+if TYPE_CHECKING:
+    from tilewise.latency import LatencyTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Measure what layers take on this machine, as each algorithm and type: a latency table."""
+
+    out: Path
+    """File of the table, JSON lines; what is there already stays, and a grid goes on where it was."""
+    model: str | None = None
+    """Measure a network's layers, among each other: lenet5, resnet18, resnet18_224, resnet20, small or vgg16."""
+    width: float = 1.0
+    """Factor on the channels (resnet18)."""
+    size: int = 32
+    """Height and width of the images."""
+    image_channels: int = 3
+    """Channels of the images."""
+    batch: int = 1
+    """Images at once."""
+    grid: bool = False
+    """Measure single layers over channels and resolutions: what lies between them is interpolated."""
+    channels: tuple[int, ...] | None = None
+    """Input channels of the grid; 16 to 256 by default."""
+    resolutions: tuple[int, ...] | None = None
+    """Heights and widths of the grid; 4 to 32 by default."""
+    ratios: tuple[float, ...] | None = None
+    """Output channels of the grid divided by input channels; 1 and 2 by default."""
+    kernel: int | None = None
+    """Kernel of the grid; 3 by default."""
+    stride: int | None = None
+    """Stride of the grid; 1 by default."""
+    candidates: tuple[str, ...] | None = None
+    """What layers may become, such as "F4 int8" "F4 learned int8" "direct float32"; a common choice by default."""
+    rounds: int = 15
+    """Runs of each; medians are kept."""
+    pictures: Path | None = None
+    """Folder for pictures of the table."""
+    common: Common = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """Measure."""
+        from tilewise.latency import CANDIDATES, LatencyTable
+        from tilewise.report.latency import figures
+
+        if self.model is None and not self.grid:
+            raise ValueError("there is nothing to measure; ask for --model NAME, --grid, or both")
+        chosen = CANDIDATES if self.candidates is None else self.candidates
+        options = {"threads": self.common.threads or 1, "candidates": chosen, "rounds": self.rounds, "out": self.out}
+        table = LatencyTable()
+        if self.grid:
+            table = self._measure_grid(options)
+        if self.model is not None:
+            table = self._measure_model(options)
+        print(f"{self.out} has {len(table)} latencies of {table.machine}")
+        pictures = [] if self.pictures is None else figures(table, self.pictures)
+        for path in pictures:
+            print(f"wrote {path}")
+        return {
+            "file": str(self.out), "records": len(table), "machine": str(table.machine),
+            "pictures": [str(path) for path in pictures],
+        }  # fmt: skip
+
+    def _measure_grid(self, options: dict[str, Any]) -> LatencyTable:
+        from tilewise.latency.grid import Grid, measure_grid
+
+        names = ("channels", "resolutions", "ratios", "kernel", "stride")
+        asked = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return measure_grid(Grid(batch=self.batch, **asked), **options)
+
+    def _measure_model(self, options: dict[str, Any]) -> LatencyTable:
+        import torch
+
+        from tilewise.latency import layer_shapes, measure
+        from tilewise.latency.candidates import check_candidates
+        from tilewise.report.latency import table_of_layers
+        from tilewise.zoo import build
+
+        if min(self.batch, self.size, self.image_channels) < 1:
+            sizes = f"{self.batch}, {self.size}, {self.image_channels}"
+            raise ValueError(f"batch, size and image-channels are {sizes}; they must be at least 1")
+        assert self.model is not None
+        torch.manual_seed(self.common.seed)
+        model = build(self.model, classes=10, channels=self.image_channels, width=self.width).eval()
+        example = torch.randn(self.batch, self.image_channels, self.size, self.size)
+        table = measure(model, example, seed=self.common.seed, **options)
+        candidates = check_candidates(options["candidates"])
+        layers = table_of_layers(table, layer_shapes(model, example), candidates, self.model)
+        Console(width=36 + 11 * len(candidates)).print(layers)
+        return table

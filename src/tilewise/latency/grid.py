@@ -1,0 +1,134 @@
+"""Measuring single convolutions over channels and resolutions, for layers between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilewise.engine import Engine
+from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
+from tilewise.latency.jobs import layer_plan, layer_work
+from tilewise.latency.networks import open_table
+from tilewise.latency.records import Convolution
+from tilewise.latency.shapes import LayerShape
+from tilewise.latency.table import LatencyTable
+from tilewise.latency.timing import ROUNDS, Tally, Timed
+from tilewise.latency.works import operation_of
+from tilewise.train.progress import track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Shapes to measure: all combinations.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        C.
+    resolutions : tuple of int
+        Heights, and widths, of the map.
+    ratios : tuple of float
+        K / C.
+    kernel, stride : int
+        Of the convolution, padded to keep its size.
+    batch : int
+        Images at once.
+
+    Raises
+    ------
+    ValueError
+        If one of them is empty, or not positive.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
+    resolutions: tuple[int, ...] = (4, 8, 16, 32)
+    ratios: tuple[float, ...] = (1.0, 2.0)
+    kernel: int = 3
+    stride: int = 1
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            several = values if isinstance(values, tuple) else (values,)
+            if not several or min(several) <= 0:
+                raise ValueError(f"{name} is {values}; allowed: positive numbers, at least one")
+
+    def shapes(self) -> list[LayerShape]:
+        """Give the shapes, the smallest first."""
+        found = [
+            LayerShape(
+                batch=self.batch,
+                in_channels=channels,
+                out_channels=max(1, round(channels * ratio)),
+                kernel=(self.kernel, self.kernel),
+                stride=(self.stride, self.stride),
+                padding=(self.kernel // 2, self.kernel // 2),
+                height=size,
+                width=size,
+            )
+            for channels in self.channels
+            for ratio in self.ratios
+            for size in self.resolutions
+        ]
+        return sorted(found, key=lambda shape: shape.operations)
+
+
+def measure_grid(
+    grid: Grid,
+    *,
+    threads: int = 1,
+    candidates: Iterable[Candidate | str] = CANDIDATES,
+    out: str | Path | None = None,
+    rounds: int = ROUNDS,
+) -> LatencyTable:
+    """Measure convolutions over a grid of sizes, each alone in an engine.
+
+    The candidates of a shape take turns, so that each finds the caches as the others left them, much as in a network.
+    What the table's file has already is left out: a killed run goes on where it was.
+
+    Parameters
+    ----------
+    grid : Grid
+        The shapes.
+    threads, candidates, out, rounds
+        As for :func:`tilewise.measure`.
+
+    Returns
+    -------
+    LatencyTable
+        With the file's records, and the new ones.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`tilewise.measure`.
+    """
+    chosen = check_candidates(candidates)
+    table = open_table(out, threads)
+    for shape in track(grid.shapes(), "grid", enabled=True):
+        tally = Tally(rounds)
+        wanted = [work for work in _works(shape, chosen) if not table.has(work, "grid")]
+        tally.take([_alone(work, threads) for work in wanted], _images(shape), "")
+        for record in tally.records("grid", threads):
+            table.append(record)
+    return table
+
+
+def _works(shape: LayerShape, candidates: Sequence[Candidate]) -> list[Convolution]:
+    """Give what there is to measure: candidates that serve the shape; float sums in both of their orders."""
+    works = [layer_work(shape, c, mixed=mixed) for c in candidates for mixed in (False, True)]
+    return [work for work in dict.fromkeys(works) if work.candidate in candidates]
+
+
+def _alone(work: Convolution, threads: int) -> Timed:
+    plan = layer_plan(work.shape, work.candidate, mixed=work.unfused)
+    return Timed(Engine(plan, threads=threads), [operation_of(plan, 0), work, operation_of(plan, 2)])
+
+
+def _images(shape: LayerShape) -> NDArray[np.float32]:
+    size = (shape.batch, shape.in_channels, shape.height, shape.width)
+    return np.random.default_rng(0).standard_normal(size, np.float32)

@@ -1,0 +1,194 @@
+"""Measuring for function: every operation has a time, predictions add them up, a killed grid goes on."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import tilewise as tw
+from tilewise.engine import Engine
+from tilewise.latency import CANDIDATES, Candidate, Convolution, LatencyTable, Operation, layer_plan, layer_shapes
+from tilewise.latency.grid import Grid, measure_grid
+from tilewise.latency.jobs import layer_work
+from tilewise.latency.networks import compiled, converted, precision_of, shuffled, uniform, with_ranges
+from tilewise.latency.works import call_of, operation_of
+
+from .conftest import record_of, shape_of
+
+NAMES = ("direct float32", "F2 float32", "direct int8", "F4 int8", "F2 learned int8")
+X = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+class Residual(nn.Module):
+    """A skip connection and a strided convolution, so that all kinds of ends occur."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second, self.third = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(2))
+        self.fourth = nn.Conv2d(8, 16, 3, stride=2)
+        self.linear = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x).relu()
+        x = (x + self.third(self.second(x).relu())).relu()
+        y: torch.Tensor = self.linear(self.fourth(x).relu().mean((2, 3)))
+        return y
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return Residual().eval()
+
+
+@pytest.fixture(scope="module")
+def table(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> LatencyTable:
+    path = tmp_path_factory.mktemp("latency") / "table.jsonl"
+    measured = tw.measure(model, X, candidates=NAMES, out=path, rounds=3)
+    assert list(LatencyTable.load(path)) == list(measured)
+    return measured
+
+
+def test_every_layer_is_measured_as_every_candidate(model: nn.Module, table: LatencyTable) -> None:
+    for shape in layer_shapes(model, X).values():
+        for name in NAMES:
+            assert table.seconds(shape, Candidate.parse(name).spec()) > 0
+    staged = [r for r in table if isinstance(r.work, Convolution) and r.work.candidate.algorithm != "direct"]
+    assert staged
+    assert all(r.stages["multiply"] > 0 for r in staged)
+    assert all(r.quartiles[0] <= r.seconds <= r.quartiles[1] and r.rounds == 3 for r in table)
+    assert {r.work.op for r in table if isinstance(r.work, Operation)} >= {"import_nchw", "export_nchw", "pool", "call"}
+
+
+def test_any_choice_is_predicted(model: nn.Module, table: LatencyTable) -> None:
+    names = list(layer_shapes(model, X))
+    candidates = [Candidate.parse(name) for name in NAMES]
+    for layers in [*uniform(names, candidates), *shuffled(names, candidates, seed=99)]:
+        specs = {name: candidate.spec() for name, candidate in layers.items()}
+        network = tw.convert(model, specs, skips="quantized")  # without ranges yet
+        predicted = table.predict(network, X)
+        timed = compiled(model, layers, X, 1)
+        assert predicted == pytest.approx(table.total([*timed.works, call_of(timed.engine.plan)]))
+        convs = sum(table.seconds_of(w) for w in timed.works[:-2] if isinstance(w, Convolution))
+        assert predicted > convs
+        assert 0 < table.rest(network, X) < predicted
+
+
+def test_predictions_are_sums_of_records(model: nn.Module) -> None:
+    layers = dict.fromkeys(layer_shapes(model, X), Candidate.parse("F4 int8"))
+    network = converted(model, layers, X)
+    timed = compiled(model, layers, X, 1)
+    works = dict.fromkeys([*timed.works, call_of(timed.engine.plan)])
+    times = {work: 2.0**i for i, work in enumerate(works)}
+    table = LatencyTable(record_of(work, seconds) for work, seconds in times.items())
+    assert table.predict(network, X) == sum(times[w] for w in [*timed.works, call_of(timed.engine.plan)])
+    convs = [w for w, node in zip(timed.works, timed.engine.plan.nodes, strict=True) if node["name"] in layers]
+    assert table.predict(network, X) - table.rest(network, X) == sum(times[w] for w in convs)
+    alone = [work for work in works if isinstance(work, Operation) and work.op in ("import_nchw", "pool", "call")]
+    first = next(work for work in works if isinstance(work, Convolution))
+    for work in [*alone, first]:
+        lacking = LatencyTable(record_of(w, s) for w, s in times.items() if w != work)
+        with pytest.raises(ValueError, match="has no entry for"):
+            lacking.predict(network, X)
+
+
+def test_ends_cost_their_bytes() -> None:
+    shape = shape_of(16, 8)
+    base, wide = (Convolution(shape=shape, candidate=Candidate("F4", "int8"), output=t) for t in ("uint8", "float32"))
+    table = LatencyTable([record_of(base, 1e-5)])
+    assert table.seconds_of(wide) == pytest.approx(1e-5 + 3 * 16 * 64 / 5e10)
+
+
+def pool(size: int) -> Operation:
+    return Operation(op="pool", inputs=(("uint8", 16, size, size),), output=("uint8", 16, 1, 1), batch=1)
+
+
+def test_light_operations_go_by_bytes() -> None:
+    table = LatencyTable(record_of(pool(size), 1e-6 + 1e-9 * 16 * (size**2 + 1), "grid") for size in (2, 4, 8))
+    assert table.seconds_of(pool(6)) == pytest.approx(1e-6 + 1e-9 * 16 * 37)
+    with pytest.raises(ValueError, match="moves 1616 bytes; of pool 80 to 1040 were measured"):
+        table.seconds_of(pool(10))
+    flat = LatencyTable(record_of(pool(size), seconds) for size, seconds in ((2, 3e-6), (4, 2e-6), (8, 1e-6)))
+    assert flat.seconds_of(pool(6)) == 2e-6
+
+
+def test_shuffled_networks_give_each_layer_all_candidates() -> None:
+    candidates = [Candidate.parse(name) for name in (*NAMES, "F2 bf16")]
+    networks = shuffled(["a", "b", "c"], candidates, seed=0)
+    assert all(len({c.dtype for c in layers.values()} & {"bf16", "float32"}) < 2 for layers in networks)
+    for layer in "abc":
+        assert {layers[layer] for layers in networks} == set(candidates)
+    assert [precision_of(layers) for layers in networks].count("bf16") > 0
+    assert shuffled(["a"], candidates[:1], seed=0) == []
+
+
+def test_a_model_with_ranges_stays_as_it_is(model: nn.Module) -> None:
+    network = tw.convert(model, {"*": tw.Direct(bits=8)})
+    ready = with_ranges(network, X)
+    assert ready is not network
+    assert with_ranges(ready, X) is ready
+    assert with_ranges(model, X) is model
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=str)
+def test_a_layer_alone_writes_what_the_next_one_reads(candidate: Candidate) -> None:
+    shape = shape_of(8, 9, 2)
+    plan = layer_plan(shape, candidate, mixed=True)
+    assert [node["op"] for node in plan.nodes][::2] == ["import_nchw", "export_nchw"]
+    assert plan.tensors[1]["dtype"] == candidate.stored
+    assert layer_work(shape, candidate).candidate == candidate
+    assert Engine(plan)(torch.zeros(1, 8, 9, 9)).shape == (1, 16, 9, 9)
+    assert operation_of(plan, 2).inputs[0][0] == candidate.stored
+
+
+def test_what_is_not_served_is_direct() -> None:
+    strided = shape_of(8, 9, stride=(2, 2))
+    assert layer_work(strided, Candidate("F4", "int8")).candidate == Candidate("direct", "int8")
+    assert layer_plan(strided, Candidate("F4", "int8")).nodes[1]["op"] == "direct"
+
+
+def test_a_grid_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "grid.jsonl"
+    grid = Grid(channels=(8, 16), resolutions=(6, 8), ratios=(1,))
+    names = ("direct float32", "F2 int8")
+    table = measure_grid(grid, candidates=names, out=path, rounds=1)
+    lines = path.read_text().splitlines()
+    assert table.seconds(shape_of(12, 7), tw.Winograd("F2")) > 0
+    assert {r.source for r in table} == {"grid"}
+    made: list[Any] = []
+    plan = layer_plan
+    monkeypatch.setattr("tilewise.latency.grid.layer_plan", lambda *a, **k: made.append(a) or plan(*a, **k))
+    assert list(measure_grid(grid, candidates=names, out=path, rounds=1)) == list(table)
+    assert made == []
+    path.write_text("\n".join(line for line in lines if '"in_channels": 16' not in line) + "\n")
+    measure_grid(grid, candidates=names, out=path, rounds=1)
+    assert {shape.in_channels for shape, *_ in made} == {16}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"candidates": []}, "there are no candidates"),
+        ({"candidates": ["F3 int8"]}, "unknown algorithm 'F3'"),
+        ({"rounds": 0}, "rounds is 0; it must be at least 1"),
+        ({"threads": 0}, "threads is 0; allowed"),
+    ],
+)
+def test_bad_input_is_refused(arguments: dict[str, Any], message: str, model: nn.Module) -> None:
+    with pytest.raises(ValueError, match=message):
+        tw.measure(model, X, **{"candidates": ["direct int8"], **arguments})
+
+
+def test_bad_grids_are_refused() -> None:
+    for name in ("channels", "resolutions", "ratios"):
+        with pytest.raises(ValueError, match=rf"{name} is \(\); allowed: positive numbers"):
+            Grid(**{name: ()})
+    with pytest.raises(ValueError, match="stride is 0"):
+        Grid(stride=0)
+    assert statistics.mean(s.out[0] for s in Grid(stride=2, resolutions=(8,)).shapes()) == 4
