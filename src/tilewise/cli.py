@@ -1,4 +1,7 @@
-"""The command line: ``tilewise demo | train | adapt | evaluate | measure | search | compile | run | algorithms | info``."""
+"""The command line.
+
+``tilewise demo | train | adapt | evaluate | measure | search | compile | run | algorithms | info``.
+"""
 
 from __future__ import annotations
 

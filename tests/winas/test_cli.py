@@ -23,7 +23,7 @@ SMALL = ("--model", "small", "--data", "digits", "--train-images", 80, "--thread
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Any:
     table = Table(by_label={"F2 int8": 0.5e-3}, rest=1e-3)
-    monkeypatch.setattr(command, "load_table", lambda _: table)
+    monkeypatch.setattr(command, "load_table", lambda _: (table, 1))
     monkeypatch.setattr(speed, "ROUNDS", 2)
     monkeypatch.setattr(front, "UNIFORM", {"direct fp32": tw.Direct(bits=32), "direct int8": tw.Direct()})
 

@@ -74,7 +74,7 @@ class Search:
 
         if self.distill and self.source.weights is None:
             raise ValueError("distill needs --weights: the trained network to learn from")
-        config, table = self._config(), load_table(self.table)
+        config, (table, threads) = self._config(), load_table(self.table)
         train = load_images(self.source, "train")
         torch.manual_seed(self.common.seed)
         model = plain_model(self.source, train.classes, train.images.shape[1])
@@ -92,7 +92,7 @@ class Search:
             "found": [architecture.to_dict() for architecture in found],
             "log": [json.loads(line) for line in (self.out / "log.jsonl").read_text().splitlines()],
         }
-        return result if self.pareto is None else result | self._measure(model, found, train)
+        return result if self.pareto is None else result | self._measure(model, found, train, threads)
 
     def _config(self) -> SearchConfig:
         from tilewise.winas import WA_Q, SearchConfig
@@ -104,13 +104,13 @@ class Search:
             resume=self.resume, device=self.common.device, seed=self.common.seed,
         )  # fmt: skip
 
-    def _measure(self, model: nn.Module, found: list[Architecture], train: Images) -> dict[str, Any]:
-        """Adapt, score and measure what was found; write table, JSON and pictures."""
+    def _measure(self, model: nn.Module, found: list[Architecture], train: Images, threads: int) -> dict[str, Any]:
+        """Adapt, score and measure what was found, with the table's threads; write table, JSON and pictures."""
         from tilewise.report.front import architecture_figure, figure, table
         from tilewise.studies.front import Recipe, measure
         from tilewise.studies.speed import machine
 
-        test, threads = load_images(self.source, "test"), self.common.threads or 1
+        test = load_images(self.source, "test")
         recipe = Recipe(
             out=self.out / "adapted", epochs=self.adapt_epochs, lr=self.lr, batch=self.batch, threads=threads,
             device=self.common.device, seed=self.common.seed,
@@ -128,11 +128,12 @@ class Search:
         return result
 
 
-def load_table(path: Path) -> Latencies:
-    """Read the latencies of this machine."""
+def load_table(path: Path) -> tuple[Latencies, int]:
+    """Read the latencies of this machine, and the threads that they were measured with."""
     from tilewise.latency import LatencyTable
 
-    return LatencyTable.load(path)
+    table = LatencyTable.load(path)
+    return table, table.machine.threads
 
 
 def print_architectures(found: list[Architecture]) -> None:
