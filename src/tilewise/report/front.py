@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 from rich.table import Table
 
 from tilewise.report.accuracy import COLOURS
-from tilewise.studies.front import front
+from tilewise.studies.front import UNIFORM, front
 from tilewise.studies.speed import BASELINE, SpeedRow
 from tilewise.winas import Architecture
 from tilewise.winas.architecture import algorithm_of, label
 
-FOUND, UNIFORM = "#D55E00", "#0072B2"
+FOUND_COLOUR, UNIFORM_COLOUR = "#D55E00", "#0072B2"
 
 
 def table(rows: Sequence[SpeedRow], expected: Mapping[str, Architecture], title: str) -> Table:
@@ -45,7 +46,7 @@ def table(rows: Sequence[SpeedRow], expected: Mapping[str, Architecture], title:
 def figure(rows: Sequence[SpeedRow], title: str, path: Path) -> None:
     """Draw accuracy over milliseconds, with the front as a line.
 
-    What is far below the front would hide it: the axis ends two points below the least accurate network on it, and
+    What is far below the front would hide it: the axis ends half a point below the least accurate network on it, and
     what lies lower is drawn at the edge with its accuracy.
 
     Parameters
@@ -59,27 +60,34 @@ def figure(rows: Sequence[SpeedRow], title: str, path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     fig = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(fig)
     axis = fig.subplots()
     best = front(rows)
-    floor = min(row.accuracy or 0.0 for row in best) - 2
+    floor = min(row.accuracy or 0.0 for row in best) - 0.5
     axis.step(
         [r.milliseconds for r in best], [r.accuracy or 0.0 for r in best], where="post", color="#999999", label="front"
     )
-    for row in rows:
-        found = row.case not in _uniform_cases()
+    for place, row in enumerate(sorted(rows, key=lambda r: r.milliseconds)):
+        found = row.case not in UNIFORM
         accuracy = row.accuracy or 0.0
         spread = [[row.milliseconds - row.fastest], [row.slowest - row.milliseconds]]
         axis.errorbar(
             row.milliseconds, max(accuracy, floor), xerr=spread, marker="*" if found else "o",
-            markersize=11 if found else 6, color=FOUND if found else UNIFORM, capsize=2,
+            markersize=11 if found else 6, color=FOUND_COLOUR if found else UNIFORM_COLOUR, capsize=2,
         )  # fmt: skip
         text = row.case if accuracy >= floor else f"{row.case}: {accuracy:.1f} %"
-        axis.annotate(text, (row.milliseconds, max(accuracy, floor)), (4, 5), textcoords="offset points", fontsize=8)
-    axis.plot([], [], "*", color=FOUND, markersize=11, label="found")
-    axis.plot([], [], "o", color=UNIFORM, label="uniform")
+        above = -11 if place % 2 else 6  # in turns, as networks stand close together
+        axis.annotate(
+            text, (row.milliseconds, max(accuracy, floor)), (3, above), textcoords="offset points", fontsize=8
+        )
+    axis.plot([], [], "*", color=FOUND_COLOUR, markersize=11, label="found")
+    axis.plot([], [], "o", color=UNIFORM_COLOUR, label="uniform")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(ScalarFormatter())
     axis.set_xlabel("ms per image: median, quartiles")
     axis.set_ylabel("accuracy, %")
     axis.set_title(title, fontsize=10)
@@ -106,8 +114,8 @@ def architecture_figure(found: Mapping[str, Architecture], title: str, path: Pat
     from matplotlib.figure import Figure
 
     layers = list(next(iter(found.values())).specs)
-    names = dict.fromkeys(algorithm_of(spec) for a in found.values() for spec in a.specs.values())
-    colours = dict(zip(sorted(names, key=lambda n: (n != "direct", n)), _light(COLOURS[::-1]), strict=False))
+    others = {algorithm_of(spec) for a in found.values() for spec in a.specs.values()} - {"direct"}
+    colours = {"direct": "#E0E0E0"} | dict(zip(sorted(others), itertools.cycle(_light(COLOURS[1:]))))
     fig = Figure(figsize=(2.2 + 1.1 * len(found), 1 + 0.28 * len(layers)), layout="constrained")
     FigureCanvasAgg(fig)
     axis = fig.subplots()
@@ -128,12 +136,6 @@ def architecture_figure(found: Mapping[str, Architecture], title: str, path: Pat
     fig.suptitle(f"{title}\nitalic: no choice; below: what the table says", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=120)
-
-
-def _uniform_cases() -> set[str]:
-    from tilewise.studies.front import UNIFORM as CASES
-
-    return set(CASES)
 
 
 def _light(colours: Sequence[str]) -> list[Any]:
