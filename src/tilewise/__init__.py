@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Winograd
     from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
+    from tilewise.winas import SearchConfig, search
 
 _HOME = {
     "Bilinear": "algebra",
@@ -24,6 +25,7 @@ _HOME = {
     "Engine": "engine",
     "LatencyTable": "latency",
     "Score": "train",
+    "SearchConfig": "winas",
     "TrainConfig": "train",
     "Winograd": "quant",
     "algorithm": "algebra",
@@ -37,6 +39,7 @@ _HOME = {
     "load_weights": "train",
     "measure": "latency",
     "save_weights": "train",
+    "search": "winas",
     "sfc": "algebra",
     "toom_cook": "algebra",
 }
@@ -49,6 +52,7 @@ __all__ = [
     "Engine",
     "LatencyTable",
     "Score",
+    "SearchConfig",
     "TrainConfig",
     "Winograd",
     "algorithm",
@@ -63,6 +67,7 @@ __all__ = [
     "load_weights",
     "measure",
     "save_weights",
+    "search",
     "sfc",
     "toom_cook",
     "zoo",

@@ -1,4 +1,7 @@
-"""The command line: ``tilewise demo | train | adapt | sweep | evaluate | measure | compile | run | ...``."""
+"""The command line.
+
+``tilewise demo | train | adapt | sweep | evaluate | measure | search | compile | run | algorithms | info``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tilewise.commands.demo import Demo
 from tilewise.commands.deploy import Compile, Run
 from tilewise.commands.inform import Algorithms, Info
 from tilewise.commands.measure import Measure
+from tilewise.commands.search import Search
 from tilewise.commands.sweep import Sweep
 from tilewise.commands.train import Adapt, Evaluate, Train
 
@@ -22,6 +26,7 @@ Command = (
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Measure, tyro.conf.subcommand("measure")]
+    | Annotated[Search, tyro.conf.subcommand("search")]
     | Annotated[Compile, tyro.conf.subcommand("compile")]
     | Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Algorithms, tyro.conf.subcommand("algorithms")]

@@ -7,13 +7,16 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 import tilewise as tw
-from tilewise import zoo
+from tilewise import winas, zoo
 from tilewise.data import Batches, load
 from tilewise.quant.processes import Processes
+from tilewise.studies import synthetic
+from tilewise.winas import SearchConfig
 
 SPECS = {
     "direct": tw.Direct(),
@@ -34,13 +37,14 @@ CASES: dict[str, dict[str, Any]] = {
 class Doubled:
     """Batches in float64, in which rounding is too small to turn an integer."""
 
-    def __init__(self, batches: Batches, stop: int | None = None) -> None:
+    def __init__(self, batches: Batches | synthetic.Batches, stop: int | None = None) -> None:
         self.batches, self.stop = batches, stop
 
     def set_epoch(self, epoch: int) -> None:
         if epoch == self.stop:
             raise InterruptedError
-        self.batches.set_epoch(epoch)
+        if isinstance(self.batches, Batches):
+            self.batches.set_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -66,6 +70,16 @@ def train(
     return agreed(model)
 
 
+def search() -> dict[str, Any]:
+    """Search a small network in float64; give the probabilities of all candidates."""
+    model = synthetic.network(0)
+    train, val = (Doubled(synthetic.Batches(model, 6, seed)) for seed in (0, 1))
+    config = SearchConfig(algorithms=("direct", "F2", "F4"), epochs=2, transforms="learned", progress=False)
+    model = model.double()
+    found = winas.search(model, train, val, synthetic.Table(by_label={"F2 int8": 5e-4}), config, teacher=model)
+    return {f"{layer} {name}": np.array(p) for layer, of in found.probabilities.items() for name, p in of.items()}
+
+
 def train_natively() -> dict[str, Any]:
     """Take one step on the native kernels, where there are any, in float32."""
     torch.manual_seed(0)
@@ -88,6 +102,7 @@ def everything(stopped: Path) -> dict[str, Any]:
     """All that one start of two processes can show."""
     results: dict[str, Any] = {name: train(**case) for name, case in CASES.items()}
     results["native"] = train_natively()
+    results["search"] = search()
     results["resumed"] = train("learned", epochs=2, out=stopped, resume=True)
     results["threads"] = torch.get_num_threads()
     try:

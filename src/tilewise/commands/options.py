@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,6 +64,8 @@ class Layers:
     """tap, or the paper's own."""
     hadamard_bits: int | None = None
     """Quantize the sums over channels to this width."""
+    specs_file: Annotated[Path | None, tyro.conf.arg(name="specs")] = None
+    """Instead of an algorithm: an architecture that `tilewise search` found, each layer as it says."""
     layers: str = "*"
     """Which layers, as a shell pattern over their names; all others become direct at the same width."""
     skips: Literal["float", "quantized"] = "float"
@@ -70,7 +74,12 @@ class Layers:
     def specs(self) -> dict[str, Spec]:
         """Give the specs to convert with."""
         from tilewise.quant import Direct, Winograd
+        from tilewise.winas import Architecture
 
+        if self.specs_file is not None:
+            if self.algorithm is not None:
+                raise ValueError(f"both --algorithm {self.algorithm} and --specs {self.specs_file}; give one of them")
+            return dict(Architecture.load(self.specs_file).specs)
         if self.algorithm is None:
             return {}
         direct = Direct(bits=self.bits, quantizer=self.quantizer)
@@ -135,6 +144,7 @@ def converted_model(source: Source, layers: Layers, common: Common, calibration_
 
     from tilewise.conversion import convert
     from tilewise.data import Batches
+    from tilewise.quant import FLOAT_BITS
     from tilewise.train import calibrate
 
     specs = layers.specs()
@@ -143,7 +153,7 @@ def converted_model(source: Source, layers: Layers, common: Common, calibration_
     model = plain_model(source, train.classes, train.images.shape[1])
     if specs or layers.skips == "quantized":
         model = convert(model, specs, skips=layers.skips)
-    if specs and layers.bits != 32:
+    if any(spec.bits != FLOAT_BITS for spec in specs.values()):
         if calibration_images < 1:
             raise ValueError(f"calibration-images is {calibration_images}; it must be at least 1")
         sample = train.subset(min(calibration_images, len(train)), seed=common.seed)
@@ -155,6 +165,8 @@ def layers_summary(layers: Layers) -> dict[str, Any]:
     """Give what was asked for, for results."""
     if not (specs := layers.specs()):
         return {}
+    if layers.specs_file is not None:
+        return {"specs": {name: spec.to_dict() for name, spec in specs.items()}, "skips": layers.skips}
     return {k: v for k, v in next(iter(specs.values())).to_dict().items() if k not in ("kind", "version")} | {
         "algorithm": layers.algorithm, "skips": layers.skips,
     }  # fmt: skip

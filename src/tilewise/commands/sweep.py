@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import tyro
 
 from tilewise.commands.options import Common
+from tilewise.commands.search import Search
 from tilewise.commands.train import Adapt, Train
 
 if TYPE_CHECKING:
     from tilewise.sweep import Job, Plan, Run
 
-SWEPT: dict[str, Any] = {"train": Train, "adapt": Adapt}
+SWEPT: dict[str, Any] = {"train": Train, "adapt": Adapt, "search": Search}
 """Commands that take --out and --resume, and continue what is in that folder."""
 
 

@@ -76,8 +76,8 @@ class Adapt:
         """Adapt."""
         if self.source.weights is None:
             raise ValueError("adapt needs --weights: the trained network to start from")
-        if self.layers.algorithm is None:
-            raise ValueError("adapt needs --algorithm: what to adapt to, such as F4")
+        if not self.layers.specs():
+            raise ValueError("adapt needs --algorithm: what to adapt to, such as F4; or --specs")
         return _launch(self.source, self.layers, self.training, self.common, distill=self.distill)
 
 

@@ -88,3 +88,28 @@ class Images:
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(self), generator=generator)[:count].to(self.images.device)
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+    def split(self, share: float, seed: int = 0) -> tuple[Images, Images]:
+        """Part the images at random; the second part holds ``share`` of them.
+
+        Parameters
+        ----------
+        share : float
+            Between 0 and 1; each part gets at least one image.
+        seed : int
+            The same seed parts alike on any device.
+
+        Raises
+        ------
+        ValueError
+            If a part would be empty.
+        """
+        held_out = round(share * len(self))
+        if not 1 <= held_out < len(self):
+            raise ValueError(f"a part of {held_out} of {len(self)} images was asked of {self.name}; both need an image")
+        mixed = self.subset(len(self), seed)
+        first, second = slice(None, -held_out), slice(-held_out, None)
+        return (
+            replace(mixed, images=mixed.images[first], labels=mixed.labels[first]),
+            replace(mixed, images=mixed.images[second], labels=mixed.labels[second]),
+        )

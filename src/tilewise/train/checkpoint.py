@@ -19,6 +19,8 @@ from tilewise.engine.file import write_whole
 from tilewise.quant import spec_from_dict
 
 VERSION = 1
+LAST = "last.safetensors"
+"""The checkpoint of a run folder that a run continues from."""
 _KEY = "tilewise"
 
 
@@ -57,6 +59,45 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(description, dict) or description.get("version") != VERSION:
         raise ValueError(f"{path}: its description is not of version {VERSION}, which this release reads")
     return tensors, description
+
+
+def last_of(
+    folder: Path, identity: Mapping[str, Any], *, resume: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read the last checkpoint of the run in a folder, which is made if need be; None if it holds no run yet.
+
+    Raises
+    ------
+    ValueError
+        If it holds one that is not to be resumed, or that was started with other settings than ``identity``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / LAST).exists():
+        return None
+    if not resume:
+        raise ValueError(f"{folder} already holds a run; resume it, or choose another folder")
+    tensors, description = read(folder / LAST)
+    for field, value in identity.items():
+        if (was := description.get("config", {}).get(field)) != value:
+            raise ValueError(f"the run in {folder} has {field} = {was}, not {value}; resume it with the same")
+    return tensors, description
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Give an optimizer's state as tensors, their names beginning with the prefix and a dot."""
+    state = optimizer.state_dict()["state"]
+    return {f"{prefix}.{i}.{key}": torch.as_tensor(v) for i, entry in state.items() for key, v in entry.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Put back what :func:`optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(f"{prefix}."):
+            index, key = name.removeprefix(f"{prefix}.").split(".", 1)
+            state.setdefault(int(index), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:

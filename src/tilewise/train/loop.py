@@ -94,7 +94,7 @@ def fit(
                 train.set_epoch(epoch)
             model.train()
             if config.freeze_norms:
-                _freeze_norms(model)
+                freeze_norms(model)
             loss = _epoch(model, train, optimizer, config, epoch, teacher, processes, lambda: display.advance(task))
             score = evaluate(model, val, device=config.device, processes=processes)
             display.update(task, description=f"epoch {epoch + 1}/{config.epochs}: {score.accuracy:.2f} %")
@@ -116,31 +116,65 @@ def _epoch(
     """One pass over the training batches; gives the mean loss."""
     total = torch.zeros((), device=config.device)
     for step, (images, y) in enumerate(train):
-        if len(images) < processes.world:
-            raise ValueError(f"a batch has {len(images)} images, fewer than the {processes.world} processes")
-        # Channels last is what torch's convolutions and ours are fastest with; layers keep what they are given.
-        x = processes.part(images).to(config.device, memory_format=torch.channels_last)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr_at(epoch, step, len(train))
-        optimizer.zero_grad(set_to_none=True)
-        # The mean over the batch is the sum of its parts' means by their share in it.
-        loss = _loss(model(x), x, processes.part(y), teacher) * (len(x) / len(images))
-        loss.backward()  # type: ignore[no-untyped-call]
-        processes.sum_gradients(model.parameters())
-        if config.recipe == "modern":
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
-        total += loss.detach()
+        lr = config.lr_at(epoch, step, len(train))
+        total += train_step(model, images, y, teacher, optimizer, config, lr, processes)
         # Asking for the number waits for the device, so not at every step.
         if step % CHECK_EVERY == CHECK_EVERY - 1:
-            _check_finite(float(processes.sum(total)), epoch, step)
+            check_finite(float(processes.sum(total)), epoch, step)
         advance()
     mean = float(processes.sum(total)) / len(train)
-    _check_finite(mean, epoch, len(train) - 1)
+    check_finite(mean, epoch, len(train) - 1)
     return mean
 
 
+def train_step(
+    model: nn.Module,
+    images: Tensor,
+    y: Tensor,
+    teacher: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    lr: float,
+    processes: Processes,
+) -> Tensor:
+    """Take one step of the weights; give this process's share in the loss before it."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad(set_to_none=True)
+    loss = part_of_loss(model, images, y, teacher, config.device, processes)
+    loss.backward()  # type: ignore[no-untyped-call]
+    processes.sum_gradients(model.parameters())
+    if config.recipe == "modern":
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+    optimizer.step()
+    return loss.detach()
+
+
+def part_of_loss(
+    model: nn.Module,
+    images: Tensor,
+    y: Tensor,
+    teacher: nn.Module | None,
+    device: str,
+    processes: Processes,
+) -> Tensor:
+    """Give what a process's part of a batch adds to the loss of the batch; all parts add up to it.
+
+    Raises
+    ------
+    ValueError
+        If the batch has fewer images than there are processes.
+    """
+    if len(images) < processes.world:
+        raise ValueError(f"a batch has {len(images)} images, fewer than the {processes.world} processes")
+    # Channels last is what torch's convolutions and ours are fastest with; layers keep what they are given.
+    x = processes.part(images).to(device, memory_format=torch.channels_last)
+    # The mean over the batch is the sum of its parts' means by their share in it.
+    return _loss(model(x), x, processes.part(y), teacher) * (len(x) / len(images))
+
+
 def _loss(logits: Tensor, x: Tensor, y: Tensor, teacher: nn.Module | None) -> Tensor:
+    """Cross entropy with the labels, or the distance to the teacher's logits on ``x``."""
     if teacher is None:
         return F.cross_entropy(logits, y.to(logits.device))
     with torch.no_grad():
@@ -150,13 +184,15 @@ def _loss(logits: Tensor, x: Tensor, y: Tensor, teacher: nn.Module | None) -> Te
     return TEMPERATURE**2 * F.kl_div(given, wanted, log_target=True, reduction="batchmean")
 
 
-def _freeze_norms(model: nn.Module) -> None:
+def freeze_norms(model: nn.Module) -> None:
+    """Let batch norms of a model in training use, and keep, their statistics."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the one common base
             module.eval()
 
 
-def _check_finite(loss: float, epoch: int, step: int) -> None:
+def check_finite(loss: float, epoch: int, step: int) -> None:
+    """Refuse to go on with a sum of losses that is not finite."""
     if not math.isfinite(loss):
         raise ValueError(
             f"the training loss became {loss} by epoch {epoch + 1}, step {step + 1}: "
@@ -185,14 +221,9 @@ class _Run:
             return 0
         tensors, description = found
         assert self.folder is not None
-        last = self.folder / "last.safetensors"
-        for field, value in self.identity.items():
-            if description.get("config", {}).get(field) != value:
-                was = description.get("config", {}).get(field)
-                raise ValueError(f"the run in {self.folder} has {field} = {was}, not {value}; resume it with the same")
         weights = {n: t for n, t in tensors.items() if not n.startswith("optimizer.")}
-        checkpoint.load_state(self.model, weights, last)
-        _load_optimizer(optimizer, tensors)
+        checkpoint.load_state(self.model, weights, self.folder / checkpoint.LAST)
+        checkpoint.load_optimizer(optimizer, tensors, "optimizer")
         self.log = description["log"]
         return len(self.log)
 
@@ -200,13 +231,7 @@ class _Run:
         """Read what the folder holds; None starts afresh."""
         if self.folder is None:
             return None
-        last = self.folder / "last.safetensors"
-        if not last.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return None
-        if not self.config.resume:
-            raise ValueError(f"{self.folder} already holds a run; resume it, or choose another folder")
-        return checkpoint.read(last)
+        return checkpoint.last_of(self.folder, self.identity, resume=self.config.resume)
 
     def record(self, entry: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
         """End an epoch. The last checkpoint holds the log too, so a kill between two files loses nothing."""
@@ -216,27 +241,12 @@ class _Run:
         best = max(self.log, key=lambda e: e["accuracy"])
         if best is entry:
             checkpoint.save_weights(self.model, self.folder / "best.safetensors")
-        tensors = {**self.model.state_dict(), **_optimizer_tensors(optimizer)}
+        tensors = {**self.model.state_dict(), **checkpoint.optimizer_tensors(optimizer, "optimizer")}
         description = {
             "config": self.identity,
             "specs": checkpoint.describe_specs(self.model),
             "skips": skips_of(self.model),
             "log": self.log,
         }
-        checkpoint.write(self.folder / "last.safetensors", tensors, description)
+        checkpoint.write(self.folder / checkpoint.LAST, tensors, description)
         (self.folder / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in self.log))
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"optimizer.{i}.{key}": torch.as_tensor(v) for i, entry in state.items() for key, v in entry.items()}
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,121 @@
+"""What candidates take, from a latency table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tilewise.conversion import convert
+from tilewise.latency import LayerShape, layer_shapes
+from tilewise.quant import Spec
+from tilewise.train import calibrate
+from tilewise.winas.budget import best_within
+from tilewise.winas.supernet import SuperNet
+
+
+class Latencies(Protocol):
+    """What the search asks of a latency table."""
+
+    def seconds(self, shape: LayerShape, spec: Spec) -> float:
+        """Give what a layer of this shape takes."""
+        ...
+
+    def predict(self, model: nn.Module, example: Tensor) -> float:
+        """Give what a converted network takes on an example, in seconds."""
+        ...
+
+
+class Reach(NamedTuple):
+    """Latencies between which a search can choose, in seconds."""
+
+    fastest: float
+    slowest: float
+
+    def check(self, budget: float) -> None:
+        """Refuse a budget that nothing fits.
+
+        Raises
+        ------
+        ValueError
+            Naming the budget and what can be reached, in milliseconds.
+        """
+        if math.isnan(budget) or budget < self.fastest:
+            fastest = math.ceil(1e9 * self.fastest) / 1e6  # rounded up, so that it is allowed as it stands
+            raise ValueError(
+                f"the latency budget is {1e3 * budget:g} ms; reachable are {fastest} to {1e3 * self.slowest:.6g} ms"
+            )
+
+
+class Prices:
+    """Seconds of every candidate of every choice, and of the rest of the network.
+
+    Parameters
+    ----------
+    net : SuperNet
+        Whose candidates are asked for.
+    model : torch.nn.Module
+        The plain network.
+    table : Latencies
+        Measured on the machine to serve.
+    example : Tensor of shape (N, C, H, W), float32
+        Images of the size to serve.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not run on the example, or the table's answer is not a time.
+    """
+
+    def __init__(self, net: SuperNet, model: nn.Module, table: Latencies, example: Tensor) -> None:
+        shapes = layer_shapes(model, example)
+        self.seconds: dict[str, Tensor] = {}
+        for name, choice in net.choices.items():
+            if name not in shapes:
+                raise ValueError(f"layer {name!r} does not run on the example, so it has no latency")
+            seconds = [_checked(table.seconds(shapes[name], spec), name, spec) for spec in choice.specs]
+            self.seconds[name] = torch.tensor(seconds, dtype=torch.float64)
+        # What the table predicts of the whole with first candidates, less these: the same whatever is chosen.
+        first = calibrate(convert(model, net.first, skips="quantized"), [example])
+        self.baseline = table.predict(first, example)
+        self.rest = self.baseline - sum(float(s[0]) for s in self.seconds.values())
+
+    def reach(self) -> Reach:
+        """Give the fastest and the slowest network there is."""
+        indices = ({name: int(f(s)) for name, s in self.seconds.items()} for f in (torch.argmin, torch.argmax))
+        return Reach(*map(self.total, indices))
+
+    def total(self, chosen: Mapping[str, int]) -> float:
+        """Give the seconds of a network, from each choice's index; added in the order of :func:`best_within`."""
+        total = self.rest
+        for name, seconds in self.seconds.items():
+            total += float(seconds[chosen[name]])
+        return total
+
+    def best_within(self, values: Mapping[str, NDArray[np.float64]], budget: float) -> dict[str, int]:
+        """Choose one candidate of every choice: the largest sum of values within a budget in seconds."""
+        costs = [np.array([self.rest]), *(seconds.numpy() for seconds in self.seconds.values())]
+        _, *indices = best_within([np.zeros(1), *(values[name] for name in self.seconds)], costs, budget)
+        return dict(zip(self.seconds, indices, strict=True))
+
+    def expected(self, alphas: dict[str, Tensor]) -> Tensor:
+        """E[latency] in seconds over all candidates, differentiable, float64.
+
+        Parameters
+        ----------
+        alphas : dict of str to Tensor of shape (candidates,)
+            Architecture parameters; their softmax is how likely each candidate is.
+        """
+        shares = [torch.softmax(a.double(), 0) @ self.seconds[name].to(a.device) for name, a in alphas.items()]
+        return torch.stack(shares).sum() + self.rest
+
+
+def _checked(seconds: float, name: str, spec: Spec) -> float:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"the table says that layer {name!r} takes {seconds} s as {spec}; it must be a time")
+    return seconds
