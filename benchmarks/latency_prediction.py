@@ -5,7 +5,7 @@
 For each network a table is measured (or read from --tables, where a former run left it), then networks in which each
 layer draws its algorithm and type at random; they take turns, and the median of their calls is held against the sum
 that the table gives. On a machine that others use too, tables and networks meet it in different states: with --passes 3
-all is measured three times, one after another. The seeds of the drawn networks are not those of the networks that the table was measured with.
+all is measured three times, one after another. The drawn networks are not those that the table was measured with.
 """
 
 from __future__ import annotations
