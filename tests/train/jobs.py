@@ -89,6 +89,7 @@ def everything(stopped: Path) -> dict[str, Any]:
     results: dict[str, Any] = {name: train(**case) for name, case in CASES.items()}
     results["native"] = train_natively()
     results["resumed"] = train("learned", epochs=2, out=stopped, resume=True)
+    assert len((stopped / "log.jsonl").read_text().splitlines()) == 2  # in every process
     results["threads"] = torch.get_num_threads()
     try:
         train("direct", images=33)
