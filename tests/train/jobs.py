@@ -104,6 +104,7 @@ def everything(stopped: Path) -> dict[str, Any]:
     results["native"] = train_natively()
     results["search"] = search()
     results["resumed"] = train("learned", epochs=2, out=stopped, resume=True)
+    assert len((stopped / "log.jsonl").read_text().splitlines()) == 2  # in every process
     results["threads"] = torch.get_num_threads()
     try:
         train("direct", images=33)

@@ -64,9 +64,8 @@ def test_ranges_are_those_of_the_whole_batch_to_the_bit(together: dict[str, Any]
     assert all((np.abs(one[name] - two[name]) < 1e-5).mean() > 0.9 for name in weights)
 
 
-def test_two_processes_resume_what_one_began(together: dict[str, Any], stopped: Path) -> None:
+def test_two_processes_resume_what_one_began(together: dict[str, Any]) -> None:
     check_close(jobs.train("learned", epochs=2), together["resumed"])
-    assert len((stopped / "log.jsonl").read_text().splitlines()) == 2
 
 
 def test_processes_share_the_threads(together: dict[str, Any]) -> None:

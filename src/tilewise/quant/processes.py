@@ -79,6 +79,11 @@ class Processes:
         dist.broadcast_object_list(made)
         return made[0]  # type: ignore[return-value]
 
+    def wait(self) -> None:
+        """Wait until all have come here."""
+        if self.world > 1:
+            dist.barrier()
+
     def _reduced(self, values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
         if self.world == 1:
             return values

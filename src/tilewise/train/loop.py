@@ -100,6 +100,7 @@ def fit(
             display.update(task, description=f"epoch {epoch + 1}/{config.epochs}: {score.accuracy:.2f} %")
             entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, "accuracy": score.accuracy}
             run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
+    processes.wait()  # until the first one has written the last epoch's files
     return model.eval()
 
 
