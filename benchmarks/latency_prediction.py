@@ -4,7 +4,8 @@
 
 For each network a table is measured (or read from --tables, where a former run left it), then networks in which each
 layer draws its algorithm and type at random; they take turns, and the median of their calls is held against the sum
-that the table gives. The seeds of the drawn networks are not those of the networks that the table was measured with.
+that the table gives. On a machine that others use too, tables and networks meet it in different states: with --passes 3
+all is measured three times, one after another. The drawn networks are not those that the table was measured with.
 """
 
 from __future__ import annotations
@@ -61,6 +62,21 @@ def compare(
     return rows
 
 
+def medians(passes: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Give each network's medians over passes; the error is that of the medians."""
+    rows = []
+    for row in zip(*passes, strict=True):
+        predicted, measured, quartiles = (
+            statistics.median(r[key] for r in row) for key in ("predicted", "measured", "error_of_quartiles")
+        )
+        rows.append(
+            {**row[0], "predicted": predicted, "measured": measured, "error": predicted / measured - 1,
+             "quartiles": [statistics.median(r["quartiles"][i] for r in row) for i in (0, 1)],
+             "error_of_quartiles": quartiles}
+        )  # fmt: skip
+    return rows
+
+
 def describe(row: dict[str, Any]) -> str:
     """Say what was predicted and measured."""
     errors = f"{row['error']:+.1%}, quartiles {row['error_of_quartiles']:+.1%}"
@@ -74,6 +90,7 @@ def main() -> None:
     parser.add_argument("--candidates", nargs="+", default=CANDIDATES)
     parser.add_argument("--choices", type=int, default=40, help="random networks of each model")
     parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--passes", type=int, default=1, help="tables and comparisons; medians over them are compared")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tables", type=Path, help="folder for the tables; one that is there is used again")
@@ -86,19 +103,21 @@ def main() -> None:
     for name in options.models:
         torch.manual_seed(options.seed)
         model, example = zoo.build(name, classes=10, channels=3).eval(), torch.randn(1, 3, 32, 32)
-        path = options.tables / f"{name}.jsonl" if options.tables else None
-        if path is not None and path.exists():
-            table = LatencyTable.load(path)
-        else:
-            table = measure(
-                model, example, threads=options.threads, candidates=candidates, out=path, rounds=options.rounds,
-                seed=options.seed,
-            )  # fmt: skip
         convs = [layer for layer, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-        drawn = compare(
-            model, example, table, random_choices(convs, candidates, options.choices, options.seed), options.rounds
-        )
-        alike = compare(model, example, table, uniform(convs, candidates), options.rounds)
+        choices = random_choices(convs, candidates, options.choices, options.seed)
+        passes = []
+        for number in range(1, options.passes + 1):
+            path = options.tables / f"{name}-{number}.jsonl" if options.tables else None
+            if path is not None and path.exists():
+                table = LatencyTable.load(path)
+            else:
+                table = measure(
+                    model, example, threads=options.threads, candidates=candidates, out=path, rounds=options.rounds,
+                    seed=options.seed,
+                )  # fmt: skip
+            passes.append(compare(model, example, table, [*choices, *uniform(convs, candidates)], options.rounds))
+        rows = medians(passes)
+        drawn, alike = rows[: len(choices)], rows[len(choices) :]
         for key in ("error", "error_of_quartiles"):
             errors = [row[key] for row in drawn]
             good = sum(abs(error) <= WITHIN for error in errors)
