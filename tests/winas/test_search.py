@@ -180,6 +180,9 @@ def test_bad_tables_and_data_are_refused(problem: Any, config: Any) -> None:
     model, train, val = problem()
     with pytest.raises(ValueError, match=r"layer '0' takes nan s as .*F6"):
         search(model, train, val, Table(by_label={"F6 int8": math.nan}), config())
+    val.images[2] = math.nan
+    with pytest.raises(ValueError, match="training loss became nan by epoch 1, step 3"):
+        search(model, train, val, Table(), config())
     with pytest.raises(ValueError, match="no batches"):
         search(model, train, problem(0)[2], Table(), config())
 

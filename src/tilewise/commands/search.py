@@ -39,7 +39,7 @@ class Search:
     """Candidates of layers that fast algorithms serve."""
     transforms: Literal["static", "learned"] = "static"
     """Whether the candidates' transform matrices are trained too."""
-    lambda2: float = 0.05
+    lambda2: float = 0.1
     """Price of latency: what the loss may rise for a saving as large as the whole network of first candidates."""
     budget_ms: float | None = None
     """Latency to keep, in milliseconds."""

@@ -66,7 +66,7 @@ class SearchConfig:
     lr: float = 2e-4
     arch_lr: float = 0.03
     lambda1: float = 1e-4
-    lambda2: float = 0.05
+    lambda2: float = 0.1
     budget_ms: float | None = None
     freeze_norms: bool = True
     out: str | Path | None = None

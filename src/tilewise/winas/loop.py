@@ -22,7 +22,7 @@ from tilewise.train.parallel import sharing
 from tilewise.train.progress import bar
 from tilewise.winas.architecture import Architecture, label
 from tilewise.winas.config import SearchConfig
-from tilewise.winas.paths import LEAST, Paths
+from tilewise.winas.paths import Paths
 from tilewise.winas.prices import Latencies, Prices
 from tilewise.winas.supernet import SuperNet
 
@@ -122,7 +122,7 @@ def pareto(
     if config.budget_ms is not None:
         raise ValueError(f"budget_ms is {config.budget_ms}, but a front has budgets of its own; leave it out")
     run = _Search(model, train, val, table, config, teacher, example)
-    return run.walk(list(np.linspace(run.prices.baseline, run.prices.reach().fastest, count)))
+    return run.walk(np.linspace(run.prices.baseline, run.prices.reach().fastest, count).tolist())
 
 
 class _Search:
@@ -194,10 +194,11 @@ class _Search:
         for step, (x, y) in enumerate(_pass(self.train, epoch)):
             sums[0] += self._weight_step(x, y, generator, self.recipe.lr_at(epoch, step, len(self.train)))
             sums[1] += self._architecture_step(*next(held_out), generator, budget)
+            check_finite(
+                float(self.processes.sum(sums).sum()), epoch, step
+            )  # sampling has to wait for the device anyway
             advance()
-        sums = self.processes.sum(sums)
-        check_finite(float(sums.sum()), epoch, len(self.train) - 1)
-        weights_loss, arch_loss = (sums / len(self.train)).tolist()
+        weights_loss, arch_loss = (self.processes.sum(sums) / len(self.train)).tolist()
         expected = self._expected()
         return {
             "epoch": epoch + 1, "train_loss": weights_loss, "arch_loss": arch_loss, "expected_ms": 1e3 * expected,
@@ -235,8 +236,7 @@ class _Search:
 
     def _chosen(self, budget: float | None) -> dict[str, int]:
         """Give the indices of the likeliest network within the budget."""
-        names = self.net.choices
-        values = {name: self.paths.probabilities(name).clamp_min(LEAST).log().numpy() for name in names}
+        values = {name: self.paths.log_probabilities(name).numpy() for name in self.net.choices}
         return self.prices.best_within(values, math.inf if budget is None else budget)
 
     def _snapshot(self, budget: float | None) -> Architecture:

@@ -37,9 +37,13 @@ class Paths:
         }
         self.optimizer = torch.optim.Adam(list(self.alphas.values()), lr=lr, betas=(0.0, 0.999))
 
+    def log_probabilities(self, name: str) -> Tensor:
+        """Logarithms of how likely each candidate of a layer is, float64 on the CPU."""
+        return torch.log_softmax(self.alphas[name].detach().double().cpu(), 0)
+
     def probabilities(self, name: str) -> Tensor:
         """How likely each candidate of a layer is, float64 on the CPU."""
-        return torch.softmax(self.alphas[name].detach().double().cpu(), 0)
+        return self.log_probabilities(name).exp()
 
     def sample_one(self, generator: torch.Generator) -> None:
         """Let every choice run one candidate, drawn by its probabilities."""
