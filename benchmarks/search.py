@@ -1,6 +1,6 @@
 """Count from how many seeds the search finds known answers.
 
-python benchmarks/search.py [--seeds 10] [--out FILE.json]
+python benchmarks/search.py [--seeds 10] [--out docs/results/search/known.json]
 """
 
 from __future__ import annotations
