@@ -25,7 +25,6 @@ from tilewise import zoo
 from tilewise.latency import Candidate, LatencyTable, Machine, measure
 from tilewise.latency.networks import Layers, groups, uniform
 from tilewise.latency.runners import Here
-from tilewise.latency.works import call_of
 from tilewise.report.latency import prediction_figure
 from tilewise.train.progress import track
 
@@ -52,8 +51,7 @@ def compare(
                 seconds.append(network.loaded.call())
         for network, seconds in zip(group, calls, strict=True):
             low, middle, high = statistics.quantiles(seconds, n=4)
-            works = [*network.works, call_of(network.loaded.plan)]
-            predicted, predicted_low = table.total(works), quiet.total(works)
+            predicted, predicted_low = table.total(network.all_works), quiet.total(network.all_works)
             layers = {name: str(candidate) for name, candidate in choices[len(rows)].items()}
             rows.append(
                 {"predicted": predicted, "measured": middle, "error": predicted / middle - 1, "quartiles": [low, high],

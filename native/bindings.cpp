@@ -328,6 +328,7 @@ NB_MODULE(_native, module) {
   tilewise::bind_training(module);
   module.def("kernel_sets", &tilewise::list_kernel_sets, "What this build can compute with, best first.");
   module.def("cpu_name", &tilewise::cpu_name, "This machine's processor.");
+  module.def("compiler", &tilewise::compiler, "What this module was compiled with.");
   module.def("measure_peaks", &tilewise::measure_peaks, "isa"_a = "",
              "Operations and bytes per second of one core at most, with a kernel set's instructions.");
 }

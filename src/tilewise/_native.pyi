@@ -44,6 +44,9 @@ class KernelSet(TypedDict):
 def kernel_sets() -> list[KernelSet]:
     """List what this build can compute with, the best first; ``supported`` says whether this machine can."""
 
+def compiler() -> str:
+    """Name what this module was compiled with."""
+
 def cpu_name() -> str:
     """Name this machine's processor; on ARM the board and the core's numbers."""
 

@@ -12,12 +12,22 @@ from torch import nn
 
 import tilewise as tw
 from tilewise.engine import Engine
-from tilewise.latency import CANDIDATES, Candidate, Convolution, LatencyTable, Operation, layer_plan, layer_shapes
+from tilewise.latency import (
+    CANDIDATES,
+    Candidate,
+    Convolution,
+    LatencyTable,
+    Operation,
+    layer_plan,
+    layer_shapes,
+    networks,
+)
 from tilewise.latency.grid import Grid, measure_grid
 from tilewise.latency.jobs import layer_work
 from tilewise.latency.networks import compiled, converted, precision_of, shuffled, uniform, with_ranges
 from tilewise.latency.runners import Here
-from tilewise.latency.works import call_of, operation_of
+from tilewise.latency.timing import Tally
+from tilewise.latency.works import operation_of
 
 from .conftest import record_of, shape_of
 
@@ -67,6 +77,31 @@ def test_every_layer_is_measured_as_every_candidate(model: nn.Module, table: Lat
     assert {r.work.op for r in table if isinstance(r.work, Operation)} >= {"import_nchw", "export_nchw", "pool", "call"}
 
 
+def test_a_killed_measurement_goes_on_where_it_was(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two networks at a time; the second two are killed."""
+    monkeypatch.setattr(networks, "TOGETHER", 1)
+    taken: list[int] = []
+    take = Tally.take
+
+    def note(self: Tally, plans: Any, title: str) -> None:
+        taken.append(len(plans))
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        take(self, plans, title)
+
+    monkeypatch.setattr(Tally, "take", note)
+    options: Any = {"candidates": ("direct int8", "F2 float32"), "out": tmp_path / "table.jsonl", "rounds": 1}
+    with pytest.raises(KeyboardInterrupt):
+        tw.measure(model, X, **options)
+    kept = len(LatencyTable.load(options["out"]))
+    table = tw.measure(model, X, **options)
+    assert 0 < kept < len(table)
+    assert list(tw.measure(model, X, **options)) == list(table)
+    assert taken == [2, 2, 2]  # the second two again, and then nothing
+
+
 def test_any_choice_is_predicted(model: nn.Module, table: LatencyTable) -> None:
     names = list(layer_shapes(model, X))
     candidates = [Candidate.parse(name) for name in NAMES]
@@ -75,7 +110,7 @@ def test_any_choice_is_predicted(model: nn.Module, table: LatencyTable) -> None:
         network = tw.convert(model, specs, skips="quantized")  # without ranges yet
         predicted = table.predict(network, X)
         timed = compiled(model, layers, X, Here(1))
-        assert predicted == pytest.approx(table.total([*timed.works, call_of(timed.loaded.plan)]))
+        assert predicted == pytest.approx(table.total(timed.all_works))
         convs = sum(table.seconds_of(w) for w in timed.works[:-2] if isinstance(w, Convolution))
         assert predicted > convs
         assert 0 < table.rest(network, X) < predicted
@@ -85,10 +120,10 @@ def test_predictions_are_sums_of_records(model: nn.Module) -> None:
     layers = dict.fromkeys(layer_shapes(model, X), Candidate.parse("F4 int8"))
     network = converted(model, layers, X)
     timed = compiled(model, layers, X, Here(1))
-    works = dict.fromkeys([*timed.works, call_of(timed.loaded.plan)])
+    works = dict.fromkeys(timed.all_works)
     times = {work: 2.0**i for i, work in enumerate(works)}
     table = LatencyTable(record_of(work, seconds) for work, seconds in times.items())
-    assert table.predict(network, X) == sum(times[w] for w in [*timed.works, call_of(timed.loaded.plan)])
+    assert table.predict(network, X) == sum(times[w] for w in timed.all_works)
     convs = [w for w, node in zip(timed.works, timed.loaded.plan.nodes, strict=True) if node["name"] in layers]
     assert table.predict(network, X) - table.rest(network, X) == sum(times[w] for w in convs)
     alone = [work for work in works if isinstance(work, Operation) and work.op in ("import_nchw", "pool", "call")]

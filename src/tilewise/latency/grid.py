@@ -111,8 +111,9 @@ def measure_grid(
     for shape in track(grid.shapes(), "grid", enabled=True):
         tally = Tally(rounds)
         wanted = [work for work in _works(shape, chosen) if not table.has(work, "grid")]
-        tally.take([_alone(work, runner) for work in wanted], "")
-        for record in tally.records("grid", runner):
+        plans = [_alone(work, runner) for work in wanted]
+        tally.take(plans, "")
+        for record in tally.records("grid", runner, plans):
             table.append(record)
     return table
 

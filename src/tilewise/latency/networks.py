@@ -62,7 +62,8 @@ def measure(
     candidates : iterable of Candidate or str
         What to measure, such as ``"F4 int8"``.
     out : path, optional
-        File of the table: what is there stays, what is measured again is replaced.
+        File of the table. Networks of which it holds everything are not measured again, so that a killed call
+        continues; to measure anew, choose another file.
     rounds : int
         Runs of each engine, at least 1; medians are kept.
     seed : int
@@ -84,10 +85,10 @@ def measure(
     table = open_table(out, runner.machine)
     convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     choices = [*uniform(convs, chosen), *shuffled(convs, chosen, seed)]
-    for group in groups(model, images, choices, runner):
+    for group in groups(model, images, choices, runner, table):
         tally.take(group, "measure")
-    for record in tally.records("network", runner):
-        table.append(record)
+        for record in tally.records("network", runner, group):
+            table.append(record)
     return table
 
 
@@ -160,12 +161,21 @@ def compiled(model: nn.Module, layers: Layers, example: Tensor, runner: Runner) 
     return Timed(runner.load(plan), works_of(plan, prepared))
 
 
-def groups(model: nn.Module, example: Tensor, choices: Sequence[Layers], runner: Runner) -> Iterator[list[Timed]]:
-    """Compile the networks, as many at once as memory should hold."""
+def groups(
+    model: nn.Module,
+    example: Tensor,
+    choices: Sequence[Layers],
+    runner: Runner,
+    known: LatencyTable | None = None,
+) -> Iterator[list[Timed]]:
+    """Compile the networks, as many at once as memory should hold; leave out those of which a table knows all."""
     group: list[Timed] = []
     size = 0
     for layers in choices:
         network = compiled(model, layers, example, runner)
+        if known is not None and all(known.has(work, "network") for work in network.all_works):
+            network.loaded.close()
+            continue
         group.append(network)
         size += sum(array.nbytes for array in network.loaded.plan.arrays.values())
         if size >= TOGETHER and len(group) > 1:

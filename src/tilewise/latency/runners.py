@@ -71,9 +71,11 @@ class Here:
     """
 
     def __init__(self, threads: int = 1) -> None:
+        from tilewise import _native
+
         check_threads(threads)
         self.machine = Machine.here(threads)
-        self.versions = {"tilewise": metadata.version("tilewise")}
+        self.versions = {"tilewise": metadata.version("tilewise"), "compiler": _native.compiler()}
 
     def load(self, plan: Plan) -> Loaded:
         """Make an engine."""

@@ -48,6 +48,11 @@ class Timed:
     loaded: Loaded
     works: Sequence[Work]
 
+    @property
+    def all_works(self) -> list[Work]:
+        """Its operations, and the call."""
+        return [*self.works, call_of(self.loaded.plan)]
+
 
 class Tally:
     """What operations took in plans that took turns.
@@ -86,11 +91,13 @@ class Tally:
                 staged = rows if rows[0]["multiply"] else ()
                 self._places[work].append(Timing.of([row["seconds"] for row in rows], staged))
 
-    def records(self, source: Literal["network", "grid"], runner: Runner) -> Iterator[Record]:
-        """Give a record for each operation, and for what calls took around them."""
-        found = {work: Timing.mean(timings) for work, timings in self._places.items()}
+    def records(self, source: Literal["network", "grid"], runner: Runner, plans: Sequence[Timed]) -> Iterator[Record]:
+        """Give a record for each operation of these plans, and for what calls took around them."""
+        works = dict.fromkeys(work for timed in plans for work in timed.all_works)
+        found = {work: Timing.mean(self._places[work]) for work in works if work in self._places}
         # A small difference of two large times: the median of all there are, lest one bad plan shifts it.
-        found |= {call: Timing.of(seconds) for call, seconds in self._around.items()}
+        calls = (work for work in works if isinstance(work, Operation) and work in self._around)
+        found |= {call: Timing.of(self._around[call]) for call in calls}
         measured = origin(runner.machine, runner.versions)
         for work, timing in found.items():
             yield Record(work=work, **vars(timing), rounds=self.rounds, source=source, **measured)
