@@ -127,6 +127,8 @@ def _connect(address: str | None, workers: int) -> Any:
         raise RuntimeError("runs side by side need Ray: pip install 'tilewise[sweep]'") from error
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
+        # Ray starts workers with niceness 15: beside anything else on the machine they would stand still.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
         return ray
     try:
