@@ -90,7 +90,7 @@ def test_algorithms_search_and_score(cli: Any, refused: Any, tmp_path: Path) -> 
     assert json.loads((tmp_path / "s.json").read_text()) == json.loads(found.read_text()) | {
         "textbook_sqnr": pytest.approx(33, abs=4)
     }
-    cli("algorithms", "score", "F2", found, "--json", tmp_path / "t.json")
+    cli("algorithms", "score", "F2", found, "--balanced", "--json", tmp_path / "t.json")
     table = json.loads((tmp_path / "t.json").read_text())
     assert [len(row["sqnr"]) for row in table["rows"]] == [len(table["columns"])] * 2
 

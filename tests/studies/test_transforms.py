@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import tilewise as tw
 from tilewise.algebra import algorithm
 from tilewise.quant.quantizer import largest_v
-from tilewise.studies.fidelity import Precision, Sample
+from tilewise.studies.fidelity import Precision, Sample, Simulation
 from tilewise.studies.swarm import maximize
-from tilewise.studies.transforms import Found, TransformSearch, build, decode, find, held_out, operations
+from tilewise.studies.transforms import Found, TransformSearch, balanced, build, decode, find, held_out, operations
 
 SMALL: dict[str, Any] = {"m": 4, "r": 3, "particles": 10, "steps": 6, "restarts": 1}
 PER_TENSOR = Precision(scales="tensor", hadamard_bits=8)
@@ -88,6 +88,13 @@ def test_scalings_rescue_one_scale_per_tensor(scaled: Found) -> None:
     assert scaled.sqnr > held_out(scaled.search).sqnr(algorithm("F4")) + 15
     assert largest_v(scaled.algorithm, 8) <= 32767
     assert scaled.algorithm.verify().has_integer_transforms
+
+
+@pytest.mark.parametrize("name", ["F4-textbook", "F6", "SFC6"])
+def test_balance_rescues_one_scale_per_tensor(name: str) -> None:
+    plain = algorithm(name)
+    layer = Simulation(Sample.gaussian(3), plain.m, Precision(scales="tensor", hadamard_bits=8))
+    assert layer.sqnr(balanced(plain).verify()) > layer.sqnr(plain) + 3
 
 
 def test_seed_reproduces(scaled: Found) -> None:

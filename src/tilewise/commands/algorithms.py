@@ -149,17 +149,22 @@ class Scoring:
     """Names or files; by default the catalogue, and what else is published for 3x3 kernels."""
     r: int = 3
     """Filter taps per dimension, where names are given or none."""
+    balanced: bool = False
+    """Scale rows of B and columns of A by powers of two first, so that all taps are about equally large."""
 
     def result(self, seed: int) -> dict[str, Any]:
         """Simulate them."""
         from tilewise.algebra import algorithm, algorithm_names
         from tilewise.algebra.catalogue import is_file, read_algorithm
         from tilewise.studies.scores import precisions, published, scores
+        from tilewise.studies.transforms import balanced
         from tilewise.train.progress import track
 
         chosen = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in self.names]
         if not chosen:
             chosen = [algorithm(n, self.r) for n in algorithm_names(self.r)] + (published() if self.r == 3 else [])
+        if self.balanced:
+            chosen = [balanced(a) for a in chosen]
         rows = scores(track(chosen, "simulating", enabled=True), seed=seed + 1)  # the search takes the seed itself
         table = Table(title="SQNR in dB: scales of U and V, scales of M, bits of M")
         table.add_column("name", no_wrap=True)

@@ -219,26 +219,36 @@ def decode(position: npt.NDArray[np.float64], search: TransformSearch) -> Place:
     points = (chosen[0], *sorted(chosen[1:]))
     if not search.scaled:
         return Place(points, (), ())
-    powers = np.floor(_balance(search.m, search.r, points) + exponents.reshape(2, size) + 0.5).astype(int)
+    return Place(points, *_exponents(_balance(_plain(search.m, search.r, points)) + exponents.reshape(2, size)))
+
+
+def balanced(algorithm: Bilinear) -> Bilinear:
+    """Scale an algorithm by powers of two so that all taps of V, U and M are about equally large.
+
+    One step for all taps is then as fine as it can be. For data without correlation, which have a V as large as the
+    norm of its row. It is where the search of scalings begins.
+    """
+    rows, columns = _exponents(_balance(algorithm))
+    return algorithm.scaled([2**e for e in rows], [2**e for e in columns], f"{algorithm.name}, balanced")
+
+
+def _balance(algorithm: Bilinear) -> npt.NDArray[np.float64]:
+    """Exponents of two of the rows of ``B^T``, and of the columns of ``A^T``, before rounding."""
+    _, g, bt = algorithm.to_float()
+    v, u = (np.log2(np.linalg.norm(x, axis=1)) for x in (bt, g))
+    return np.stack([-v, v + u])
+
+
+def _exponents(wanted: npt.NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Round to integers, and let the smallest of each row be 0, so that integer matrices stay so."""
+    powers = np.floor(wanted + 0.5).astype(int)
     rows, columns = (powers - powers.min(axis=1, keepdims=True)).tolist()
-    return Place(points, tuple(rows), tuple(columns))
+    return tuple(rows), tuple(columns)
 
 
 @functools.lru_cache(maxsize=4096)
 def _plain(m: int, r: int, points: tuple[Fraction, ...]) -> Bilinear:
     return toom_cook(m, r, points)
-
-
-@functools.lru_cache(maxsize=4096)
-def _balance(m: int, r: int, points: tuple[Fraction, ...]) -> npt.NDArray[np.float64]:
-    """Exponents of two for the rows of ``B^T`` and columns of ``A^T`` that make all taps of V, U and M equally large.
-
-    One step for all taps is then as fine as it can be. For data without correlation, which have a V as large as the
-    norm of its row.
-    """
-    _, g, bt = _plain(m, r, points).to_float()
-    v, u = (np.log2(np.linalg.norm(x, axis=1)) for x in (bt, g))
-    return np.stack([-v, v + u])
 
 
 def _usual_position(search: TransformSearch, size: int) -> npt.NDArray[np.float64]:
