@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tilewise as tw
@@ -79,6 +80,28 @@ def test_algorithms_table(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert rows["SFC6", 3]["products"] == 144
     assert rows["F4", 5]["reduction"] == 6.25
     assert "5.06" in capsys.readouterr().out
+
+
+def test_algorithms_search_and_score(cli: Any, refused: Any, tmp_path: Path) -> None:
+    found = tmp_path / "found.json"
+    small = ("algorithms", "search", "--m", 2, "--particles", 3, "--steps", 1, "--restarts", 1)
+    cli(*small, "--seed", 7, "--out", found, "--json", tmp_path / "s.json")
+    assert json.loads(found.read_text())["search"]["seed"] == 7
+    assert json.loads((tmp_path / "s.json").read_text()) == json.loads(found.read_text()) | {
+        "textbook_sqnr": pytest.approx(33, abs=4)
+    }
+    cli("algorithms", "score", "F2", found, "--balanced", "--json", tmp_path / "t.json")
+    table = json.loads((tmp_path / "t.json").read_text())
+    assert [len(row["sqnr"]) for row in table["rows"]] == [len(table["columns"])] * 2
+
+    assert "name must end with .json" in refused(*small, "--out", tmp_path / "found")
+    np.save(tmp_path / "x.npy", np.full((1, 2, 8, 8), np.nan))
+    np.save(tmp_path / "w.npy", np.ones((2, 2, 3, 3)))
+    one = (*small, "--out", tmp_path / "none.json", "--activations", tmp_path / "x.npy")
+    assert "a layer takes both" in refused(*one)
+    assert "activations has values that are NaN" in refused(*one, "--weights", tmp_path / "w.npy")
+    assert not (tmp_path / "none.json").exists()
+    assert "out of reach" in refused("algorithms", "search", "--m", 20, "--out", tmp_path / "none.json")
 
 
 def test_info(cli: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,10 @@ from typing import Annotated
 
 import tyro
 
+from tilewise.commands.algorithms import Algorithms
 from tilewise.commands.demo import Demo
 from tilewise.commands.deploy import Compile, Run
-from tilewise.commands.inform import Algorithms, Info
+from tilewise.commands.inform import Info
 from tilewise.commands.measure import Measure
 from tilewise.commands.search import Search
 from tilewise.commands.sweep import Sweep
@@ -40,7 +41,7 @@ def main() -> None:
         Command,
         prog="tilewise",
         description="Fast quantized convolution for CNNs.",
-        config=(tyro.conf.OmitArgPrefixes,),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
     )
     try:
         if command.common.threads is not None:

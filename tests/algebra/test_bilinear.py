@@ -83,7 +83,7 @@ def test_json_round_trip() -> None:
 def test_normalized_makes_integers_and_keeps_the_algorithm() -> None:
     a = algorithm("F4")
     halved = replace(a, BT=[[x / 3 for x in row] for row in a.BT], G=[[x * 3 for x in row] for row in a.G])
-    assert not halved.has_integer_input_transform
+    assert not halved.has_integer_transforms
     assert halved.verify().normalized() == a
 
 
@@ -122,7 +122,7 @@ def test_toom_cook_is_a_convolution_for_any_points(m: int, r: int, data: st.Data
     points = data.draw(st.lists(fractions, min_size=m + r - 2, max_size=m + r - 2, unique=True))
     a = toom_cook(m, r, points)
     assert a.verify().products == m + r - 1
-    assert a.has_integer_input_transform
+    assert a.has_integer_transforms
 
 
 @given(st.sampled_from([3, 4, 6]), st.integers(1, 8), st.integers(1, 8))
@@ -132,7 +132,7 @@ def test_sfc_is_a_convolution(order: int, m: int, r: int) -> None:
             sfc(order, m, r)
     else:
         a = sfc(order, m, r)
-        assert a.verify().has_integer_input_transform
+        assert a.verify().has_integer_transforms
         assert a.growth.input <= order**2
 
 

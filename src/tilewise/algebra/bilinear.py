@@ -126,13 +126,15 @@ class Bilinear:
 
         The identity is ``sum_n A[n, i] G[n, k] B[n, j] == 1 if j == i + k else 0``.
         """
+        at, g, bt = _whole(self.AT), _whole(self.G), _whole(self.BT)  # integers, which are faster than fractions
+        common = at[1] * g[1] * bt[1]
         for i in range(self.m):
             for k in range(self.r):
-                weights = [a * g[k] for a, g in zip(self.AT[i], self.G, strict=True)]
+                weights = [a * row[k] for a, row in zip(at[0][i], g[0], strict=True)]
                 for j in range(self.tile):
-                    value = sum((w * b[j] for w, b in zip(weights, self.BT, strict=True)), Fraction(0))
-                    if value != (j == i + k):
-                        return i, k, j, value
+                    value = sum(w * row[j] for w, row in zip(weights, bt[0], strict=True))
+                    if value != common * (j == i + k):
+                        return i, k, j, Fraction(value, common)
         return None
 
     def verify(self) -> Self:
@@ -177,9 +179,27 @@ class Bilinear:
         return IntegerForm(AT=_transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
 
     @property
-    def has_integer_input_transform(self) -> bool:
-        """Whether every entry of ``B^T`` is an integer, so that ``V`` is exact in integers."""
-        return all(x.denominator == 1 for row in self.BT for x in row)
+    def has_integer_transforms(self) -> bool:
+        """Whether ``B^T`` and ``A^T`` are integers, so that ``V`` is exact in integers and only ``G`` has fractions."""
+        return all(x.denominator == 1 for matrix in (self.BT, self.AT) for row in matrix for x in row)
+
+    def scaled(self, rows: Sequence[Rational], columns: Sequence[Rational], name: str | None = None) -> Bilinear:
+        """Give the same algorithm with each row of ``B^T`` and column of ``A^T`` times a number; ``G`` makes up for it.
+
+        Raises
+        ------
+        ValueError
+            If there is not one number for each product, or one is zero.
+        """
+        by_row, by_column = [exact(x) for x in rows], [exact(x) for x in columns]
+        if {len(by_row), len(by_column)} != {self.products} or not all(by_row + by_column):
+            raise ValueError(
+                f"{self.name} takes {self.products} factors other than 0 per matrix, got {rows}, {columns}"
+            )
+        at = tuple(tuple(s * x for s, x in zip(by_column, row, strict=True)) for row in self.AT)
+        bt = tuple(tuple(s * x for x in row) for s, row in zip(by_row, self.BT, strict=True))
+        g = tuple(tuple(x / (b * a) for x in row) for b, a, row in zip(by_row, by_column, self.G, strict=True))
+        return Bilinear(name or self.name, self.m, self.r, at, g, bt)
 
     def normalized(self) -> Bilinear:
         """Give the same algorithm with primitive integer ``B^T`` and ``A^T``; ``G`` takes the fractions."""
@@ -245,6 +265,12 @@ def exact_matrix(rows: Iterable[Iterable[Rational]]) -> Matrix:
 
 def _transpose(matrix: Sequence[Sequence[T]]) -> tuple[tuple[T, ...], ...]:
     return tuple(zip(*matrix, strict=True))
+
+
+def _whole(matrix: Matrix) -> tuple[list[list[int]], int]:
+    """Give a matrix times its common denominator, and that."""
+    common = math.lcm(*(x.denominator for row in matrix for x in row))
+    return [[int(x * common) for x in row] for row in matrix], common
 
 
 def _l1(matrix: Matrix) -> Fraction:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
+from pathlib import Path
 
 from tilewise.algebra.bilinear import Bilinear
 from tilewise.algebra.sfc import FREQUENCIES, sfc
@@ -22,18 +24,12 @@ _POINTS: dict[int, tuple[int | str, ...]] = {
     9: (0, 1, -1, 2, -2, "1/2", "-1/2", "3/4", "-4/3"),
     11: (0, 1, -1, 2, -2, "1/2", "-1/2", "3/4", "-4/3", "-1/4", 4),
 }
-# The points that papers and libraries use (Lavin and Gray 2016; wincnn).
-_TEXTBOOK: dict[int, tuple[int | str, ...]] = {
-    3: (0, 1, -1),
-    5: (0, 1, -1, 2, -2),
-    7: (0, 1, -1, 2, -2, "1/2", "-1/2"),
-    9: (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3),
-    11: (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, "1/3", "-1/3"),
-}
+# The points that papers and libraries use (Lavin and Gray 2016; wincnn), in the order in which larger tiles add them.
+_TEXTBOOK: tuple[int | str, ...] = (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, "1/3", "-1/3")
 # F6 of the code released with Fernandez-Marques et al., MLSys 2020: its points, with the scaling put right.
 _PAPER: dict[int, tuple[int | str, ...]] = {7: (0, 1, -1, 2, -2, "3/2", "-3/2")}
 
-_FAMILIES = {"": _POINTS, "-textbook": _TEXTBOOK, "-paper": _PAPER}
+_FAMILIES = {"": _POINTS, "-paper": _PAPER}
 
 # Outputs per tile when a symbolic Fourier name gives none.
 _SFC_TILE = {
@@ -49,6 +45,7 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
     Parameters
     ----------
     name : str
+        A name, or a file ``"*.json"`` of ``tilewise algorithms search`` or of :meth:`Bilinear.to_dict`.
         ``"F2"``, ``"F4"``, ``"F6"``: Toom-Cook with the points that lose least at 8 bits.
         ``"F2-textbook"``, ``"F4-textbook"``, ``"F6-textbook"``: with the usual points.
         ``"F6-paper"``: with the points of the 2020 paper's code (r = 3 only).
@@ -60,7 +57,10 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
     Raises
     ------
     ValueError
-        If the name is unknown, or not served for this ``r``.
+        If the name is unknown, or not served for this ``r``; if a file holds no algorithm, or one that is no
+        convolution.
+    OSError
+        If a file can not be read.
 
     Examples
     --------
@@ -69,6 +69,11 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
     >>> algorithm("SFC6").products
     12
     """
+    if is_file(name):
+        found = read_algorithm(name)
+        if found.r != r:
+            raise ValueError(f"{name} is for r = {found.r}, not for {r}x{r} kernels")
+        return found
     if r not in KERNELS:
         raise ValueError(
             f"r is {r}; named algorithms serve {KERNELS}. For other sizes give points: toom_cook(m, r, points)"
@@ -82,6 +87,8 @@ def _algorithm(name: str, r: int) -> Bilinear:
         return direct(1, r)
     if (match := re.fullmatch(r"F(\d)(-textbook|-paper)?", name)) and name in algorithm_names(r):
         m = int(match[1])
+        if match[2] == "-textbook":
+            return toom_cook(m, r, textbook_points(m, r), name=name)
         return toom_cook(m, r, _FAMILIES[match[2] or ""][m + r - 2], name=name)
     if match := re.fullmatch(r"SFC(\d)(?:\((\d+)\))?", name):
         order = int(match[1])
@@ -90,6 +97,35 @@ def _algorithm(name: str, r: int) -> Bilinear:
     raise ValueError(
         f"unknown algorithm {name!r} for {r}x{r} kernels; allowed: {', '.join(algorithm_names(r))}, SFC6(m)"
     )
+
+
+def is_file(name: str) -> bool:
+    """Whether a name of :func:`algorithm` means a file."""
+    return name.endswith(".json")
+
+
+def read_algorithm(path: str) -> Bilinear:
+    """Read an algorithm from a file, for whatever r it has, and prove it; errors as :func:`algorithm`'s."""
+    try:
+        data = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file of an algorithm: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds a {type(data).__name__}, not the description of an algorithm")  # noqa: TRY004 - bad input
+    return Bilinear.from_dict(data)
+
+
+def textbook_points(m: int, r: int) -> tuple[int | str, ...]:
+    """Usual finite points of F(m, r), as many as it takes of 0, +-1, +-2, +-1/2, +-3, +-1/3.
+
+    Raises
+    ------
+    ValueError
+        If m or r is below 2, or the points do not suffice.
+    """
+    if min(m, r) < 2 or m + r - 2 > len(_TEXTBOOK):
+        raise ValueError(f"F({m}, {r}) is out of reach; m and r must be at least 2, and together at most 13")
+    return _TEXTBOOK[: m + r - 2]
 
 
 def algorithm_names(r: int = 3) -> list[str]:

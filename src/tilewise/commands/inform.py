@@ -1,4 +1,4 @@
-"""The commands that tell what there is: algorithms, versions, kernel sets."""
+"""The command that tells what there is here: versions, kernel sets."""
 
 from __future__ import annotations
 
@@ -10,51 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewise.commands.options import Common
-
-
-@dataclass(frozen=True, kw_only=True)
-class Algorithms:
-    """The catalogue: products and reduction factors, proved as they are listed."""
-
-    common: Common = field(default_factory=Common)
-
-    def run(self) -> dict[str, Any]:
-        """List them."""
-        from tilewise.algebra import algorithm, algorithm_names
-
-        table = Table(title="Bilinear algorithms, per two-dimensional tile")
-        for column in (
-            "kernel",
-            "name",
-            "outputs",
-            "products",
-            "direct",
-            "reduction",
-            "growth of V",
-            "integer B",
-        ):
-            table.add_column(column, justify="left" if column == "name" else "right")
-        rows: list[dict[str, Any]] = []
-        for r in (3, 5, 7):
-            for name in algorithm_names(r):
-                a = algorithm(name, r).verify()
-                row = {
-                    "name": name,
-                    "r": r,
-                    "m": a.m,
-                    "products": a.products**2,
-                    "direct_products": (a.m * r) ** 2,
-                    "reduction": float(a.multiplication_ratio()),
-                    "input_growth": float(a.growth.input),
-                }
-                rows.append(row)
-                table.add_row(
-                    f"{r}x{r}", name, f"{a.m}x{a.m}", str(row["products"]), str(row["direct_products"]),
-                    f"{row['reduction']:.2f}", f"{row['input_growth']:g}",
-                )  # fmt: skip
-            table.add_section()
-        Console().print(table)
-        return {"rows": rows}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from tilewise.nn.function import Requantization, tile_domain
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Winograd
 from tilewise.quant.fake import EXACT, multiplier, on_transform_grid, quantize
-from tilewise.quant.quantizer import fraction_bits, transform_bits
+from tilewise.quant.quantizer import fraction_bits, largest_v, transform_bits
 
 
 class WinogradConv2d(QuantizedConv):
@@ -66,7 +65,7 @@ class WinogradConv2d(QuantizedConv):
         if why := unservable(self, spec, min_channels=1):
             raise ValueError(f"a fast algorithm can not serve this layer: {why}")
         self.algorithm: Bilinear = spec.resolve(self.kernel_size[0])
-        self.v_max = _largest_v(self.algorithm, spec.bits)
+        self.v_max = largest_v(self.algorithm, spec.bits)
         self._static: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         taps = self.algorithm.products**2
         if spec.transforms == "learned":
@@ -338,12 +337,6 @@ class WinogradConv2d(QuantizedConv):
             wide_v=wide,
             ordered_v=not (named or on_grid),
         )
-
-
-def _largest_v(algorithm: Bilinear, bits: int) -> int:
-    """Largest integer that V can take, by the algorithm's growth, for signed or unsigned inputs."""
-    half: int = 2 ** (bits - 1)
-    return math.ceil(max(algorithm.growth.input * half, algorithm.growth.non_negative_input * 2 * half))
 
 
 def unservable(conv: nn.Conv2d, spec: Winograd, *, min_channels: int = 4) -> str:

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from tilewise.algebra import Bilinear, algorithm
-from tilewise.algebra.catalogue import KERNELS
+from tilewise.algebra.catalogue import KERNELS, is_file, read_algorithm
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, Quantizer, check_bits
 
 SPEC_VERSION = 1
@@ -60,7 +60,8 @@ class Winograd:
     Parameters
     ----------
     algorithm : str or Bilinear
-        A name (see :func:`tilewise.algorithm`), resolved for each layer's kernel size, or the algorithm itself.
+        A name (see :func:`tilewise.algorithm`), resolved for each layer's kernel size, or the algorithm itself. A
+        file is read at once: the spec then holds its algorithm.
     bits : int
         2 to 16 for every quantized stage, or 32 for float.
     scales : {"tap", "tensor"}
@@ -99,7 +100,10 @@ class Winograd:
         if self.hadamard_bits is not None:
             check_bits(self.hadamard_bits, "hadamard_bits")
         if isinstance(self.algorithm, str):
-            self._check_name(self.algorithm)
+            if is_file(self.algorithm):
+                object.__setattr__(self, "algorithm", read_algorithm(self.algorithm))
+            else:
+                self._check_name(self.algorithm)
 
     @staticmethod
     def _check_name(name: str) -> None:
@@ -125,7 +129,7 @@ class Winograd:
             return algorithm(self.algorithm, r)
         if self.algorithm.r != r:
             raise ValueError(f"{self.algorithm.name} is for r = {self.algorithm.r}, not for {r}x{r} kernels")
-        return self.algorithm.normalized()
+        return self.algorithm if self.algorithm.has_integer_transforms else self.algorithm.normalized()
 
     @property
     def rules(self) -> Quantizer:

@@ -1,0 +1,193 @@
+"""The command about algorithms: which there are, and the search of better ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from tilewise.commands.options import Common
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The catalogue: products and reduction factors, proved as they are listed."""
+
+    def result(self, seed: int) -> dict[str, Any]:  # noqa: ARG002 - nothing here is random
+        """List them."""
+        from tilewise.algebra import algorithm, algorithm_names
+
+        table = Table(title="Bilinear algorithms, per two-dimensional tile")
+        for column in (
+            "kernel",
+            "name",
+            "outputs",
+            "products",
+            "direct",
+            "reduction",
+            "growth of V",
+        ):
+            table.add_column(column, justify="left" if column == "name" else "right")
+        rows: list[dict[str, Any]] = []
+        for r in (3, 5, 7):
+            for name in algorithm_names(r):
+                a = algorithm(name, r).verify()
+                row = {
+                    "name": name,
+                    "r": r,
+                    "m": a.m,
+                    "products": a.products**2,
+                    "direct_products": (a.m * r) ** 2,
+                    "reduction": float(a.multiplication_ratio()),
+                    "input_growth": float(a.growth.input),
+                }
+                rows.append(row)
+                table.add_row(
+                    f"{r}x{r}", name, f"{a.m}x{a.m}", str(row["products"]), str(row["direct_products"]),
+                    f"{row['reduction']:.2f}", f"{row['input_growth']:g}",
+                )  # fmt: skip
+            table.add_section()
+        Console().print(table)
+        return {"rows": rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Search of interpolation points and scalings that lose less at few bits (docs/algebra.md), saved as a file.
+
+    The file stands wherever the name of an algorithm does: --algorithm found.json.
+    """
+
+    out: Path
+    """File to write, *.json."""
+    m: int = 4
+    """Outputs per tile and dimension."""
+    r: int = 3
+    """Filter taps per dimension."""
+    bits: int = 8
+    """Width of the input, U and V: 2 to 16."""
+    scales: Literal["tap", "tensor"] = "tap"
+    """Scales of U and V."""
+    hadamard_bits: int = 32
+    """Width of M: 2 to 16, or 32 where it stays exact."""
+    hadamard_scales: Literal["tap", "tensor"] = "tensor"
+    """Scales of M."""
+    points: Literal["dyadic", "rational"] = "dyadic"
+    """Whether denominators of points are powers of two."""
+    bound: int = 4
+    """Largest numerator and denominator of a point."""
+    symmetric: bool = False
+    """Take points in pairs +-p."""
+    scaled: bool = False
+    """Scale rows of B and columns of A by powers of two."""
+    price: float = 5.0
+    """dB for each time that the transforms take the operations of the textbook points once more."""
+    particles: int = 40
+    """Particles of the swarm."""
+    steps: int = 60
+    """Moves of each particle."""
+    restarts: int = 4
+    """Swarms, one after the other."""
+    activations: Path | None = None
+    """Input of a layer, (N, C, H, W) as .npy, instead of Gaussian noise; with --weights."""
+    weights: Path | None = None
+    """Weights of that layer, (K, C, r, r) as .npy."""
+
+    def result(self, seed: int) -> dict[str, Any]:
+        """Search, prove and save."""
+        from tilewise.algebra.catalogue import is_file, textbook_points
+        from tilewise.algebra.toom_cook import toom_cook
+        from tilewise.studies.fidelity import Precision
+        from tilewise.studies.transforms import TransformSearch, find, held_out, operations
+
+        if not is_file(self.out.name):
+            raise ValueError(f"out is {self.out}; its name must end with .json")
+        precision = Precision(
+            bits=self.bits, scales=self.scales,
+            hadamard_bits=self.hadamard_bits, hadamard_scales=self.hadamard_scales,
+        )  # fmt: skip
+        names = ("m", "r", "points", "bound", "symmetric", "scaled", "price", "particles", "steps", "restarts")
+        search = TransformSearch(precision=precision, seed=seed, **{name: getattr(self, name) for name in names})
+        sample = self._sample()
+        found = find(search, sample, progress=True)
+        found.save(self.out)
+        usual = toom_cook(self.m, self.r, textbook_points(self.m, self.r))
+        table = Table(title=f"F({self.m}, {self.r}), proved; saved to {self.out}")
+        for column in ("points", "SQNR in dB", "operations", "growth of V"):
+            table.add_column(column, justify="left" if column == "points" else "right")
+        rows = [
+            (f"found: {', '.join(map(str, found.place.points))}", found.algorithm, found.sqnr),
+            ("textbook", usual, held_out(search, sample).sqnr(usual)),
+        ]
+        for label, algorithm, sqnr in rows:
+            table.add_row(label, f"{sqnr:.1f}", str(operations(algorithm)), f"{float(algorithm.growth.input):g}")
+        Console().print(table)
+        return found.to_dict() | {"textbook_sqnr": rows[1][2]}
+
+    def _sample(self) -> Any:
+        """Load the given layer, if there is one."""
+        import numpy as np
+
+        from tilewise.studies.fidelity import Sample
+
+        if self.activations is None and self.weights is None:
+            return None
+        if self.activations is None or self.weights is None:
+            raise ValueError("one of --activations and --weights is missing; a layer takes both")
+        return Sample(*(np.load(path, allow_pickle=False).astype(float) for path in (self.activations, self.weights)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """Simulated SQNR of one 8-bit layer of Gaussian data in dB, with M at 8, 10 and 32 bits."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Names or files; by default the catalogue, and what else is published for 3x3 kernels."""
+    r: int = 3
+    """Filter taps per dimension, where names are given or none."""
+    balanced: bool = False
+    """Scale rows of B and columns of A by powers of two first, so that all taps are about equally large."""
+
+    def result(self, seed: int) -> dict[str, Any]:
+        """Simulate them."""
+        from tilewise.algebra import algorithm, algorithm_names
+        from tilewise.algebra.catalogue import is_file, read_algorithm
+        from tilewise.studies.scores import precisions, published, scores
+        from tilewise.studies.transforms import balanced
+        from tilewise.train.progress import track
+
+        chosen = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in self.names]
+        if not chosen:
+            chosen = [algorithm(n, self.r) for n in algorithm_names(self.r)] + (published() if self.r == 3 else [])
+        if self.balanced:
+            chosen = [balanced(a) for a in chosen]
+        rows = scores(track(chosen, "simulating", enabled=True), seed=seed + 1)  # the search takes the seed itself
+        table = Table(title="SQNR in dB: scales of U and V, scales of M, bits of M")
+        table.add_column("name", no_wrap=True)
+        columns = [f"{p.scales} {p.hadamard_scales} {p.hadamard_bits}" for p in precisions()]
+        for column in columns:
+            table.add_column(column, justify="right")
+        for row in rows:
+            table.add_row(row["name"], *(f"{sqnr:.1f}" for sqnr in row["sqnr"]))
+        Console(width=150).print(table)
+        return {"columns": columns, "rows": rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithms:
+    """The catalogue of algorithms; `algorithms search` finds better ones, `algorithms score` compares them."""
+
+    do: (
+        Annotated[Listing, tyro.conf.subcommand("list")]
+        | Annotated[Finding, tyro.conf.subcommand("search")]
+        | Annotated[Scoring, tyro.conf.subcommand("score")]
+    ) = field(default_factory=Listing)
+    common: Common = field(default_factory=Common)
+
+    def run(self) -> dict[str, Any]:
+        """List, or search."""
+        return self.do.result(self.common.seed)
