@@ -70,7 +70,7 @@ def figure(rows: Sequence[SpeedRow], title: str, path: Path) -> None:
     axis.step(
         [r.milliseconds for r in best], [r.accuracy or 0.0 for r in best], where="post", color="#999999", label="front"
     )
-    for place, row in enumerate(sorted(rows, key=lambda r: r.milliseconds)):
+    for row in rows:
         found = row.case not in UNIFORM
         accuracy = row.accuracy or 0.0
         spread = [[row.milliseconds - row.fastest], [row.slowest - row.milliseconds]]
@@ -79,10 +79,9 @@ def figure(rows: Sequence[SpeedRow], title: str, path: Path) -> None:
             markersize=11 if found else 6, color=FOUND_COLOUR if found else UNIFORM_COLOUR, capsize=2,
         )  # fmt: skip
         text = row.case if accuracy >= floor else f"{row.case}: {accuracy:.1f} %"
-        above = -11 if place % 2 else 6  # in turns, as networks stand close together
-        axis.annotate(
-            text, (row.milliseconds, max(accuracy, floor)), (3, above), textcoords="offset points", fontsize=8
-        )
+        # To the left of found ones, to the right of uniform ones, as networks stand close together.
+        beside = {"xytext": (-8, -3), "ha": "right"} if found else {"xytext": (3, 6)}
+        axis.annotate(text, (row.milliseconds, max(accuracy, floor)), textcoords="offset points", fontsize=8, **beside)
     axis.plot([], [], "*", color=FOUND_COLOUR, markersize=11, label="found")
     axis.plot([], [], "o", color=UNIFORM_COLOUR, label="uniform")
     axis.set_xscale("log")
