@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
 import pytest
 import torch
 from hypothesis import settings
+
+from tilewise.train import checkpoint
 
 # Derandomized, so that a run that passes here passes there; no deadline, because speed is no test's business.
 settings.register_profile("tilewise", deadline=None, derandomize=True, max_examples=40)
@@ -15,3 +25,29 @@ settings.load_profile("tilewise")
 def _deterministic() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+class Start(Protocol):
+    """Starts a run in a process of its own."""
+
+    def __call__(self, out: Path, *, resume: bool) -> subprocess.Popen[bytes]: ...
+
+
+@pytest.fixture
+def kill_and_resume(tmp_path: Path) -> Callable[[Start, int], tuple[Path, Path]]:
+    """Run once as a whole, and once killed after its first checkpoint, before the last of its epochs, and resumed."""
+
+    def both(start: Start, epochs: int) -> tuple[Path, Path]:
+        whole, killed = tmp_path / "whole", tmp_path / "killed"
+        assert start(whole, resume=False).wait() == 0
+        process = start(killed, resume=False)
+        while not (killed / checkpoint.LAST).exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert 1 <= len(checkpoint.read(killed / checkpoint.LAST)[1]["log"]) < epochs
+        assert start(killed, resume=True).wait() == 0
+        return whole, killed
+
+    return both

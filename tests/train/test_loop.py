@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,17 +70,8 @@ def start(out: Path, *, resume: bool) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code])
 
 
-def test_a_killed_run_resumes_to_bit_identical_weights(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(whole, resume=False).wait() == 0
-    process = start(killed, resume=False)
-    while not (killed / "last.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert 1 <= len(checkpoint.read(killed / "last.safetensors")[1]["log"]) < 10
-    assert start(killed, resume=True).wait() == 0
+def test_a_killed_run_resumes_to_bit_identical_weights(kill_and_resume: Any) -> None:
+    whole, killed = kill_and_resume(start, 10)
     a, b = state(whole), state(killed)
     assert a.keys() == b.keys()
     assert any(name.startswith("optimizer.") for name in a)

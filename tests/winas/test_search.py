@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -145,17 +142,8 @@ def start(out: Path, *, resume: bool) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code])
 
 
-def test_a_killed_search_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(whole, resume=False).wait() == 0
-    process = start(killed, resume=False)
-    while not (killed / "last.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert 1 <= len(checkpoint.read(killed / "last.safetensors")[1]["log"]) < 6
-    assert start(killed, resume=True).wait() == 0
+def test_a_killed_search_resumes_to_the_same_bits(kill_and_resume: Any) -> None:
+    whole, killed = kill_and_resume(start, 6)
     (a, said), (b, again) = (checkpoint.read(folder / "last.safetensors") for folder in (whole, killed))
     assert a.keys() == b.keys()
     assert {name.split(".")[0] for name in a} == {"model", "alpha", "weights_optimizer", "alpha_optimizer"}
