@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewise.algebra import Bilinear, algorithm, algorithm_names, direct, sfc, toom_cook
+from tilewise.algebra import Bilinear, algorithm, algorithm_names, direct, toom_cook
 
 CATALOGUE = [algorithm(name, r) for r in (3, 5, 7) for name in algorithm_names(r)]
 ids = [f"{a.name}-{a.r}" for a in CATALOGUE]
@@ -125,23 +125,6 @@ def test_toom_cook_is_a_convolution_for_any_points(m: int, r: int, data: st.Data
     assert a.has_integer_transforms
 
 
-@given(st.sampled_from([3, 4, 6]), st.integers(1, 8), st.integers(1, 8))
-def test_sfc_is_a_convolution(order: int, m: int, r: int) -> None:
-    if order > m + r - 1:
-        with pytest.raises(ValueError, match="exceeds the tile"):
-            sfc(order, m, r)
-    else:
-        a = sfc(order, m, r)
-        assert a.verify().has_integer_transforms
-        assert a.growth.input <= order**2
-
-
-def test_sfc6_has_the_published_counts() -> None:
-    a = sfc(6, 7, 3)
-    assert (a.products, a.products**2, a.growth.input, a.integer().denominator) == (12, 144, 36, 6)
-    assert sfc(6, 6, 3).products == 10
-
-
 def test_toom_cook_gives_lavins_matrices() -> None:
     a = algorithm("F4-textbook")
     assert a.BT[0] == (4, 0, -5, 0, 1, 0)
@@ -165,11 +148,9 @@ def test_bad_points_are_refused(points: list[int | str], message: str) -> None:
 
 
 def test_unknown_names_are_refused_with_what_is_allowed() -> None:
-    for name in ("F5", "F4-best", "SFC5", "winograd", "", "F4-paper"):
+    for name in ("F5", "F4-best", "SFC5", "SFC12", "winograd", "", "F4-paper"):
         with pytest.raises(ValueError, match=r"unknown algorithm .* allowed: direct, F2, F4, F6"):
             algorithm(name)
     with pytest.raises(ValueError, match="r is 4"):
         algorithm("F4", 4)
-    with pytest.raises(ValueError, match="order is 5"):
-        sfc(5, 4, 3)
     assert algorithm("SFC6(6)").m == 6

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from tilewise.algebra.bilinear import Bilinear, Growth, IntegerForm
 from tilewise.algebra.catalogue import algorithm, algorithm_names
-from tilewise.algebra.sfc import sfc
+from tilewise.algebra.planar import Planar
+from tilewise.algebra.sfc import planar_sfc, sfc
 from tilewise.algebra.toom_cook import direct, toom_cook
 
 __all__ = [
     "Bilinear",
     "Growth",
     "IntegerForm",
+    "Planar",
     "algorithm",
     "algorithm_names",
     "direct",
+    "planar_sfc",
     "sfc",
     "toom_cook",
 ]

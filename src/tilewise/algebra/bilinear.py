@@ -160,23 +160,23 @@ class Bilinear:
         The extreme of ``sum b_i b_j d_ij`` over ``|d| <= 1`` is the product of the rows' L1 norms. Over
         ``0 <= d <= 1`` it is reached by the ones under the positive (or the negative) coefficients alone.
         """
-        signed = [_signed_sums(row) for row in self.BT]
+        signed = [signed_sums(row) for row in self.BT]
         above = max(p * q + n * k for p, n in signed for q, k in signed)
         below = max(p * k + n * q for p, n in signed for q, k in signed)
         return Growth(
-            input=_l1(self.BT) ** 2,
+            input=l1(self.BT) ** 2,
             non_negative_input=max(above, below),
-            weight=_l1(self.G) ** 2,
-            output=_l1(self.AT) ** 2,
+            weight=l1(self.G) ** 2,
+            output=l1(self.AT) ** 2,
         )
 
     def integer(self) -> IntegerForm:
         """Smallest integer matrices and the scale per product that makes up for them."""
-        b_rows, b_scale = _primitive_rows(self.BT)
-        g_rows, g_scale = _primitive_rows(self.G)
-        a_columns, a_scale = _primitive_rows(_transpose(self.AT))
+        b_rows, b_scale = primitive_rows(self.BT)
+        g_rows, g_scale = primitive_rows(self.G)
+        a_columns, a_scale = primitive_rows(transpose(self.AT))
         scale = tuple(a * g * b for a, g, b in zip(a_scale, g_scale, b_scale, strict=True))
-        return IntegerForm(AT=_transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
+        return IntegerForm(AT=transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
 
     @property
     def has_integer_transforms(self) -> bool:
@@ -263,7 +263,8 @@ def exact_matrix(rows: Iterable[Iterable[Rational]]) -> Matrix:
     return tuple(tuple(exact(x) for x in row) for row in rows)
 
 
-def _transpose(matrix: Sequence[Sequence[T]]) -> tuple[tuple[T, ...], ...]:
+def transpose(matrix: Sequence[Sequence[T]]) -> tuple[tuple[T, ...], ...]:
+    """Exchange rows and columns."""
     return tuple(zip(*matrix, strict=True))
 
 
@@ -273,16 +274,17 @@ def _whole(matrix: Matrix) -> tuple[list[list[int]], int]:
     return [[int(x * common) for x in row] for row in matrix], common
 
 
-def _l1(matrix: Matrix) -> Fraction:
+def l1(matrix: Matrix) -> Fraction:
+    """Largest sum of absolute values of a row."""
     return max(sum((abs(x) for x in row), Fraction(0)) for row in matrix)
 
 
-def _signed_sums(row: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+def signed_sums(row: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
     """Sum of the positive entries, and of the absolute negative ones."""
     return sum((x for x in row if x > 0), Fraction(0)), -sum((x for x in row if x < 0), Fraction(0))
 
 
-def _primitive_rows(
+def primitive_rows(
     matrix: Sequence[Sequence[Fraction]],
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[Fraction, ...]]:
     """Write every row as a positive rational number times an integer row without a common divisor."""

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tilewise.algebra import Bilinear
+from tilewise.algebra import Bilinear, Planar
 from tilewise.quant.quantizer import (
     FLOAT_BITS,
     MULTIPLIER_BITS,
@@ -145,7 +145,7 @@ class Simulation:
         self._step = np.abs(tiles).max() / high
         self._input = np.clip(_round(tiles / self._step), low, high).reshape(t * t, *tiles.shape[2:])
 
-    def sqnr(self, algorithm: Bilinear) -> float:
+    def sqnr(self, algorithm: Bilinear | Planar) -> float:
         """Signal-to-quantization-noise ratio of the layer's output in dB.
 
         Raises
@@ -155,7 +155,8 @@ class Simulation:
         """
         if (algorithm.m, algorithm.r) != (self.m, self.r):
             raise ValueError(f"{algorithm.name} is F({algorithm.m}, {algorithm.r}), the layer F({self.m}, {self.r})")
-        at, g, bt = (np.kron(x, x) for x in algorithm.to_float())
+        nested = isinstance(algorithm, Bilinear)
+        at, g, bt = (np.kron(x, x) if nested else x for x in algorithm.to_float())
         product = self._product(g, bt, fraction_bits(largest_v(algorithm, self.precision.bits)))
         got = at @ product.reshape(len(product), -1)
         noise = ((got - self._wanted) ** 2).mean()
