@@ -147,6 +147,20 @@ def test_bad_points_are_refused(points: list[int | str], message: str) -> None:
         toom_cook(3, 3, [0, 1, -1, 0.5])  # type: ignore[list-item]
 
 
+def test_published_points_have_names_wherever_their_number_serves() -> None:
+    """Points and infinity, as columns of Vandermonde's ``A^T``: entry 1 over entry 0."""
+
+    def points(a: Bilinear) -> set[Fraction]:
+        return {abs(a.AT[1][n] / a.AT[0][n]) for n in range(a.products - 1)}
+
+    assert points(algorithm("F4-nova")) == points(algorithm("F2-nova", 5)) == {0, Fraction(5, 6), Fraction(7, 6)}
+    assert points(algorithm("F6-nova")) == points(algorithm("F4-nova", 5)) == {0, Fraction(3, 5), 1, Fraction(7, 6)}
+    assert points(algorithm("F4-barabasz")) == {0, 1, Fraction(1, 2), 3}
+    assert points(algorithm("F4-alam")) == {0, Fraction(2, 3), Fraction(3, 2)}
+    assert points(algorithm("F6-paper")) == {0, 1, 2, Fraction(3, 2)}
+    assert "F6-alam" not in algorithm_names(3)
+
+
 def test_unknown_names_are_refused_with_what_is_allowed() -> None:
     for name in ("F5", "F4-best", "SFC5", "SFC12", "winograd", "", "F4-paper"):
         with pytest.raises(ValueError, match=r"unknown algorithm .* allowed: direct, F2, F4, F6"):

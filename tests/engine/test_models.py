@@ -222,6 +222,17 @@ def test_every_kind_of_spec(spec: Any, interpret: Any, monkeypatch: pytest.Monke
     assert_same(model, x, interpret, monkeypatch)
 
 
+@pytest.mark.parametrize("r", [5, 7])
+def test_large_kernels_by_symbolic_fourier(r: int, interpret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SFC12: 26 products for each dimension, the most that the kernels take."""
+    torch.manual_seed(r)
+    net = nn.Sequential(nn.Conv2d(4, 20, r, padding=r // 2), nn.ReLU(), nn.Conv2d(20, 5, r)).eval()
+    x = torch.randn(2, 4, 25, 18)
+    model = tw.calibrate(tw.convert(net, {"*": tw.Winograd("SFC12")}), [x])
+    assert [node["op"] for node in make_plan(model, x).nodes].count("fast") == 2
+    assert_same(model, x, interpret, monkeypatch)
+
+
 def test_balanced_channels(interpret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = build("residual")
     model = tw.calibrate(tw.convert(net, {"*": tw.Winograd("F4")}), [x])

@@ -26,10 +26,19 @@ _POINTS: dict[int, tuple[int | str, ...]] = {
 }
 # The points that papers and libraries use (Lavin and Gray 2016; wincnn), in the order in which larger tiles add them.
 _TEXTBOOK: tuple[int | str, ...] = (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, "1/3", "-1/3")
-# F6 of the code released with Fernandez-Marques et al., MLSys 2020: its points, with the scaling put right.
-_PAPER: dict[int, tuple[int | str, ...]] = {7: (0, 1, -1, 2, -2, "3/2", "-3/2")}
-
-_FAMILIES = {"": _POINTS, "-paper": _PAPER}
+# Other published finite points, by their number: those printed for F(4, 3) and F(6, 3) serve F(2, 5) and F(4, 5) too.
+_PUBLISHED: dict[str, dict[int, tuple[int | str, ...]]] = {
+    # Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for DNNs", arXiv 1803.10986;
+    # read off G in their code. Their seven points are the textbook's.
+    "barabasz": {5: (0, 1, -1, "1/2", -3)},
+    # Alam et al., "Winograd Convolution for Deep Neural Networks: Efficient Point Selection", ACM TECS 2022: the form
+    # +-c, +-1/c; of all c up to 4 with numerators up to 12 and denominators up to 8, 3/2 loses least at 8 bits.
+    "alam": {5: (0, "3/2", "-3/2", "2/3", "-2/3")},
+    # Lohia, "NOVA", arXiv 2512.18453.
+    "nova": {5: (0, "5/6", "-5/6", "7/6", "-7/6"), 7: (0, "3/5", "-3/5", 1, -1, "7/6", "-7/6")},
+    # The code released with Fernandez-Marques et al., MLSys 2020, with the scaling put right; its five are textbook.
+    "paper": {7: (0, 1, -1, 2, -2, "3/2", "-3/2")},
+}
 
 # Outputs per tile when a symbolic Fourier name gives none, by order and taps: those that take the fewest products for
 # each output. But SFC6(6, 3) takes 6 % fewer than the published SFC6(7, 3), whose tiles cover maps of 7, 14, 28 and 56
@@ -50,7 +59,8 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
         A name, or a file ``"*.json"`` of ``tilewise algorithms search`` or of :meth:`Bilinear.to_dict`.
         ``"F2"``, ``"F4"``, ``"F6"``: Toom-Cook with the points that lose least at 8 bits.
         ``"F2-textbook"``, ``"F4-textbook"``, ``"F6-textbook"``: with the usual points.
-        ``"F6-paper"``: with the points of the 2020 paper's code (r = 3 only).
+        ``"F4-barabasz"``, ``"F4-alam"``, ``"F4-nova"``, ``"F6-nova"``, ``"F6-paper"``: with the points of other papers
+        (docs/algebra.md), the last being the 2020 paper's code.
         ``"SFC3"``, ``"SFC4"``, ``"SFC6"``: symbolic Fourier; ``"SFC6(6)"`` chooses the outputs per tile.
         ``"SFC12"``: the same for r = 5 and 7.
         ``"direct"``: the trivial algorithm.
@@ -88,11 +98,10 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
 def _algorithm(name: str, r: int) -> Bilinear:
     if name == "direct":
         return direct(1, r)
-    if (match := re.fullmatch(r"F(\d)(-textbook|-paper)?", name)) and name in algorithm_names(r):
-        m = int(match[1])
-        if match[2] == "-textbook":
-            return toom_cook(m, r, textbook_points(m, r), name=name)
-        return toom_cook(m, r, _FAMILIES[match[2] or ""][m + r - 2], name=name)
+    if (match := re.fullmatch(r"F(\d)(?:-(\w+))?", name)) and name in algorithm_names(r):
+        m, family = int(match[1]), match[2]
+        points = textbook_points(m, r) if family == "textbook" else _PUBLISHED.get(family, _POINTS)[m + r - 2]
+        return toom_cook(m, r, points, name=name)
     if match := re.fullmatch(r"SFC(\d+)(?:\((\d+)\))?", name):
         order = int(match[1])
         m = int(match[2] or _SFC_TILE.get((order, r), 0))
@@ -134,6 +143,7 @@ def textbook_points(m: int, r: int) -> tuple[int | str, ...]:
 
 def algorithm_names(r: int = 3) -> list[str]:
     """Names that :func:`algorithm` serves for ``r x r`` kernels, the direct algorithm first."""
-    toom_cook_names = [f"F{m}{family}" for family in ("", "-textbook") for m in (2, 4, 6)]
-    paper = ["F6-paper"] if r == 3 else []
-    return ["direct", *toom_cook_names, *paper, *(f"SFC{order}" for order, taps in _SFC_TILE if taps == r)]
+    sizes = (2, 4, 6)
+    usual = [f"F{m}{family}" for family in ("", "-textbook") for m in sizes]
+    published = [f"F{m}-{family}" for family, points in _PUBLISHED.items() for m in sizes if m + r - 2 in points]
+    return ["direct", *usual, *published, *(f"SFC{order}" for order, taps in _SFC_TILE if taps == r)]

@@ -146,7 +146,7 @@ class Scoring:
     """Simulated SQNR of one 8-bit layer of Gaussian data in dB, with M at 8, 10 and 32 bits."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Names or files; by default the catalogue, and what else is published for 3x3 kernels."""
+    """Names or files; by default the catalogue and planar symbolic Fourier algorithms."""
     r: int = 3
     """Filter taps per dimension, where names are given or none."""
     balanced: bool = False
@@ -154,25 +154,28 @@ class Scoring:
 
     def result(self, seed: int) -> dict[str, Any]:
         """Simulate them."""
-        from tilewise.algebra import algorithm, algorithm_names
+        from tilewise.algebra import Bilinear, Planar, algorithm, algorithm_names
         from tilewise.algebra.catalogue import is_file, read_algorithm
-        from tilewise.studies.scores import precisions, published, scores
+        from tilewise.studies.scores import planar, precisions, scores
         from tilewise.studies.transforms import balanced
         from tilewise.train.progress import track
 
-        chosen = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in self.names]
-        if not chosen:
-            chosen = [algorithm(n, self.r) for n in algorithm_names(self.r)] + (published() if self.r == 3 else [])
+        names = self.names or algorithm_names(self.r)
+        nested = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in names]
         if self.balanced:
-            chosen = [balanced(a) for a in chosen]
+            nested = [balanced(a) for a in nested]
+        chosen: list[Bilinear | Planar] = [*nested]
+        if not (self.names or self.balanced):
+            chosen += planar(self.r)
         rows = scores(track(chosen, "simulating", enabled=True), seed=seed + 1)  # the search takes the seed itself
         table = Table(title="SQNR in dB: scales of U and V, scales of M, bits of M")
         table.add_column("name", no_wrap=True)
         columns = [f"{p.scales} {p.hadamard_scales} {p.hadamard_bits}" for p in precisions()]
-        for column in columns:
+        for column in ("products", "bits of V", *columns):
             table.add_column(column, justify="right")
         for row in rows:
-            table.add_row(row["name"], *(f"{sqnr:.1f}" for sqnr in row["sqnr"]))
+            sqnr = (f"{x:.1f}" for x in row["sqnr"])
+            table.add_row(row["name"], f"{row['products']:.2f}", str(row["v_bits"]), *sqnr)
         Console(width=150).print(table)
         return {"columns": columns, "rows": rows}
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tilewise.algebra import Bilinear, toom_cook
-from tilewise.quant.quantizer import FLOAT_BITS
+from tilewise.algebra import Bilinear, Planar, planar_sfc
+from tilewise.quant.quantizer import FLOAT_BITS, largest_v
 from tilewise.studies.fidelity import Precision, Sample, Scales, Simulation
-
-PUBLISHED: tuple[tuple[int, tuple[int | str, ...], str], ...] = (
-    (4, (0, 1, -1, "1/2", "-1/2"), "with halves"),
-    (4, (0, 1, -1, "1/2", -3), "Barabasz et al. 2018"),
-    (4, (0, "5/6", "-5/6", "7/6", "-7/6"), "NOVA 2025"),
-    (6, (0, "3/5", "-3/5", 1, -1, "7/6", "-7/6"), "NOVA 2025"),
-)
-"""m, finite points and source of published algorithms for 3x3 kernels that have no name in the catalogue."""
 
 SCALES: tuple[tuple[Scales, Scales], ...] = (("tensor", "tensor"), ("tap", "tensor"), ("tap", "tap"))
 """Scales of U and V, and of M."""
 
 
-def published() -> list[Bilinear]:
-    """Build the algorithms of :data:`PUBLISHED`."""
-    return [toom_cook(m, 3, points, f"F{m} {source}") for m, points, source in PUBLISHED]
+PLANAR = {3: ((4, 4), (6, 6), (6, 7)), 5: ((6, 6), (12, 12)), 7: ((6, 6), (12, 10))}
+"""Orders and outputs of the planar symbolic Fourier algorithms that are scored, by taps."""
+
+
+def planar(r: int) -> list[Planar]:
+    """Build the algorithms of :data:`PLANAR`."""
+    return [planar_sfc(order, m, r) for order, m in PLANAR[r]]
 
 
 def precisions() -> list[Precision]:
@@ -36,17 +32,24 @@ def precisions() -> list[Precision]:
     ]
 
 
-def scores(algorithms: Iterable[Bilinear], *, seed: int = 1) -> list[dict[str, Any]]:
+def scores(algorithms: Iterable[Bilinear | Planar], *, seed: int = 1) -> list[dict[str, Any]]:
     """Simulate one layer of Gaussian data by each algorithm.
 
     Returns
     -------
     list of dict
-        ``name``, ``m``, ``r``, and ``sqnr``: dB for each of :func:`precisions`, in that order.
+        ``name``, ``m``, ``r``, ``products`` for each output in the plane, ``v_bits`` (width of V, sign included, of
+        8-bit inputs), and ``sqnr``: dB for each of :func:`precisions`, in that order.
     """
     rows = []
     for algorithm in algorithms:
         sample = Sample.gaussian(algorithm.r, images=4, seed=seed)
         sqnr = [Simulation(sample, algorithm.m, precision).sqnr(algorithm) for precision in precisions()]
-        rows.append({"name": algorithm.name, "m": algorithm.m, "r": algorithm.r, "sqnr": sqnr})
+        products = algorithm.products ** (2 if isinstance(algorithm, Bilinear) else 1)
+        rows.append(
+            {
+                "name": algorithm.name, "m": algorithm.m, "r": algorithm.r, "products": products / algorithm.m**2,
+                "v_bits": largest_v(algorithm, 8).bit_length() + 1, "sqnr": sqnr,
+            }
+        )  # fmt: skip
     return rows
