@@ -15,6 +15,7 @@ import tilewise as tw
 from tilewise.engine import Engine
 from tilewise.engine.compiler import make_plan
 from tilewise.engine.simulation import Simulation
+from tilewise.nn import WinogradConv2d
 
 
 def conv(c: int, k: int, r: int = 3, **kwargs: Any) -> nn.Conv2d:
@@ -220,6 +221,25 @@ def test_every_kind_of_spec(spec: Any, interpret: Any, monkeypatch: pytest.Monke
     net, x = build("residual")
     model = tw.calibrate(tw.convert(net, {"*": spec}, skips="quantized"), [x])
     assert_same(model, x, interpret, monkeypatch)
+
+
+@pytest.mark.parametrize("bits", [8, 11])
+@pytest.mark.parametrize("transforms", ["sparse", "exact"])
+@pytest.mark.parametrize("name", ["F2", "F4", "F6", "SFC6"])
+def test_learned_structures(
+    name: str, transforms: Any, bits: int, interpret: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (name, transforms) == ("SFC6", "exact"):
+        pytest.skip("has no points")
+    net, x = build("residual")
+    model = tw.convert(net, {"*": tw.Winograd(name, transforms=transforms, bits=bits)}, skips="quantized")
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, WinogradConv2d):
+                for start in layer.structure.start():
+                    layer.get_parameter(start).add_(torch.randn_like(layer.get_parameter(start)), alpha=0.4)
+                assert not (layer.transforms()[1].numpy() == layer.algorithm.to_float("float32")[1]).all()
+    assert_same(tw.calibrate(model, [x]), x, interpret, monkeypatch)
 
 
 @pytest.mark.parametrize("r", [5, 7])

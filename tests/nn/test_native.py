@@ -30,10 +30,9 @@ def trained(name: str, shape: tuple[int, ...], *, bias: bool = True, **spec: Any
     """A layer that has seen some batches, its learned transforms moved, and a batch that leaves its ranges."""
     n, c, k, h, w = shape
     layer = WinogradConv2d.from_conv(nn.Conv2d(c, k, 3, padding=1, bias=bias), Winograd(name, **spec)).train()
-    if layer.spec.transforms == "learned":
-        with torch.no_grad():
-            for matrix in (layer.AT, layer.G, layer.BT):
-                matrix.add_(0.1 * torch.randn_like(matrix))
+    with torch.no_grad():
+        for start in layer.structure.start():
+            layer.get_parameter(start).add_(0.1 * torch.randn_like(layer.get_parameter(start)))
     for _ in range(3):
         layer(torch.randn(n, c, h, w))
     return layer, 1.5 * torch.randn(n, c, h, w)
@@ -57,19 +56,23 @@ def in_torch(layer: nn.Module, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> di
         return step(twin, x)
 
 
+CANCELLING = {"points", "row_exponents", "column_exponents"}
+"""Their gradients are small differences of large sums, as scalings of one matrix are undone by another."""
+
+
 def assert_near(mine: dict[str, Tensor], plain: dict[str, Tensor]) -> None:
     assert mine.keys() == plain.keys()
     for name, value in plain.items():
         if value.is_floating_point():
             error = (mine[name] - value).norm() / value.norm().clamp_min(1e-6)
-            assert error < 2e-5, name
+            assert error < (5e-3 if name in CANCELLING else 2e-5), name
         else:
             assert (mine[name] == value).all(), name
 
 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", ["F2", "F4", "F6"])
-@pytest.mark.parametrize("transforms", ["static", "learned"])
+@pytest.mark.parametrize("transforms", ["static", "learned", "sparse", "exact"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_step_equals_that_in_torch(
     name: str, transforms: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,8 @@ SPECS = [
     Direct(bits=16, quantizer="paper"),
     Winograd("F4"),
     Winograd("SFC6", bits=10, scales="tensor", transforms="learned", hadamard_bits=9),
+    Winograd("F4", transforms="sparse"),
+    Winograd("F6", transforms="exact", bits=32),
     Winograd("F2", quantizer="paper", scales="tensor"),
     Winograd(toom_cook(4, 3, [0, 1, -1, "1/3", -3])),
 ]
@@ -29,7 +31,7 @@ def test_json_round_trip(spec: Direct | Winograd) -> None:
         ({"bits": 1}, "bits is 1; allowed: 2 to 16, or 32"),
         ({"bits": 17}, "bits is 17"),
         ({"scales": "channel"}, "scales is 'channel'; allowed: tap, tensor"),
-        ({"transforms": "flex"}, "transforms is 'flex'; allowed: static, learned"),
+        ({"transforms": "flex"}, "transforms is 'flex'; allowed: static, learned, sparse, exact"),
         ({"quantizer": "best"}, "quantizer is 'best'; allowed: paper, tap"),
         ({"quantizer": "paper"}, "the 'paper' quantizer is per tensor"),
         ({"hadamard_bits": 0}, "hadamard_bits is 0"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
+from typing import NamedTuple, Self
 
-from tilewise.algebra.bilinear import Bilinear, Rational, exact
+from tilewise.algebra.bilinear import Bilinear, Rational, exact, transpose
 
 
 def toom_cook(m: int, r: int, points: Sequence[Rational], name: str | None = None) -> Bilinear:
@@ -53,16 +54,73 @@ def toom_cook(m: int, r: int, points: Sequence[Rational], name: str | None = Non
         if point in p[:position]:
             raise ValueError(f"interpolation point {point} is repeated; all points must be different")
 
-    others = [[q for q in p if q != point] for point in p]
-    at_columns = [[point**i for i in range(m)] for point in p] + [_unit(m, m - 1)]
-    g = [
-        [point**k / prod((point - q for q in rest), start=Fraction(1)) for k in range(r)]
-        for point, rest in zip(p, others, strict=True)
-    ] + [_unit(r, r - 1)]
-    bt = [[*_polynomial(rest), Fraction(0)] for rest in others] + [_polynomial(p)]
-    at = tuple(zip(*at_columns, strict=True))
     label = name or f"F({m}, {r}) at {', '.join(map(str, p))}"
-    return Bilinear(label, m, r, at, tuple(map(tuple, g)), tuple(map(tuple, bt))).normalized().verify()
+    return interpolation(label, m, r, [*p, None]).normalized().verify()
+
+
+def interpolation(name: str, m: int, r: int, points: Sequence[Fraction | None]) -> Bilinear:
+    """Give F(m, r) with monic rows of ``B^T`` and columns of ``A^T`` that begin with 1.
+
+    Parameters
+    ----------
+    name : str
+        What reports call it.
+    m, r : int
+        Outputs and taps per dimension.
+    points : sequence of Fraction or None
+        ``m + r - 1`` different points in the order of the products, infinity (None) once among them.
+    """
+    finite = [p for p in points if p is not None]
+    at, g, bt = [], [], []
+    for point in points:
+        others = [q for q in finite if q != point]
+        bt.append(_polynomial(others))
+        if point is None:
+            at.append(_unit(m, m - 1))
+            g.append(_unit(r, r - 1))
+            continue
+        bt[-1].append(Fraction(0))
+        at.append([point**i for i in range(m)])
+        g.append([point**k / prod((point - q for q in others), start=Fraction(1)) for k in range(r)])
+    return Bilinear(name, m, r, transpose(at), tuple(map(tuple, g)), tuple(map(tuple, bt)))
+
+
+class Interpolation(NamedTuple):
+    """What an algorithm of :func:`interpolation` is made of."""
+
+    points: tuple[Fraction | None, ...]
+    """Points in the order of the products, None for infinity."""
+    rows: tuple[Fraction, ...]
+    """Factors of the rows of ``B^T``."""
+    columns: tuple[Fraction, ...]
+    """Factors of the columns of ``A^T``."""
+
+    @classmethod
+    def of(cls, algorithm: Bilinear) -> Self:
+        """Read an algorithm's points and scalings.
+
+        Raises
+        ------
+        ValueError
+            If it has none, as it is no interpolation at points and infinity.
+        """
+        columns, m = transpose(algorithm.AT), algorithm.m
+        points = [c[1] / c[0] if m > 1 and c[0] else None for c in columns]
+        if points.count(None) == 1 and len(set(points)) == len(points) == algorithm.tile:
+            plain = interpolation(algorithm.name, m, algorithm.r, points)
+            factors = (
+                tuple(_factor(x, y) for x, y in zip(a, b, strict=True))
+                for a, b in ((algorithm.BT, plain.BT), (columns, transpose(plain.AT)))
+            )
+            found = cls(tuple(points), *factors)
+            if all(found.rows + found.columns) and plain.scaled(found.rows, found.columns) == algorithm:
+                return found
+        raise ValueError(f"{algorithm.name} has no interpolation points: it is no Toom-Cook algorithm")
+
+
+def _factor(row: Sequence[Fraction], plain: Sequence[Fraction]) -> Fraction:
+    """What the last entry that is not zero was multiplied by."""
+    return next(x / y for x, y in zip(reversed(row), reversed(plain), strict=True) if y)
 
 
 def direct(m: int, r: int) -> Bilinear:

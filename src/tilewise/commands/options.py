@@ -58,8 +58,8 @@ class Layers:
     """2 to 16, or 32 for float."""
     scales: Literal["tap", "tensor"] | None = None
     """One scale for each tap, or one per tensor. Tap by default, tensor with the paper quantizer."""
-    transforms: Literal["static", "learned"] = "static"
-    """Whether the transform matrices are trained too."""
+    transforms: Literal["static", "learned", "sparse", "exact"] = "static"
+    """Whether the transform matrices are trained too: all entries, those that are not 0 or +-1, or the points."""
     quantizer: Literal["tap", "paper"] = "tap"
     """tap, or the paper's own."""
     hadamard_bits: int | None = None

@@ -89,7 +89,8 @@ class Candidate:
         if isinstance(spec, Direct):
             return cls("direct", dtype)  # type: ignore[arg-type]
         name = spec.algorithm.name if isinstance(spec.algorithm, Bilinear) else spec.algorithm
-        return cls(name, dtype, spec.transforms)  # type: ignore[arg-type]
+        # Learned ones of any structure run alike.
+        return cls(name, dtype, "static" if spec.transforms == "static" else "learned")  # type: ignore[arg-type]
 
     def spec(self) -> Spec:
         """Give a spec that stands for all that this candidate does."""

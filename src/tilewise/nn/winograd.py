@@ -12,7 +12,9 @@ from tilewise.nn import native
 from tilewise.nn.base import QuantizedConv
 from tilewise.nn.frozen import Frozen, Grid, array, integer_type
 from tilewise.nn.function import Requantization, tile_domain
+from tilewise.nn.points import Exact
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
+from tilewise.nn.transforms import Dense, Sparse, Static
 from tilewise.quant import FLOAT_BITS, Winograd
 from tilewise.quant.fake import EXACT, multiplier, on_transform_grid, quantize
 from tilewise.quant.quantizer import fraction_bits, largest_v, transform_bits
@@ -51,6 +53,9 @@ class WinogradConv2d(QuantizedConv):
     AT: nn.Parameter
     G: nn.Parameter
     BT: nn.Parameter
+    points: nn.Parameter
+    row_exponents: nn.Parameter
+    column_exponents: nn.Parameter
 
     def __init__(
         self,
@@ -66,12 +71,9 @@ class WinogradConv2d(QuantizedConv):
             raise ValueError(f"a fast algorithm can not serve this layer: {why}")
         self.algorithm: Bilinear = spec.resolve(self.kernel_size[0])
         self.v_max = largest_v(self.algorithm, spec.bits)
-        self._static: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        self.structure: Static = STRUCTURES[spec.transforms](self.algorithm)
         taps = self.algorithm.products**2
-        if spec.transforms == "learned":
-            for name in ("AT", "G", "BT"):
-                self.register_parameter(name, nn.Parameter(torch.empty(0)))
-            self.reset_transforms()
+        self.reset_transforms()
         if spec.bits != FLOAT_BITS:
             self.add_range("input_range", spec.bits)
             self.add_range("v_range", spec.bits, (taps, in_channels))
@@ -81,7 +83,7 @@ class WinogradConv2d(QuantizedConv):
                 for name in ("weight_range", "u_range", "output_range"):
                     self.add_range(name, spec.bits)
             self.fraction_bits = fraction_bits(self.v_max)
-            on_grid = spec.transforms == "learned" and not spec.rules.everything
+            on_grid = spec.transforms != "static" and not spec.rules.everything
             self.transform_bits = transform_bits(self.algorithm.BT) if on_grid else None
             # Balances the ranges of V and U per tap and input channel: V is divided by it, U multiplied.
             self.register_buffer("balance", torch.ones(taps, in_channels))
@@ -91,24 +93,17 @@ class WinogradConv2d(QuantizedConv):
         super().take(conv)
         if self.spec.bits != FLOAT_BITS:
             self.balance = torch.ones_like(self.balance)
-        if self.spec.transforms == "learned":
-            self.reset_transforms()
+        self.reset_transforms()
 
     def reset_transforms(self) -> None:
         """Set learned transforms back to the algorithm's own."""
-        for name, matrix in zip(("AT", "G", "BT"), self.algorithm.to_float(), strict=True):
-            value = torch.as_tensor(matrix, dtype=self.weight.dtype, device=self.weight.device)
+        for name, start in self.structure.start().items():
+            value = torch.as_tensor(start, dtype=self.weight.dtype, device=self.weight.device)
             setattr(self, name, nn.Parameter(value))
 
     def transforms(self) -> tuple[Tensor, Tensor, Tensor]:
         """``A^T``, ``G`` and ``B^T`` as this layer uses them, in the weights' type."""
-        at: Tensor
-        g: Tensor
-        bt: Tensor
-        if self.spec.transforms == "learned":
-            at, g, bt = self.AT, self.G, self.BT
-        else:
-            at, g, bt = self._static_transforms()
+        at, g, bt = self.structure.used({name: getattr(self, name) for name in self.structure.start()}, self.weight)
         if self.spec.bits == FLOAT_BITS:
             return at, g, bt
         if self.spec.rules.everything:
@@ -118,17 +113,23 @@ class WinogradConv2d(QuantizedConv):
     @property
     def has_float_transform(self) -> bool:
         """Whether ``B^T`` is learned without a grid, so that V is no exact number."""
-        return self.spec.transforms == "learned" and self.transform_bits is None
+        return self.spec.transforms != "static" and self.transform_bits is None
 
-    def _static_transforms(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Rounded from the rationals once into each type and device, so that double() does not round twice."""
-        key = self.weight.dtype, self.weight.device
-        if key not in self._static:
-            matrices = self.algorithm.to_float()
-            with torch.inference_mode(mode=False):  # kept, so it must serve training later
-                self._static[key] = [torch.as_tensor(x, dtype=key[0], device=key[1]) for x in matrices]
-        at, g, bt = self._static[key]
-        return at, g, bt
+    def exact_algorithm(self) -> Bilinear:
+        """Give the algorithm that the layer computes by in rational numbers, proved.
+
+        Raises
+        ------
+        ValueError
+            If its transforms are learned without staying a convolution.
+        """
+        if isinstance(self.structure, Exact):
+            return self.structure.reached(dict(self.named_parameters(recurse=False)))
+        if self.spec.transforms != "static":
+            raise ValueError(
+                f"transforms is {self.spec.transforms!r}, which are no exact algorithm; allowed: static, exact"
+            )
+        return self.algorithm
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` of shape (N, C, H, W), giving (N, K, H_out, W_out).
@@ -181,7 +182,7 @@ class WinogradConv2d(QuantizedConv):
 
     def _inexact_v(self) -> bool:
         """Whether V can not be computed exactly, in any order, in float32."""
-        if self.spec.transforms == "learned":
+        if self.spec.transforms != "static":
             return self.transform_bits is None
         return self.v_max >= EXACT // 16
 
@@ -233,8 +234,10 @@ class WinogradConv2d(QuantizedConv):
         )
 
     def _exact_weight_transform(self, g: Tensor) -> Tensor:
-        """``G`` in float64: of a named algorithm not what float32 made of it."""
-        return g.double() if self.spec.transforms == "learned" else torch.as_tensor(self.algorithm.to_float()[1])
+        """``G`` in float64: of an exact algorithm not what float32 made of it."""
+        if self.spec.transforms in ("static", "exact"):
+            return torch.as_tensor(self.exact_algorithm().to_float()[1], device=g.device)
+        return g.double()
 
     def _folded_scale(self, scale: Tensor) -> Tensor:
         """Scale of the products, shape (n*n or 1, K or 1, 1), with what was folded in."""
@@ -366,7 +369,11 @@ def unservable(conv: nn.Conv2d, spec: Winograd, *, min_channels: int = 4) -> str
         if applies:
             return reason
     try:
-        spec.resolve(r)
+        STRUCTURES[spec.transforms](spec.resolve(r))
     except ValueError as error:
         return str(error)
     return ""
+
+
+STRUCTURES: dict[str, type[Static]] = {"static": Static, "learned": Dense, "sparse": Sparse, "exact": Exact}
+"""Classes of transforms by their names in specs."""

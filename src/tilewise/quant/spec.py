@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from tilewise.algebra import Bilinear, algorithm
 from tilewise.algebra.catalogue import KERNELS, is_file, read_algorithm
+from tilewise.algebra.toom_cook import Interpolation
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, Quantizer, check_bits
 
 SPEC_VERSION = 1
+
+Transforms: TypeAlias = Literal["static", "learned", "sparse", "exact"]
 
 
 def _check_choice(field: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -66,9 +69,11 @@ class Winograd:
         2 to 16 for every quantized stage, or 32 for float.
     scales : {"tap", "tensor"}
         One scale for each tap of V, and for each tap and output channel of U; or one for all of V and one for all of U.
-    transforms : {"static", "learned"}
-        Whether ``A^T``, ``G`` and ``B^T`` are trained ("flex" in the paper). A learned ``B^T`` is used on a grid of
-        powers of two on which V is exact (docs/numbers.md).
+    transforms : {"static", "learned", "sparse", "exact"}
+        Whether ``A^T``, ``G`` and ``B^T`` are trained. ``"learned"``: all entries ("flex" in the paper); ``"sparse"``:
+        all but those that are 0, 1 or -1 at the start; ``"exact"``: interpolation points and scalings from which they
+        follow, so that they stay a convolution (Toom-Cook algorithms with dyadic points only). A learned ``B^T`` is
+        used on a grid of powers of two on which V is exact (docs/numbers.md).
     quantizer : {"tap", "paper"}
         ``"paper"`` is the released code's and is always per tensor.
     hadamard_bits : int, optional
@@ -85,7 +90,7 @@ class Winograd:
     _: KW_ONLY
     bits: int = 8
     scales: Literal["tap", "tensor"] = "tap"
-    transforms: Literal["static", "learned"] = "static"
+    transforms: Transforms = "static"
     quantizer: Literal["tap", "paper"] = "tap"
     hadamard_bits: int | None = None
     kind: ClassVar[str] = "winograd"
@@ -93,28 +98,32 @@ class Winograd:
     def __post_init__(self) -> None:
         check_bits(self.bits)
         _check_choice("scales", self.scales, ("tap", "tensor"))
-        _check_choice("transforms", self.transforms, ("static", "learned"))
+        _check_choice("transforms", self.transforms, get_args(Transforms))
         _check_choice("quantizer", self.quantizer, tuple(QUANTIZERS))
         if self.quantizer == "paper" and self.scales != "tensor":
             raise ValueError("scales is 'tap', but the 'paper' quantizer is per tensor; allowed with it: tensor")
+        if self.quantizer == "paper" and self.transforms in ("sparse", "exact"):
+            raise ValueError(
+                f"transforms is {self.transforms!r}, but the 'paper' quantizer rounds the matrices; allowed with it: "
+                "static, learned"
+            )
         if self.hadamard_bits is not None:
             check_bits(self.hadamard_bits, "hadamard_bits")
-        if isinstance(self.algorithm, str):
-            if is_file(self.algorithm):
-                object.__setattr__(self, "algorithm", read_algorithm(self.algorithm))
-            else:
-                self._check_name(self.algorithm)
+        if isinstance(self.algorithm, str) and is_file(self.algorithm):
+            object.__setattr__(self, "algorithm", read_algorithm(self.algorithm))
+        example = self._named(self.algorithm) if isinstance(self.algorithm, str) else self.algorithm
+        if self.transforms == "exact":
+            Interpolation.of(example)  # refuses what has no points
 
     @staticmethod
-    def _check_name(name: str) -> None:
+    def _named(name: str) -> Bilinear:
+        """Give a named algorithm for some size of kernel."""
         failures = []
         for r in KERNELS:
             try:
-                algorithm(name, r)
+                return algorithm(name, r)
             except ValueError as error:
                 failures.append(error)
-            else:
-                return
         raise failures[0]
 
     def resolve(self, r: int) -> Bilinear:
