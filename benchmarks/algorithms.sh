@@ -12,4 +12,7 @@ tilewise algorithms search --m 6 --points rational --bound 8 --price 0 --restart
 tilewise algorithms score --json $out/scores-3x3.json
 tilewise algorithms score --balanced --json $out/scores-3x3-balanced.json
 tilewise algorithms score --r 5 --json $out/scores-5x5.json
+tilewise algorithms score --r 5 --balanced --json $out/scores-5x5-balanced.json
+tilewise algorithms score --r 7 --json $out/scores-7x7.json
+tilewise algorithms bases --json $out/bases.json
 tilewise algorithms score $out/F*-t*.json --json $out/scores-found.json

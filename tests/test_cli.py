@@ -94,6 +94,12 @@ def test_algorithms_search_and_score(cli: Any, refused: Any, tmp_path: Path) -> 
     table = json.loads((tmp_path / "t.json").read_text())
     assert [len(row["sqnr"]) for row in table["rows"]] == [len(table["columns"])] * 2
 
+    cli("algorithms", "bases", "F2", "--json", tmp_path / "b.json")
+    assert [row["base"] for row in json.loads((tmp_path / "b.json").read_text())["rows"]] == [
+        "canonical",
+        "Legendre",
+    ] * 2
+
     assert "name must end with .json" in refused(*small, "--out", tmp_path / "found")
     np.save(tmp_path / "x.npy", np.full((1, 2, 8, 8), np.nan))
     np.save(tmp_path / "w.npy", np.ones((2, 2, 3, 3)))

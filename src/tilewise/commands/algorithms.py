@@ -181,13 +181,47 @@ class Scoring:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Comparing:
+    """Simulated SQNR of one layer in dB where everything is quantized per tensor, in the canonical and Legendre's base.
+
+    Input, weights, matrices, what lies between two matrices, U, V and M: as in the papers, not as our layers do it.
+    """
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ("F2", "F4-textbook", "F4-barabasz", "F4", "F6")
+    """Names of Toom-Cook algorithms."""
+    r: int = 3
+    """Filter taps per dimension."""
+
+    def result(self, seed: int) -> dict[str, Any]:
+        """Simulate them, each as it is and balanced."""
+        from tilewise.algebra import algorithm
+        from tilewise.studies.bases import CONTRACTS, compared
+        from tilewise.studies.transforms import balanced
+        from tilewise.train.progress import track
+
+        named = [algorithm(name, self.r) for name in self.names]
+        rows = compared(
+            track([*named, *map(balanced, named)], "simulating", enabled=True), seed=seed + 1
+        )  # the search takes the seed itself
+        columns = [f"{c.bits} {c.matrix_bits} {c.hadamard_bits}" for c in CONTRACTS]
+        table = Table(title="SQNR in dB: bits of tensors, of matrices, of M")
+        for column in ("name", "base", *columns):
+            table.add_column(column, justify="left" if column in ("name", "base") else "right")
+        for row in rows:
+            table.add_row(row["name"], row["base"], *(f"{sqnr:.1f}" for sqnr in row["sqnr"]))
+        Console().print(table)
+        return {"columns": columns, "rows": rows}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Algorithms:
-    """The catalogue of algorithms; `algorithms search` finds better ones, `algorithms score` compares them."""
+    """The catalogue of algorithms; `algorithms search` finds better ones, `score` and `bases` compare them."""
 
     do: (
         Annotated[Listing, tyro.conf.subcommand("list")]
         | Annotated[Finding, tyro.conf.subcommand("search")]
         | Annotated[Scoring, tyro.conf.subcommand("score")]
+        | Annotated[Comparing, tyro.conf.subcommand("bases")]
     ) = field(default_factory=Listing)
     common: Common = field(default_factory=Common)
 

@@ -126,24 +126,15 @@ class Simulation:
     """
 
     def __init__(self, sample: Sample, m: int, precision: Precision) -> None:
-        r = sample.weights.shape[-1]
-        t = m + r - 1
-        if m < 1 or min(sample.activations.shape[2:]) < t:
-            raise ValueError(f"m is {m}; activations of {sample.activations.shape} have no tile of {t}x{t} inputs")
-        self.m, self.r, self.precision = m, r, precision
-        self._weights = sample.weights.transpose(2, 3, 0, 1).reshape(r * r, *sample.weights.shape[:2])
-        windows = np.lib.stride_tricks.sliding_window_view(sample.activations, (t, t), axis=(2, 3))[:, :, ::m, ::m]
-        tiles = np.ascontiguousarray(windows.transpose(4, 5, 1, 0, 2, 3)).reshape(t, t, sample.weights.shape[1], -1)
-        self._wanted = sum(
-            np.einsum("kc,ijcp->ijkp", self._weights[a * r + b], tiles[a : a + m, b : b + m], optimize=True)
-            for a in range(r)
-            for b in range(r)
-        ).reshape(m * m, -1)
+        tiles = tiles_of(sample, m)
+        self.m, self.r, self.precision = m, sample.weights.shape[-1], precision
+        self._weights = _by_tap(sample.weights)
+        self._wanted = output_tiles(sample, tiles, m)
         low, high = QUANTIZERS["tap"].limits(precision.bits)
         if tiles.min() >= 0:  # one bit more for free
             low, high = 0, 2 * high + 1
         self._step = np.abs(tiles).max() / high
-        self._input = np.clip(_round(tiles / self._step), low, high).reshape(t * t, *tiles.shape[2:])
+        self._input = np.clip(_round(tiles / self._step), low, high).reshape(-1, *tiles.shape[2:])
 
     def sqnr(self, algorithm: Bilinear | Planar) -> float:
         """Signal-to-quantization-noise ratio of the layer's output in dB.
@@ -177,6 +168,36 @@ class Simulation:
         limit = QUANTIZERS["tap"].limits(precision.hadamard_bits)[1]
         step = _largest(product, precision.hadamard_scales) / limit
         return np.asarray(_round(product / step) * step)
+
+
+def tiles_of(sample: Sample, m: int) -> Array:
+    """Cut activations into tiles of ``m x m`` outputs, shape (t, t, C, P); what fills no tile is left out.
+
+    Raises
+    ------
+    ValueError
+        If no tile fits into the activations.
+    """
+    t = m + sample.weights.shape[-1] - 1
+    if m < 1 or min(sample.activations.shape[2:]) < t:
+        raise ValueError(f"m is {m}; activations of {sample.activations.shape} have no tile of {t}x{t} inputs")
+    windows = np.lib.stride_tricks.sliding_window_view(sample.activations, (t, t), axis=(2, 3))[:, :, ::m, ::m]
+    return np.ascontiguousarray(windows.transpose(4, 5, 1, 0, 2, 3)).reshape(t, t, sample.weights.shape[1], -1)
+
+
+def output_tiles(sample: Sample, tiles: Array, m: int) -> Array:
+    """Convolve tiles directly, shape (m*m, K*P)."""
+    r, weights = sample.weights.shape[-1], _by_tap(sample.weights)
+    places = ((a, b) for a in range(r) for b in range(r))
+    parts = (
+        np.einsum("kc,ijcp->ijkp", weights[a * r + b], tiles[a : a + m, b : b + m], optimize=True) for a, b in places
+    )
+    return np.asarray(sum(parts)).reshape(m * m, -1)
+
+
+def _by_tap(weights: Array) -> Array:
+    """(K, C, r, r) -> (r*r, K, C)."""
+    return weights.transpose(2, 3, 0, 1).reshape(-1, *weights.shape[:2])
 
 
 def _round(x: Array) -> Array:
