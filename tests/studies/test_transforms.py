@@ -106,6 +106,15 @@ def test_price_buys_fewer_operations() -> None:
     assert cheap.operations <= operations(algorithm("F4-textbook"))
 
 
+def test_a_wider_v_buys_better_points() -> None:
+    """Those of the form +-c, +-1/c, whose V leaves int16 (Alam et al. 2022)."""
+    points: dict[str, Any] = {"points": "rational", "bound": 3, "symmetric": True, "price": 0}
+    narrow, wide = (find(TransformSearch(**SMALL, **points, v_bits=bits)) for bits in (16, 24))
+    assert largest_v(narrow.algorithm, 8) <= 32767 < largest_v(wide.algorithm, 8)
+    assert wide.sqnr > narrow.sqnr + 1
+    assert set(wide.place.points) == {0, *(Fraction(s * n, 6) for n in (4, 9) for s in (1, -1))}
+
+
 def test_operations_are_additions_and_shifts() -> None:
     assert operations(algorithm("F2")) == 8  # 4 additions for B^T, 4 for A^T
     assert operations(algorithm("F4-textbook")) < operations(algorithm("F4"))
@@ -148,6 +157,7 @@ def test_given_data_are_searched_on() -> None:
         ({"price": float("nan")}, "price is nan"),
         ({"price": -1.0}, r"price is -1\.0"),
         ({"particles": 0}, "particles is 0; it must be at least 1"),
+        ({"v_bits": 0}, "v_bits is 0; it must be at least 1"),
         ({"restarts": 0}, "restarts is 0; it must be at least 1"),
     ],
 )

@@ -84,6 +84,8 @@ class Finding:
     """Take points in pairs +-p."""
     scaled: bool = False
     """Scale rows of B and columns of A by powers of two."""
+    v_bits: int = 16
+    """Width that V may have without a price: 16 for transforms in int16, 24 for float32."""
     price: float = 5.0
     """dB for each time that the transforms take the operations of the textbook points once more."""
     particles: int = 40
@@ -110,7 +112,19 @@ class Finding:
             bits=self.bits, scales=self.scales,
             hadamard_bits=self.hadamard_bits, hadamard_scales=self.hadamard_scales,
         )  # fmt: skip
-        names = ("m", "r", "points", "bound", "symmetric", "scaled", "price", "particles", "steps", "restarts")
+        names = (
+            "m",
+            "r",
+            "points",
+            "bound",
+            "symmetric",
+            "scaled",
+            "v_bits",
+            "price",
+            "particles",
+            "steps",
+            "restarts",
+        )
         search = TransformSearch(precision=precision, seed=seed, **{name: getattr(self, name) for name in names})
         sample = self._sample()
         found = find(search, sample, progress=True)

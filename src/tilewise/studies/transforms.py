@@ -27,7 +27,7 @@ from tilewise.studies.swarm import maximize
 from tilewise.train.progress import bar
 
 OVERFLOW_PRICE = 20.0
-"""dB for each bit that V has more than the textbook algorithm's."""
+"""dB for each bit that V has more than it may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,8 @@ class TransformSearch:
     scaled : bool
         Whether rows of ``B^T`` and columns of ``A^T`` are scaled by powers of two. It changes nothing where all scales
         are per tap.
+    v_bits : int
+        Width that V may have for 8-bit inputs, sign included; or that of the textbook algorithm's, if that is more.
     price : float
         dB for each time that ``B^T`` and ``A^T`` take the operations of the textbook algorithm's once more.
     particles, steps, restarts : int
@@ -69,6 +71,7 @@ class TransformSearch:
     bound: int = 4
     symmetric: bool = False
     scaled: bool = False
+    v_bits: int = 16
     price: float = 5.0
     particles: int = 40
     steps: int = 60
@@ -79,7 +82,7 @@ class TransformSearch:
         textbook_points(self.m, self.r)  # refuses what is out of reach
         if self.points not in ("dyadic", "rational"):
             raise ValueError(f"points is {self.points!r}; allowed: dyadic, rational")
-        for name in ("particles", "steps", "restarts"):
+        for name in ("v_bits", "particles", "steps", "restarts"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
         if not (math.isfinite(self.price) and self.price >= 0):
@@ -280,16 +283,17 @@ def operations(algorithm: Bilinear) -> int:
 
 
 def _score(search: TransformSearch, layer: Simulation, place: Place) -> float:
-    """SQNR in dB less the prices of operations and of V's width beyond the textbook algorithm's, and beyond int16."""
+    """SQNR in dB less the prices of operations, and of V's width beyond what is allowed."""
     found = build(place, search)
-    usual_operations, allowed = _limits(search.m, search.r, search.precision.bits)
-    overflow = max(0, largest_v(found, search.precision.bits).bit_length() - allowed)
+    usual_operations, usual_bits = _limits(search.m, search.r, search.precision.bits)
+    allowed = max(search.v_bits, usual_bits)
+    overflow = max(0, largest_v(found, search.precision.bits).bit_length() + 1 - allowed)
     more = max(0.0, operations(found) / usual_operations - 1)
     return layer.sqnr(found) - search.price * more - OVERFLOW_PRICE * overflow
 
 
 @functools.cache
 def _limits(m: int, r: int, bits: int) -> tuple[int, int]:
-    """Operations of the textbook algorithm, and the bits that V may have: its own, or those of int16."""
+    """Operations of the textbook algorithm, and the bits of its V."""
     usual = toom_cook(m, r, textbook_points(m, r))
-    return operations(usual), max(15, largest_v(usual, bits).bit_length())
+    return operations(usual), largest_v(usual, bits).bit_length() + 1
