@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewise.algebra import Bilinear, algorithm, algorithm_names, direct, toom_cook
+from tilewise.algebra import Bilinear, algorithm, algorithm_names, direct, sfc, toom_cook
+from tilewise.algebra.toom_cook import Interpolation, interpolation
 
 CATALOGUE = [algorithm(name, r) for r in (3, 5, 7) for name in algorithm_names(r)]
 ids = [f"{a.name}-{a.r}" for a in CATALOGUE]
@@ -123,6 +124,24 @@ def test_toom_cook_is_a_convolution_for_any_points(m: int, r: int, data: st.Data
     a = toom_cook(m, r, points)
     assert a.verify().products == m + r - 1
     assert a.has_integer_transforms
+
+
+@given(st.integers(2, 5), st.integers(1, 4), st.data())
+def test_points_and_scalings_are_read_back(m: int, r: int, data: st.DataObject) -> None:
+    fractions = st.fractions(-4, 4, max_denominator=5)
+    points: list[Fraction | None] = [None]
+    points += data.draw(st.lists(fractions, min_size=m + r - 2, max_size=m + r - 2, unique=True))
+    points = data.draw(st.permutations(points))
+    factors = st.lists(fractions.filter(bool), min_size=len(points), max_size=len(points))
+    rows, columns = data.draw(factors), data.draw(factors)
+    a = interpolation("any", m, r, points).verify().scaled(rows, columns)
+    assert Interpolation.of(a) == (tuple(points), tuple(rows), tuple(columns))
+
+
+@pytest.mark.parametrize("a", [direct(2, 3), sfc(3, 3, 3), algorithm("SFC6"), toom_cook(1, 3, [0, 1])], ids=str)
+def test_what_is_no_interpolation_has_no_points(a: Bilinear) -> None:
+    with pytest.raises(ValueError, match="has no interpolation points: it is no Toom-Cook algorithm"):
+        Interpolation.of(a)
 
 
 def test_toom_cook_gives_lavins_matrices() -> None:
