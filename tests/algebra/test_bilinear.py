@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tilewise.algebra import Bilinear, algorithm, algorithm_names, direct, sfc, toom_cook
 from tilewise.algebra.toom_cook import Interpolation, interpolation
 
-CATALOGUE = [algorithm(name, r) for r in (3, 5, 7) for name in algorithm_names(r)]
-ids = [f"{a.name}-{a.r}" for a in CATALOGUE]
+CATALOGUE = [algorithm(name, r, stride) for stride in (1, 2) for r in (3, 5, 7) for name in algorithm_names(r, stride)]
+ids = [f"{a.name}-{a.r}-{a.stride}" for a in CATALOGUE]
 
 
 def convolve(a: Bilinear, d: list[Fraction], g: list[Fraction]) -> list[Fraction]:
@@ -30,14 +30,14 @@ def test_every_catalogued_algorithm_is_a_convolution(a: Bilinear) -> None:
     assert a.verify() is a
     d = [Fraction(3 * i * i - 7 * i + 2, i + 1) for i in range(a.tile)]
     g = [Fraction(2 * k - 3, k + 2) for k in range(a.r)]
-    assert convolve(a, d, g) == [sum(g[k] * d[i + k] for k in range(a.r)) for i in range(a.m)]
+    assert convolve(a, d, g) == [sum(g[k] * d[a.stride * i + k] for k in range(a.r)) for i in range(a.m)]
 
 
 @pytest.mark.parametrize("a", CATALOGUE, ids=ids)
 def test_integer_form_is_the_same_algorithm(a: Bilinear) -> None:
     form = a.integer()
     g = [[s * x for x in row] for s, row in zip(form.scale, form.G, strict=True)]
-    Bilinear("rebuilt", a.m, a.r, form.AT, g, form.BT).verify()
+    Bilinear("rebuilt", a.m, a.r, form.AT, g, form.BT, a.stride).verify()
     for row in (*form.G, *form.BT, *zip(*form.AT, strict=True)):
         assert np.gcd.reduce(row) <= 1
     assert all((s * form.denominator).denominator == 1 for s in form.scale)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tilewise.algebra.bilinear import Bilinear, Growth, IntegerForm
 from tilewise.algebra.catalogue import algorithm, algorithm_names
+from tilewise.algebra.decomposition import decompose
 from tilewise.algebra.planar import Planar
 from tilewise.algebra.sfc import planar_sfc, sfc
 from tilewise.algebra.toom_cook import direct, toom_cook
@@ -18,6 +19,7 @@ __all__ = [
     "Planar",
     "algorithm",
     "algorithm_names",
+    "decompose",
     "direct",
     "planar_sfc",
     "sfc",

@@ -1,14 +1,15 @@
 """The centre of the package: a fast convolution algorithm is one triple of matrices.
 
-``y = A^T [ (G g) * (B^T d) ]`` computes ``m`` outputs of a correlation with ``r`` taps from ``t = m + r - 1``
-inputs with ``n >= t`` products. In two dimensions it is nested: ``Y = A^T [ (G g G^T) * (B^T d B) ] A``.
+``y = A^T [ (G g) * (B^T d) ]`` computes ``m`` outputs of a correlation with ``r`` taps and stride ``s`` from
+``t = s (m - 1) + r`` inputs with ``n`` products. In two dimensions it is nested:
+``Y = A^T [ (G g G^T) * (B^T d B) ] A``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar
@@ -68,13 +69,15 @@ class Bilinear:
         Output transform. Entries are integers, Fractions or strings such as ``"1/6"``; floats are refused.
     G : n x r matrix
         Weight transform.
-    BT : n x t matrix, t = m + r - 1
+    BT : n x t matrix, t = stride * (m - 1) + r
         Input transform.
+    stride : int
+        Distance of the inputs of two neighbouring outputs, at least 1.
 
     Raises
     ------
     ValueError
-        If a shape does not fit ``m`` and ``r``.
+        If a shape does not fit ``m``, ``r`` and ``stride``.
     TypeError
         If an entry is not rational.
 
@@ -89,10 +92,13 @@ class Bilinear:
     AT: Matrix
     G: Matrix
     BT: Matrix
+    stride: int = 1
 
     def __post_init__(self) -> None:
         if self.m < 1 or self.r < 1:
             raise ValueError(f"F({self.m}, {self.r}): m and r must be at least 1")
+        if self.stride < 1:
+            raise ValueError(f"{self.name}: stride is {self.stride}; it must be at least 1")
         for field in ("AT", "G", "BT"):
             object.__setattr__(self, field, exact_matrix(getattr(self, field)))
         n = len(self.G)
@@ -100,12 +106,15 @@ class Bilinear:
         for field, shape in wanted.items():
             matrix: Matrix = getattr(self, field)
             if len(matrix) != shape[0] or any(len(row) != shape[1] for row in matrix):
-                raise ValueError(f"{self.name}: {field} must be {shape[0]} x {shape[1]} for F({self.m}, {self.r})")
+                strided = "" if self.stride == 1 else f" of stride {self.stride}"
+                raise ValueError(
+                    f"{self.name}: {field} must be {shape[0]} x {shape[1]} for F({self.m}, {self.r}){strided}"
+                )
 
     @property
     def tile(self) -> int:
-        """Inputs per tile and dimension, ``t = m + r - 1``."""
-        return self.m + self.r - 1
+        """Inputs per tile and dimension, ``t = stride * (m - 1) + r``."""
+        return self.stride * (self.m - 1) + self.r
 
     @property
     def products(self) -> int:
@@ -124,7 +133,7 @@ class Bilinear:
     def defect(self) -> tuple[int, int, int, Fraction] | None:
         """First ``(output i, tap k, input j, value)`` at which the convolution identity fails, or None.
 
-        The identity is ``sum_n A[n, i] G[n, k] B[n, j] == 1 if j == i + k else 0``.
+        The identity is ``sum_n A[n, i] G[n, k] B[n, j] == 1 if j == stride * i + k else 0``.
         """
         at, g, bt = _whole(self.AT), _whole(self.G), _whole(self.BT)  # integers, which are faster than fractions
         common = at[1] * g[1] * bt[1]
@@ -133,7 +142,7 @@ class Bilinear:
                 weights = [a * row[k] for a, row in zip(at[0][i], g[0], strict=True)]
                 for j in range(self.tile):
                     value = sum(w * row[j] for w, row in zip(weights, bt[0], strict=True))
-                    if value != common * (j == i + k):
+                    if value != common * (j == self.stride * i + k):
                         return i, k, j, Fraction(value, common)
         return None
 
@@ -149,7 +158,7 @@ class Bilinear:
             i, k, j, value = found
             raise ValueError(
                 f"{self.name} is not a convolution: output {i}, tap {k}, input {j} has the factor {value} "
-                f"instead of {int(j == i + k)}"
+                f"instead of {int(j == self.stride * i + k)}"
             )
         return self
 
@@ -199,13 +208,13 @@ class Bilinear:
         at = tuple(tuple(s * x for s, x in zip(by_column, row, strict=True)) for row in self.AT)
         bt = tuple(tuple(s * x for x in row) for s, row in zip(by_row, self.BT, strict=True))
         g = tuple(tuple(x / (b * a) for x in row) for b, a, row in zip(by_row, by_column, self.G, strict=True))
-        return Bilinear(name or self.name, self.m, self.r, at, g, bt)
+        return replace(self, name=name or self.name, AT=at, G=g, BT=bt)
 
     def normalized(self) -> Bilinear:
         """Give the same algorithm with primitive integer ``B^T`` and ``A^T``; ``G`` takes the fractions."""
         form = self.integer()
         g = tuple(tuple(s * x for x in row) for s, row in zip(form.scale, form.G, strict=True))
-        return Bilinear(self.name, self.m, self.r, exact_matrix(form.AT), g, exact_matrix(form.BT))
+        return replace(self, AT=exact_matrix(form.AT), G=g, BT=exact_matrix(form.BT))
 
     def to_float(self, dtype: npt.DTypeLike = "float64") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give ``(A^T, G, B^T)`` as NumPy arrays, each entry correctly rounded to ``dtype``."""
@@ -217,11 +226,12 @@ class Bilinear:
         return convert(self.AT), convert(self.G), convert(self.BT)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON form; fractions are strings such as ``"-1/6"``."""
+        """Plain JSON form; fractions are strings such as ``"-1/6"``, a stride of 1 is left out."""
         return {
             "name": self.name,
             "m": self.m,
             "r": self.r,
+            **({} if self.stride == 1 else {"stride": self.stride}),
             **{f: [[str(x) for x in row] for row in getattr(self, f)] for f in ("AT", "G", "BT")},
         }
 
@@ -237,7 +247,8 @@ class Bilinear:
         missing = [f for f in ("name", "m", "r", "AT", "G", "BT") if f not in data]
         if missing:
             raise ValueError(f"algorithm description lacks {', '.join(missing)}")
-        return cls(data["name"], data["m"], data["r"], data["AT"], data["G"], data["BT"]).verify()
+        values = (data[f] for f in ("name", "m", "r", "AT", "G", "BT"))
+        return cls(*values, stride=data.get("stride", 1)).verify()
 
 
 def exact(value: Rational) -> Fraction:

@@ -8,19 +8,26 @@ import re
 from pathlib import Path
 
 from tilewise.algebra.bilinear import Bilinear
+from tilewise.algebra.decomposition import decompose
 from tilewise.algebra.sfc import ORDERS, sfc
 from tilewise.algebra.toom_cook import direct, toom_cook
 
 KERNELS = (3, 5, 7)
+STRIDES = (1, 2)
 
 # Finite points per number of points. Up to seven: chosen by simulated int8 error (studies/points.py; docs/algebra.md
 # has the ranking), not by condition number, which misleads at 8 bits. Five points: {0, +-2/3, +-3/2} would lose 2.6 dB
 # less, but V then grows by 28561 and leaves 16-bit integers; these grow by 196. Nine and eleven points extend the seven
-# by the best ones of a smaller pool; they serve large 5x5 and 7x7 tiles, which 8 bits break anyway.
+# by the best ones of a smaller pool; they serve large 5x5 and 7x7 tiles, which 8 bits break anyway. Even numbers are
+# those of pieces of strided and large kernels.
 _POINTS: dict[int, tuple[int | str, ...]] = {
+    2: (0, 1),
     3: (0, 1, -1),
+    4: (0, 1, "-1/2", -2),
     5: (0, 1, -1, "1/2", -2),
+    6: (0, 1, -1, "1/2", "-1/2", -2),
     7: (0, 1, -1, 2, -2, "1/2", "-1/2"),
+    8: (0, 1, -1, 2, -2, "1/2", "-1/2", -4),
     9: (0, 1, -1, 2, -2, "1/2", "-1/2", "3/4", "-4/3"),
     11: (0, 1, -1, 2, -2, "1/2", "-1/2", "3/4", "-4/3", "-1/4", 4),
 }
@@ -48,9 +55,11 @@ _SFC_TILE = {
     (3, 5): 5, (4, 5): 4, (6, 5): 6, (12, 5): 12,
     (3, 7): 5, (4, 7): 6, (6, 7): 6, (12, 7): 10,
 }  # fmt: skip
+# The same for stride 2, where they differ: as many as 20 products, the most that the engine takes, allow.
+_SFC_STRIDED_TILE = {(4, 5): 5, (4, 7): 5, (6, 7): 5}
 
 
-def algorithm(name: str, r: int = 3) -> Bilinear:
+def algorithm(name: str, r: int = 3, stride: int = 1) -> Bilinear:
     """Look up a bilinear algorithm by name.
 
     Parameters
@@ -64,14 +73,18 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
         ``"SFC3"``, ``"SFC4"``, ``"SFC6"``: symbolic Fourier; ``"SFC6(6)"`` chooses the outputs per tile.
         ``"SFC12"``: the same for r = 5 and 7.
         ``"direct"``: the trivial algorithm.
+        ``"F2"``, ``"F4"``, ``"F6"`` of stride 2 or for 7 taps, and symbolic Fourier of stride 2, are sums of pieces
+        (:func:`tilewise.algebra.decompose`).
     r : {3, 5, 7}
         Filter taps per dimension.
+    stride : {1, 2}
+        Inputs from one output to the next, per dimension.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or not served for this ``r``; if a file holds no algorithm, or one that is no
-        convolution.
+        If the name is unknown, or not served for this ``r`` and stride; if a file holds no algorithm, or one that is
+        no convolution.
     OSError
         If a file can not be read.
 
@@ -81,35 +94,62 @@ def algorithm(name: str, r: int = 3) -> Bilinear:
     Fraction(4, 1)
     >>> algorithm("SFC6").products
     12
+    >>> algorithm("F4", 3, stride=2).products
+    9
     """
     if is_file(name):
-        found = read_algorithm(name)
-        if found.r != r:
-            raise ValueError(f"{name} is for r = {found.r}, not for {r}x{r} kernels")
-        return found
+        return fitting(read_algorithm(name), r, stride)
     if r not in KERNELS:
         raise ValueError(
             f"r is {r}; named algorithms serve {KERNELS}. For other sizes give points: toom_cook(m, r, points)"
         )
-    return _algorithm(name, r)
+    if stride not in STRIDES:
+        raise ValueError(f"stride is {stride}; named algorithms serve {STRIDES}")
+    return _algorithm(name, r, stride)
+
+
+def fitting(found: Bilinear, r: int, stride: int = 1) -> Bilinear:
+    """Give an algorithm back that is for these kernels; refuse it otherwise."""
+    if found.r != r:
+        raise ValueError(f"{found.name} is for r = {found.r}, not for {r}x{r} kernels")
+    if found.stride != stride:
+        raise ValueError(f"{found.name} is for stride {found.stride}, not for stride {stride}")
+    return found
 
 
 @functools.cache
-def _algorithm(name: str, r: int) -> Bilinear:
+def _algorithm(name: str, r: int, stride: int) -> Bilinear:
     if name == "direct":
-        return direct(1, r)
-    if (match := re.fullmatch(r"F(\d)(?:-(\w+))?", name)) and name in algorithm_names(r):
+        return direct(1, r, stride)
+    if (match := re.fullmatch(r"F(\d)(?:-(\w+))?", name)) and name in algorithm_names(r, stride):
         m, family = int(match[1]), match[2]
+        if not family and (stride > 1 or r > 5):  # one piece of 7 taps has an awful growth
+            return decompose(m, r, stride, _piece, name=name)
         points = textbook_points(m, r) if family == "textbook" else _PUBLISHED.get(family, _POINTS)[m + r - 2]
         return toom_cook(m, r, points, name=name)
     if match := re.fullmatch(r"SFC(\d+)(?:\((\d+)\))?", name):
         order = int(match[1])
-        m = int(match[2] or _SFC_TILE.get((order, r), 0))
-        if order in ORDERS and m:
+        m = int(match[2] or _sfc_tile(order, r, stride))
+        if order in ORDERS and m and stride == 1:
             return sfc(order, m, r)
-    raise ValueError(
-        f"unknown algorithm {name!r} for {r}x{r} kernels; allowed: {', '.join(algorithm_names(r))}, SFC6(m)"
-    )
+        if order in ORDERS and m:
+            return decompose(m, r, stride, functools.partial(_fourier_piece, order), name=f"SFC{order}({m}, {r})")
+    kernels = f"{r}x{r} kernels" + ("" if stride == 1 else f" of stride {stride}")
+    allowed = ", ".join(algorithm_names(r, stride))
+    raise ValueError(f"unknown algorithm {name!r} for {kernels}; allowed: {allowed}, SFC6(m)")
+
+
+def _sfc_tile(order: int, r: int, stride: int) -> int:
+    usual = _SFC_TILE.get((order, r), 0)
+    return usual if stride == 1 else _SFC_STRIDED_TILE.get((order, r), usual)
+
+
+def _piece(m: int, r: int) -> Bilinear:
+    return direct(m, 1) if r == 1 else toom_cook(m, r, _POINTS[m + r - 2])
+
+
+def _fourier_piece(order: int, m: int, r: int) -> Bilinear:
+    return direct(m, 1) if r == 1 else sfc(order, m, r)
 
 
 def is_file(name: str) -> bool:
@@ -141,9 +181,10 @@ def textbook_points(m: int, r: int) -> tuple[int | str, ...]:
     return _TEXTBOOK[: m + r - 2]
 
 
-def algorithm_names(r: int = 3) -> list[str]:
-    """Names that :func:`algorithm` serves for ``r x r`` kernels, the direct algorithm first."""
+def algorithm_names(r: int = 3, stride: int = 1) -> list[str]:
+    """Names that :func:`algorithm` serves for ``r x r`` kernels of a stride, the direct algorithm first."""
     sizes = (2, 4, 6)
-    usual = [f"F{m}{family}" for family in ("", "-textbook") for m in sizes]
+    usual = [f"F{m}{family}" for family in (("", "-textbook") if stride == 1 else ("",)) for m in sizes]
     published = [f"F{m}-{family}" for family, points in _PUBLISHED.items() for m in sizes if m + r - 2 in points]
-    return ["direct", *usual, *published, *(f"SFC{order}" for order, taps in _SFC_TILE if taps == r)]
+    fourier = [f"SFC{order}" for order, taps in _SFC_TILE if taps == r]
+    return ["direct", *usual, *(published if stride == 1 else []), *fourier]

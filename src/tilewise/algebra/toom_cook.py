@@ -123,13 +123,13 @@ def _factor(row: Sequence[Fraction], plain: Sequence[Fraction]) -> Fraction:
     return next(x / y for x, y in zip(reversed(row), reversed(plain), strict=True) if y)
 
 
-def direct(m: int, r: int) -> Bilinear:
+def direct(m: int, r: int, stride: int = 1) -> Bilinear:
     """Direct convolution as the trivial member: ``m * r`` products, all matrices 0/1."""
     pairs = [(i, k) for i in range(m) for k in range(r)]
     at = tuple(tuple(Fraction(i == o) for i, _ in pairs) for o in range(m))
     g = tuple(tuple(Fraction(k == tap) for tap in range(r)) for _, k in pairs)
-    bt = tuple(tuple(Fraction(i + k == j) for j in range(m + r - 1)) for i, k in pairs)
-    return Bilinear(f"direct({m}, {r})", m, r, at, g, bt).verify()
+    bt = tuple(tuple(Fraction(stride * i + k == j) for j in range(stride * (m - 1) + r)) for i, k in pairs)
+    return Bilinear(f"direct({m}, {r})", m, r, at, g, bt, stride).verify()
 
 
 def _unit(size: int, position: int) -> list[Fraction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ class Listing:
     def result(self, seed: int) -> dict[str, Any]:  # noqa: ARG002 - nothing here is random
         """List them."""
         from tilewise.algebra import algorithm, algorithm_names
+        from tilewise.algebra.catalogue import KERNELS, STRIDES
 
         table = Table(title="Bilinear algorithms, per two-dimensional tile")
         for column in (
@@ -33,12 +35,13 @@ class Listing:
         ):
             table.add_column(column, justify="left" if column == "name" else "right")
         rows: list[dict[str, Any]] = []
-        for r in (3, 5, 7):
-            for name in algorithm_names(r):
-                a = algorithm(name, r).verify()
+        for stride, r in itertools.product(STRIDES, KERNELS):
+            for name in algorithm_names(r, stride):
+                a = algorithm(name, r, stride).verify()
                 row = {
                     "name": name,
                     "r": r,
+                    "stride": stride,
                     "m": a.m,
                     "products": a.products**2,
                     "direct_products": (a.m * r) ** 2,
@@ -46,8 +49,9 @@ class Listing:
                     "input_growth": float(a.growth.input),
                 }
                 rows.append(row)
+                kernel = f"{r}x{r}" + (f" /{stride}" if stride > 1 else "")
                 table.add_row(
-                    f"{r}x{r}", name, f"{a.m}x{a.m}", str(row["products"]), str(row["direct_products"]),
+                    kernel, name, f"{a.m}x{a.m}", str(row["products"]), str(row["direct_products"]),
                     f"{row['reduction']:.2f}", f"{row['input_growth']:g}",
                 )  # fmt: skip
             table.add_section()

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from tilewise.algebra import Bilinear, algorithm
-from tilewise.algebra.catalogue import KERNELS, is_file, read_algorithm
+from tilewise.algebra.catalogue import KERNELS, fitting, is_file, read_algorithm
 from tilewise.algebra.toom_cook import Interpolation
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, Quantizer, check_bits
 
@@ -126,8 +126,8 @@ class Winograd:
                 failures.append(error)
         raise failures[0]
 
-    def resolve(self, r: int) -> Bilinear:
-        """Give the algorithm for ``r x r`` kernels, with integer ``A^T`` and ``B^T``.
+    def resolve(self, r: int, stride: int = 1) -> Bilinear:
+        """Give the algorithm for ``r x r`` kernels of a stride, with integer ``A^T`` and ``B^T``.
 
         Raises
         ------
@@ -135,10 +135,9 @@ class Winograd:
             If there is none.
         """
         if isinstance(self.algorithm, str):
-            return algorithm(self.algorithm, r)
-        if self.algorithm.r != r:
-            raise ValueError(f"{self.algorithm.name} is for r = {self.algorithm.r}, not for {r}x{r} kernels")
-        return self.algorithm if self.algorithm.has_integer_transforms else self.algorithm.normalized()
+            return algorithm(self.algorithm, r, stride)
+        own = fitting(self.algorithm, r, stride)
+        return own if own.has_integer_transforms else own.normalized()
 
     @property
     def rules(self) -> Quantizer:

@@ -118,6 +118,8 @@ class Simulation:
         Outputs per tile and dimension.
     precision : Precision
         What is quantized, and how.
+    stride : int
+        Of the convolution.
 
     Raises
     ------
@@ -125,11 +127,11 @@ class Simulation:
         If no tile fits into the activations.
     """
 
-    def __init__(self, sample: Sample, m: int, precision: Precision) -> None:
-        tiles = tiles_of(sample, m)
-        self.m, self.r, self.precision = m, sample.weights.shape[-1], precision
+    def __init__(self, sample: Sample, m: int, precision: Precision, stride: int = 1) -> None:
+        tiles = tiles_of(sample, m, stride)
+        self.m, self.r, self.stride, self.precision = m, sample.weights.shape[-1], stride, precision
         self._weights = _by_tap(sample.weights)
-        self._wanted = output_tiles(sample, tiles, m)
+        self._wanted = output_tiles(sample, tiles, m, stride)
         low, high = QUANTIZERS["tap"].limits(precision.bits)
         if tiles.min() >= 0:  # one bit more for free
             low, high = 0, 2 * high + 1
@@ -142,10 +144,14 @@ class Simulation:
         Raises
         ------
         ValueError
-            If the algorithm is not for this layer's ``m`` and ``r``.
+            If the algorithm is not for this layer's ``m``, ``r`` and stride.
         """
-        if (algorithm.m, algorithm.r) != (self.m, self.r):
-            raise ValueError(f"{algorithm.name} is F({algorithm.m}, {algorithm.r}), the layer F({self.m}, {self.r})")
+        stride = algorithm.stride if isinstance(algorithm, Bilinear) else 1
+        if (algorithm.m, algorithm.r, stride) != (self.m, self.r, self.stride):
+            raise ValueError(
+                f"{algorithm.name} is F({algorithm.m}, {algorithm.r}) of stride {stride}, the layer "
+                f"F({self.m}, {self.r}) of stride {self.stride}"
+            )
         nested = isinstance(algorithm, Bilinear)
         at, g, bt = (np.kron(x, x) if nested else x for x in algorithm.to_float())
         product = self._product(g, bt, fraction_bits(largest_v(algorithm, self.precision.bits)))
@@ -170,7 +176,7 @@ class Simulation:
         return np.asarray(_round(product / step) * step)
 
 
-def tiles_of(sample: Sample, m: int) -> Array:
+def tiles_of(sample: Sample, m: int, stride: int = 1) -> Array:
     """Cut activations into tiles of ``m x m`` outputs, shape (t, t, C, P); what fills no tile is left out.
 
     Raises
@@ -178,19 +184,20 @@ def tiles_of(sample: Sample, m: int) -> Array:
     ValueError
         If no tile fits into the activations.
     """
-    t = m + sample.weights.shape[-1] - 1
+    t, step = stride * (m - 1) + sample.weights.shape[-1], stride * m
     if m < 1 or min(sample.activations.shape[2:]) < t:
         raise ValueError(f"m is {m}; activations of {sample.activations.shape} have no tile of {t}x{t} inputs")
-    windows = np.lib.stride_tricks.sliding_window_view(sample.activations, (t, t), axis=(2, 3))[:, :, ::m, ::m]
+    windows = np.lib.stride_tricks.sliding_window_view(sample.activations, (t, t), axis=(2, 3))[:, :, ::step, ::step]
     return np.ascontiguousarray(windows.transpose(4, 5, 1, 0, 2, 3)).reshape(t, t, sample.weights.shape[1], -1)
 
 
-def output_tiles(sample: Sample, tiles: Array, m: int) -> Array:
+def output_tiles(sample: Sample, tiles: Array, m: int, stride: int = 1) -> Array:
     """Convolve tiles directly, shape (m*m, K*P)."""
     r, weights = sample.weights.shape[-1], _by_tap(sample.weights)
+    steps = slice(0, stride * (m - 1) + 1, stride)
     places = ((a, b) for a in range(r) for b in range(r))
     parts = (
-        np.einsum("kc,ijcp->ijkp", weights[a * r + b], tiles[a : a + m, b : b + m], optimize=True) for a, b in places
+        np.einsum("kc,ijcp->ijkp", weights[a * r + b], tiles[a:, b:][steps, steps], optimize=True) for a, b in places
     )
     return np.asarray(sum(parts)).reshape(m * m, -1)
 
