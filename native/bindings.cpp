@@ -45,7 +45,7 @@ WinogradStages winograd_conv2d(const Input<std::int16_t, 4>& x, const Input<std:
                                const Input<float, 2>& at, const Input<float, 2>& scale,
                                const std::optional<Input<float, 1>>& bias,
                                std::pair<std::int64_t, std::int64_t> padding, std::int64_t v_limit,
-                               int fraction_bits) {
+                               int fraction_bits, std::int64_t stride) {
   winograd::Problem problem{
       .x = view<std::int16_t, 4>(x),
       .u = view<std::int16_t, 3>(u),
@@ -54,6 +54,7 @@ WinogradStages winograd_conv2d(const Input<std::int16_t, 4>& x, const Input<std:
       .at = view<float, 2>(at),
       .scale = view<float, 2>(scale),
       .bias = std::nullopt,
+      .stride = stride,
       .padding = {padding.first, padding.second},
       .v_limit = v_limit,
       .fraction_bits = fraction_bits,
@@ -126,8 +127,8 @@ void add_fast(Plan& plan, const std::string& name, std::int64_t x, std::int64_t 
               const std::string& algorithm, const Input<float, 2>& bt, const Input<float, 2>& at,
               bool integer, const Weights<3>& u, const std::optional<Input<std::int32_t, 2>>& mult,
               const std::optional<Input<float, 2>>& scale, std::int64_t v_limit, std::int64_t fraction_bits,
-              const Floats& bias, Pair padding, Residual residual, float act_low, float act_high,
-              std::int64_t block) {
+              const Floats& bias, std::int64_t stride, Pair padding, Residual residual, float act_low,
+              float act_high, std::int64_t block) {
   plan.fast({.name = name, .x = x, .y = y, .residual = residual},
             {.algorithm = algorithm,
              .bt = view<float, 2>(bt),
@@ -139,6 +140,7 @@ void add_fast(Plan& plan, const std::string& name, std::int64_t x, std::int64_t 
              .v_limit = v_limit,
              .fraction_bits = int32("fraction_bits", fraction_bits),
              .bias = view<float, 1>(bias),
+             .stride = stride,
              .pad_top = padding.first,
              .pad_left = padding.second,
              .activation = {.low = act_low, .high = act_high},
@@ -290,8 +292,8 @@ void bind_plan(nb::module_& module) {
       .def("fast", &add_fast, kw, "name"_a, "x"_a, "y"_a, "algorithm"_a, "bt"_a.noconvert(),
            "at"_a.noconvert(), "integer"_a, "u"_a.noconvert(), "mult"_a.noconvert() = none,
            "scale"_a.noconvert() = none, "v_limit"_a = 127, "fraction_bits"_a = 15, "bias"_a.noconvert(),
-           "padding"_a = Pair(0, 0), "residual"_a = none, "act_low"_a = -kInfinity, "act_high"_a = kInfinity,
-           "block"_a = 0)
+           "stride"_a = 1, "padding"_a = Pair(0, 0), "residual"_a = none, "act_low"_a = -kInfinity,
+           "act_high"_a = kInfinity, "block"_a = 0)
       .def("pool", &add_pool, kw, "name"_a, "x"_a, "y"_a, "maximum"_a, "rows"_a.noconvert(),
            "cols"_a.noconvert(), "divisor"_a = 0)
       .def("eltwise", &add_eltwise, kw, "name"_a, "x"_a, "y"_a, "scale"_a.noconvert() = none,
@@ -321,7 +323,7 @@ NB_MODULE(_native, module) {
   module.def("winograd_conv2d", &tilewise::winograd_conv2d, "x"_a.noconvert(), "u"_a.noconvert(),
              "bt"_a.noconvert(), "mult"_a.noconvert(), "at"_a.noconvert(), "scale"_a.noconvert(),
              "bias"_a.noconvert() = nb::none(), "padding"_a = std::pair<std::int64_t, std::int64_t>(0, 0),
-             "v_limit"_a = 127, "fraction_bits"_a = 15,
+             "v_limit"_a = 127, "fraction_bits"_a = 15, "stride"_a = 1,
              "The reference quantized Winograd convolution, stage by stage: (V, Vq, M, Y).");
   tilewise::bind_plan(module);
   tilewise::bind_engine(module);

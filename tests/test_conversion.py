@@ -37,7 +37,7 @@ def test_report_says_what_stays_direct_and_why() -> None:
     reasons = {name: r.reason for name, r in reports.items() if r.algorithm == "direct"}
     assert reasons == {
         "stem": "it has fewer than 4 input channels",
-        "blocks.2": "its stride is (2, 2)",
+        "blocks.2": "its stride is (2, 2): with fewer than 96 channels F4 of 2+1 taps would be slower",
         "point": "its kernel is 1x1",
         "depth": "it has 8 groups",
         "wide": "its dilation is (2, 2)",
@@ -47,6 +47,23 @@ def test_report_says_what_stays_direct_and_why() -> None:
     assert reports["blocks.2"].shape == "8 -> 8, 3x3, stride 2"
     assert reports["shared"].algorithm == "F4"
     assert "direct because its stride" in repr(model)
+
+
+@pytest.mark.parametrize(
+    ("channels", "algorithm", "reason"),
+    [
+        ((96, 96), "F4", ""),
+        ((95, 128), "F4", "with fewer than 96 channels F4 of 2+1 taps would be slower"),
+        ((128, 256), "F4", "with 2654208 > 1500000 weights F4 of 2+1 taps would be slower"),
+        ((128, 128), "SFC6", "with 4734976 > 1500000 weights SFC6(7, 3) of 2+1 taps would be slower"),
+        ((128, 128), "F4-textbook", "unknown algorithm 'F4-textbook' for 3x3 kernels of stride 2; allowed: direct, "),
+    ],
+)
+def test_stride_2_is_decomposed_where_it_pays(channels: tuple[int, int], algorithm: str, reason: str) -> None:
+    net = nn.Sequential(nn.Conv2d(*channels, 3, stride=2, padding=1))
+    (report,) = tw.describe(tw.convert(net, {"*": tw.Winograd(algorithm)}))
+    assert report.algorithm == ("direct" if reason else "F4 of 2+1 taps")
+    assert reason in report.reason
 
 
 def test_weights_carry_over_bit_for_bit_and_the_source_is_untouched() -> None:

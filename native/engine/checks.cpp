@@ -161,11 +161,11 @@ void direct_weight(const std::string& name, const DirectSpec& spec, const Tensor
 }
 
 void fast_output(const std::string& name, const char* axis, std::int64_t in, std::int64_t out,
-                 std::int64_t pad, std::int64_t r) {
-  const std::int64_t expected = in + 2 * pad - r + 1;
+                 std::int64_t pad, std::int64_t r, std::int64_t step) {
+  const std::int64_t expected = in + 2 * pad < r ? 0 : (in + 2 * pad - r) / step + 1;
   if (out != expected) {
     refuse(name, ": the ", axis, " of y is ", out, ", must be ", expected, ", from ", in, " with padding ",
-           pad, " on both sides and a kernel of ", r);
+           pad, " on both sides, a kernel of ", r, " and a stride of ", step);
   }
 }
 
@@ -196,7 +196,8 @@ void fast_matrices(const std::string& name, const FastSpec& spec) {
   const std::int64_t n = spec.bt.shape[0], t = spec.bt.shape[1], m = spec.at.shape[0];
   range(name, "the number of rows of bt", n, 1, kMaxTransform);
   range(name, "the number of columns of bt", t, 1, kMaxTransform);
-  range(name, "the number of rows of at", m, 1, t);
+  range(name, "stride", spec.stride, 1, kMaxStep);
+  range(name, "the number of rows of at", m, 1, (t - 1) / spec.stride + 1);
   equal(name, "the number of columns of at", spec.at.shape[1], n, "the rows of bt");
   finite(name, "bt", spec.bt);
   finite(name, "at", spec.at);
@@ -331,15 +332,15 @@ void direct(const std::string& name, const DirectSpec& spec, const TensorSpec& x
 
 void fast(const std::string& name, const FastSpec& spec, const TensorSpec& x, const TensorSpec& y) {
   fast_matrices(name, spec);
-  const std::int64_t n = spec.bt.shape[0], r = spec.bt.shape[1] - spec.at.shape[0] + 1;
+  const std::int64_t n = spec.bt.shape[0], r = spec.bt.shape[1] - spec.stride * (spec.at.shape[0] - 1);
   const Shape<3> shape = std::visit([](const auto& u) { return u.shape; }, spec.u);
   equal(name, "the number of taps of u", shape[0], n * n, "the square of the rows of bt");
   equal(name, "the number of output channels of u", shape[1], y.channels, "the channels of y");
   equal(name, "the number of input channels of u", shape[2], x.channels, "the channels of x");
   range(name, "the padding above", spec.pad_top, 0, kMaxExtent);
   range(name, "the padding to the left", spec.pad_left, 0, kMaxExtent);
-  fast_output(name, "height", x.height, y.height, spec.pad_top, r);
-  fast_output(name, "width", x.width, y.width, spec.pad_left, r);
+  fast_output(name, "height", x.height, y.height, spec.pad_top, r, spec.stride);
+  fast_output(name, "width", x.width, y.width, spec.pad_left, r, spec.stride);
   vector(name, "bias", spec.bias, y.channels);
   activation(name, spec.activation);
   range(name, "block", spec.block, 0, kMaxBlock);

@@ -70,6 +70,7 @@ struct FastSpec {
   std::int64_t v_limit = 127;
   int fraction_bits = 15;
   FloatVector bias;  // [K]
+  std::int64_t stride = 1;
   std::int64_t pad_top = 0, pad_left = 0;
   Activation activation;
   std::int64_t block = 0;  // tiles that go through the stages together; 0: as kernels/blocking.h says

@@ -12,7 +12,10 @@ from tilewise.algebra.program import UNROLLED, Program, program
 from tilewise.quant.quantizer import MULTIPLIER_BITS, fraction_bits
 
 NATIVE = Path(__file__).resolve().parents[1]
-TESTED = [*UNROLLED, ("F4-textbook", 3), ("SFC4", 3), ("F6", 5), ("F2", 7), ("SFC6", 7)]
+TESTED = [
+    *UNROLLED, ("F4-textbook", 3, 1), ("SFC4", 3, 1), ("F6", 5, 1), ("F2-textbook", 7, 1), ("SFC6", 7, 1),
+    ("F4", 7, 1), ("F6", 3, 2), ("F2", 5, 2), ("SFC6", 7, 2),
+]  # fmt: skip
 
 BODIES = """\
 // Written by native/kernels/generate_algorithms.py; a test compares. The named algorithms as straight-line programs
@@ -37,7 +40,7 @@ namespace tilewise::testing {
 
 struct BilinearCase {
   const char* name;
-  std::int64_t m, r, n;
+  std::int64_t m, r, n, stride;
   bool wide;
   std::vector<float> bt, at;
 };
@@ -47,9 +50,8 @@ inline const BilinearCase kAlgorithms[] = {
 """
 
 
-def matrices(name: str, r: int) -> tuple[list[list[int]], list[list[int]]]:
+def matrices(a: tw.Bilinear) -> tuple[list[list[int]], list[list[int]]]:
     """Give the integer B^T and A^T of a named algorithm."""
-    a = tw.algorithm(name, r)
     bt, at = ([[int(x) for x in row] for row in matrix] for matrix in (a.BT, a.AT))
     return bt, at
 
@@ -63,7 +65,7 @@ def body(p: Program) -> str:
     """Give the statements of a program."""
     rows = {step: row for row, step in enumerate(p.outputs)}
     used = {number for step in p.steps for _, number in step}
-    lines = [f"const V v{i} = get({i});" for i in range(p.inputs) if i in used]
+    lines = ["const V " + ", ".join(f"v{i} = get({i})" for i in range(p.inputs) if i in used) + ";"]
     for k, terms in enumerate(p.steps):
         (first, number), *rest = terms
         text = {1: f"v{number}", -1: f"-v{number}"}.get(first, f"scaled<{first}>(v{number})")
@@ -81,12 +83,12 @@ def body(p: Program) -> str:
 def bodies() -> str:
     """Give bodies/algorithms.h."""
     text, names = BODIES, []
-    for name, r in UNROLLED:
-        bt, at = matrices(name, r)
+    for name, r, stride in UNROLLED:
+        a = tw.algorithm(name, r, stride)
+        bt, at = matrices(a)
         n, t, m = len(bt), len(bt[0]), len(at)
-        names.append(f"{name}x{r}")
-        growth = tw.algorithm(name, r).growth
-        short = max(growth.input * 128, growth.non_negative_input * 255) <= 32767
+        names.append(f"{name}x{r}" if stride == 1 else f"{name}x{r}s{stride}")
+        short = max(a.growth.input * 128, a.growth.non_negative_input * 255) <= 32767
         text += (
             f"struct {names[-1]} {{\n"
             f"  static constexpr int m = {m}, n = {n}, t = {t};\n"
@@ -113,11 +115,11 @@ def bodies() -> str:
 def tests() -> str:
     """Give tests/kernel_algorithms.h."""
     text = TESTS
-    for name, r in TESTED:
-        bt, at = matrices(name, r)
-        growth = tw.algorithm(name, r).growth
-        wide = fraction_bits(int(max(growth.input * 128, growth.non_negative_input * 256))) > MULTIPLIER_BITS
-        text += f'    {{"{name}({r})", {len(at)}, {r}, {len(bt)}, {str(wide).lower()},\n'
+    for name, r, stride in TESTED:
+        a = tw.algorithm(name, r, stride)
+        bt, at = matrices(a)
+        wide = fraction_bits(int(max(a.growth.input * 128, a.growth.non_negative_input * 256))) > MULTIPLIER_BITS
+        text += f'    {{"{name}({r}/{stride})", {len(at)}, {r}, {len(bt)}, {stride}, {str(wide).lower()},\n'
         text += f"     {flat(bt)},\n     {flat(at)}}},\n"
     return text + "};\n// clang-format on\n\n}  // namespace tilewise::testing\n"
 

@@ -97,10 +97,14 @@ struct DirectConv {
 struct FastConv {
   const TensorRef* x;
   const TensorRef* y;
-  std::int64_t m, r, n;  // outputs, filter taps, products; t = m + r - 1
+  // Outputs, filter taps, products, inputs from one output to the next.
+  std::int64_t m, r, n, stride;
   std::int64_t pad_top, pad_left;
   std::vector<float> bt, at;  // [n][t], [m][n]
   bool integer = false;       // bt holds integers, and V is computed exactly
+
+  std::int64_t t() const { return stride * (m - 1) + r; }
+
   // Integers only: the requantized V lies in [-v_limit, v_limit], mult is [n*n][1 or C], scale [n*n][K].
   std::int64_t v_limit = 127;
   int fraction_bits = 15;

@@ -173,6 +173,7 @@ FastConv fast_conv(const BilinearCase& algorithm, const TensorRef& x, const Tens
                 .m = algorithm.m,
                 .r = algorithm.r,
                 .n = algorithm.n,
+                .stride = algorithm.stride,
                 .pad_top = pad,
                 .pad_left = pad,
                 .bt = algorithm.bt,
@@ -211,6 +212,10 @@ FastConv int16_conv(FastConv conv, const TensorRef& x, int turn) {
   return conv;
 }
 
+std::int64_t out_extent(const BilinearCase& algorithm, std::int64_t in, std::int64_t pad) {
+  return (in + 2 * pad - algorithm.r) / algorithm.stride + 1;
+}
+
 void test_fast(Random& random) {
   int turn = 0;
   for (const BilinearCase& algorithm : kAlgorithms) {
@@ -218,9 +223,9 @@ void test_fast(Random& random) {
       for (const Store& store : kStores) {
         const Fill kind = kFills[++turn % 4];
         const std::int64_t pad = algorithm.r / 2 + turn % 2, images = 1 + turn % 3;
-        const std::int64_t height = shape.height + 2 * pad - algorithm.r + 1,
-                           width = shape.width + 2 * pad - algorithm.r + 1;
-        if (height < 1 || width < 1) continue;
+        if (std::min(shape.height, shape.width) + 2 * pad < algorithm.r) continue;
+        const std::int64_t height = out_extent(algorithm, shape.height, pad),
+                           width = out_extent(algorithm, shape.width, pad);
         const TensorRef y = tensor(store.dtype, height, width, shape.filters, store.is_signed);
         Memory residual(tensor(kResiduals[turn % 3], height, width, shape.filters, false), images, 0);
         fill(residual, images, Fill::kRandom, random);
@@ -268,7 +273,7 @@ void test_fast(Random& random) {
 // The problem of a fast convolution in the reference's terms: NCHW integers.
 winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
   const TensorRef& x = *conv.x;
-  const std::int64_t taps = conv.n * conv.n, k = conv.y->channels, t = conv.m + conv.r - 1;
+  const std::int64_t taps = conv.n * conv.n, k = conv.y->channels, t = conv.t();
   Tensor<std::int16_t, 4> q({images, x.channels, x.height, x.width});
   for (std::int64_t image = 0; image < images; ++image) {
     for (std::int64_t c = 0; c < x.channels; ++c) {
@@ -298,6 +303,7 @@ winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
                              std::as_const(at).view(),
                              std::as_const(scale).view(),
                              std::nullopt,
+                             conv.stride,
                              {conv.pad_top, conv.pad_left},
                              conv.v_limit,
                              conv.fraction_bits});
@@ -311,7 +317,9 @@ void compare_stages(const KernelSet& set, const BilinearCase& algorithm, Dtype d
   const bool words = dtype == Dtype::kInt16;
   Memory x(tensor(dtype, 9, 14, channels, kind == Fill::kRandom), kImages, 0);
   fill(x, kImages, kind, random);
-  Memory y(tensor(Dtype::kFloat32, 9, 14, kFilters, false), kImages, 0);
+  Memory y(
+      tensor(Dtype::kFloat32, out_extent(algorithm, 9, pad), out_extent(algorithm, 14, pad), kFilters, false),
+      kImages, 0);
   FastConv conv = fast_conv(algorithm, x.tensor, y.tensor, pad, 1, random);
   if (words) conv = int16_conv(conv, x.tensor, 1);
   const auto count = static_cast<std::size_t>(algorithm.n * algorithm.n * kFilters * channels);

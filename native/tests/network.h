@@ -99,6 +99,7 @@ inline void add_fast(Plan& plan, const Wiring& wiring, const OpCall& call) {
                 .v_limit = call.v_limit,
                 .fraction_bits = static_cast<int>(call.fraction_bits),
                 .bias = view(call.bias),
+                .stride = call.stride,
                 .pad_top = call.pad_top,
                 .pad_left = call.pad_left,
                 .activation = {call.low, call.high}};
@@ -178,7 +179,7 @@ class Builder {
     weights(c, at(x), at(y).channels, kernel * kernel * at(x).channels, 1);
     return c;
   }
-  OpCall& fast(std::int64_t x, std::int64_t y, std::int64_t pad);
+  OpCall& fast(std::int64_t x, std::int64_t y, std::int64_t pad, std::int64_t stride = 1);
   OpCall& identity_gather(std::int64_t x, std::int64_t y, std::int64_t first, bool clear) {
     OpCall& c = call(Kind::kGather, x, y);
     for (std::int64_t i = 0; i < at(y).height; ++i) c.rows.push_back(i < at(x).height ? i : -1);
@@ -257,18 +258,24 @@ class Builder {
   std::int64_t end_ = 0, largest_ = 0;
 };
 
-// F(2,3).
-inline OpCall& Builder::fast(std::int64_t x, std::int64_t y, std::int64_t pad) {
+// F(2,3), with stride 2 of 2 + 1 taps.
+inline OpCall& Builder::fast(std::int64_t x, std::int64_t y, std::int64_t pad, std::int64_t stride) {
   OpCall& c = call(Kind::kFast, x, y);
   c.bt = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1};
   c.at = {1, 1, 1, 0, 0, 1, -1, -1};
-  c.pad_top = c.pad_left = pad;
-  c.shape = {16, at(y).channels, at(x).channels};
-  weights(c, at(x), at(y).channels, at(x).channels, 16);
+  if (stride == 2) {
+    c.bt = {-1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0};
+    c.at = {1, 1, 0, 1, 0, 0, 1, 1, 0, 1};
+    c.n = 5;
+  }
+  const std::int64_t taps = c.n * c.n;
+  c.stride = stride, c.pad_top = c.pad_left = pad;
+  c.shape = {taps, at(y).channels, at(x).channels};
+  weights(c, at(x), at(y).channels, at(x).channels, taps);
   const bool integers = c.input != Dtype::kFloat32;
   if (integers) c.columns = at(x).channels;
   if (c.input == Dtype::kInt16) c.v_limit = 2047;
-  for (std::int64_t i = 0; integers && i < 16 * c.columns; ++i) {
+  for (std::int64_t i = 0; integers && i < taps * c.columns; ++i) {
     c.mult.push_back(static_cast<std::int32_t>(random_() % 24000 + 8000));
   }
   return c;
@@ -289,7 +296,7 @@ inline Network small_network(std::int64_t batch, bool exact) {
   b.reuse(image);  // `sum` lies last: what comes next fits before it
   const auto pooled = b.bytes(7, 6, 20, 0), strided = b.bytes(7, 6, 17, 0);
   b.pool(sum, pooled, true, 3, 2);
-  b.direct(sum, strided, 3, 2, 1).low = 0;
+  b.fast(sum, strided, 1, 2).low = 0;
   b.reuse(sum);
   const auto both = b.bytes(8, 6, 37, 0), real = b.floats(8, 6, 5);
   b.identity_gather(pooled, both, 0, true);

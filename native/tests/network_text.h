@@ -82,8 +82,9 @@ class TextWriter {
   }
 
   void fast(const OpCall& call) {
-    out_ << " padding=" << call.pad_top << ',' << call.pad_left << " algorithm=test integer=" << call.flag
-         << " v_limit=" << call.v_limit << " fraction_bits=" << call.fraction_bits << " block=0\n";
+    out_ << " stride=" << call.stride << " padding=" << call.pad_top << ',' << call.pad_left
+         << " algorithm=test integer=" << call.flag << " v_limit=" << call.v_limit
+         << " fraction_bits=" << call.fraction_bits << " block=0\n";
     weights("u", call);
     floats("bt", call.bt, call.n);
     floats("at", call.at, call.m);

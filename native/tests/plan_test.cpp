@@ -198,6 +198,11 @@ void test_fast() {
   const auto bad = [](const std::string& part, auto change) { refused(Kind::kFast, part, change); };
   bad("the number of columns of at is 1, must be 4, the rows of bt", [](OpCall& c) { c.at.resize(2); });
   bad("the number of rows of at is 8, must be 1..4", [](OpCall& c) { c.m = 8; });
+  bad("stride is 0, must be 1..1024", [](OpCall& c) { c.stride = 0; });
+  bad("the number of rows of at is 2, must be 1..1", [](OpCall& c) { c.stride = 4; });
+  bad("the height of y is 13, must be 7, from 13 with padding 1 on both sides, a kernel of 2 and a stride of "
+      "2",
+      [](OpCall& c) { c.stride = 2; });
   bad("the number of rows of bt is 0", [](OpCall& c) { c.n = 0; });
   bad("the number of columns of bt is 32, must be 1..20", [](OpCall& c) { c.bt.resize(128); });
   bad("bt[0, 1] is 0.5, must be an integer", [](OpCall& c) { c.bt[1] = 0.5f; });

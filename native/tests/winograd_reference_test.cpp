@@ -22,6 +22,7 @@ struct Algorithm {
   std::int64_t m, r, n;
   std::vector<std::int32_t> bt, g, at;
   std::int32_t g_scale;
+  std::int64_t stride = 1;
 };
 
 // clang-format off
@@ -39,6 +40,11 @@ const Algorithm kDirect2x2{"direct(2,2)", 2, 2, 4,
                            {1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1},
                            {1, 0, 0, 1, 1, 0, 0, 1},
                            {1, 1, 0, 0, 0, 0, 1, 1}, 1};
+// F(2,3) of stride 2: F(2,2) on every other sample, and one product for the tap between.
+const Algorithm kF2x3s2{"F(2,3)/2", 2, 3, 5,
+                        {-1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0},
+                        {-1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0},
+                        {1, 1, 0, 1, 0, 0, 1, 1, 0, 1}, 1, 2};
 // clang-format on
 
 // A problem and the memory it looks at.
@@ -50,13 +56,14 @@ struct Case {
   Tensor<std::int32_t, 2> bt, mult;
   Tensor<float, 2> at, scale;
   Tensor<float, 1> bias;
+  std::int64_t stride = 1;
   Shape<2> padding{};
   std::int64_t v_limit = 32767;
   int fraction_bits = 15;
 
   Problem problem() const {
-    return {x.view(),     u.view(),    bt.view(), mult.view(), at.view(),
-            scale.view(), bias.view(), padding,   v_limit,   fraction_bits};
+    return {x.view(),    u.view(), bt.view(), mult.view(), at.view(),    scale.view(),
+            bias.view(), stride,   padding,   v_limit,     fraction_bits};
   }
 };
 
@@ -95,7 +102,8 @@ Case make_case(const Algorithm& algorithm, const Shape<4>& image, std::int64_t f
   c.weight = Tensor<std::int16_t, 4>({filters, channels, algorithm.r, algorithm.r});
   std::generate(c.weight.values.begin(), c.weight.values.end(), weight_value);
   c.u = Tensor<std::int16_t, 3>({taps, filters, channels});
-  c.bt = Tensor<std::int32_t, 2>({n, algorithm.m + algorithm.r - 1});
+  c.stride = algorithm.stride;
+  c.bt = Tensor<std::int32_t, 2>({n, algorithm.stride * (algorithm.m - 1) + algorithm.r});
   c.bt.values = algorithm.bt;
   c.mult = Tensor<std::int32_t, 2>({taps, channels});
   std::fill(c.mult.values.begin(), c.mult.values.end(), 32767);  // leaves -16383..16384 as it is
@@ -115,7 +123,7 @@ std::int64_t direct(const Case& c, std::int64_t image, std::int64_t k, std::int6
   for (std::int64_t ch = 0; ch < c.x.shape[1]; ++ch) {
     for (std::int64_t i = 0; i < c.weight.shape[2]; ++i) {
       for (std::int64_t j = 0; j < c.weight.shape[3]; ++j) {
-        const std::int64_t y = row + i - c.padding[0], x = col + j - c.padding[1];
+        const std::int64_t y = c.stride * row + i - c.padding[0], x = c.stride * col + j - c.padding[1];
         if (y < 0 || y >= c.x.shape[2] || x < 0 || x >= c.x.shape[3]) continue;
         sum += std::int64_t{c.x.view()(image, ch, y, x)} * c.weight.view()(k, ch, i, j);
       }
@@ -149,7 +157,7 @@ void test_equals_direct_convolution() {
   std::mt19937 random(kSeed);
   const std::vector<Shape<4>> images = {{1, 1, 1, 1}, {1, 2, 3, 3},  {2, 3, 7, 5}, {1, 1, 2, 9},
                                         {1, 2, 8, 8}, {3, 1, 13, 1}, {0, 2, 5, 5}, {1, 0, 4, 4}};
-  for (const Algorithm& algorithm : {kF2x3, kF4x3, kDirect2x2}) {
+  for (const Algorithm& algorithm : {kF2x3, kF4x3, kDirect2x2, kF2x3s2}) {
     const int limit = algorithm.m == 4 ? 3 : 255;  // F(4,3) at 255 would leave the 24 bits of float32
     const int weight_limit = algorithm.m == 4 ? 2 : 8;
     std::uniform_int_distribution<int> value(-limit, limit), weight(-weight_limit, weight_limit);
@@ -278,6 +286,8 @@ void test_refusals() {
   check_refused([](Case& c) { c.at = Tensor<float, 2>({2, 5}); }, "at has 5 columns, must be 4");
   check_refused([](Case& c) { c.at = Tensor<float, 2>({5, 4}); }, "at has 5 rows, must be at most 4");
   check_refused([](Case& c) { c.at = Tensor<float, 2>({0, 4}); }, "at is 0 x 4");
+  check_refused([](Case& c) { c.stride = 0; }, "stride is 0, must be 1..1024");
+  check_refused([](Case& c) { c.stride = 4; }, "at has 2 rows, must be at most 1 as bt has 4 columns");
   check_refused([](Case& c) { c.bt.values[5] = INT32_MIN; }, "row 1 of bt sum to 2147483649");
 }
 

@@ -141,6 +141,7 @@ FastSpec fast(Node& node) {
           .v_limit = node.fields().integer("v_limit"),
           .fraction_bits = int32("fraction_bits", node.fields().integer("fraction_bits")),
           .bias = node.array<float, 1>("bias"),
+          .stride = node.fields().integer("stride"),
           .pad_top = pad_top,
           .pad_left = pad_left,
           .activation = node.activation(),

@@ -145,6 +145,7 @@ class Plan:
         v_limit: int = 127,
         fraction_bits: int = 15,
         bias: _Float32,
+        stride: int = 1,
         padding: _Pair = (0, 0),
         residual: int | None = None,
         act_low: float = ...,
@@ -154,8 +155,8 @@ class Plan:
         """Add a convolution by a bilinear algorithm; ``algorithm`` is its name in profiles.
 
         ``bt`` is (n, t), ``at`` (m, n), ``u`` (n*n, K, C). For integer ``u``, ``mult`` is (n*n, 1) or (n*n, C) and
-        ``scale`` (n*n, K); ``integer`` says that bt holds integers, so that V is exact. The padding is that on both
-        sides.
+        ``scale`` (n*n, K); ``integer`` says that bt holds integers, so that V is exact. The stride is that of both
+        axes, the padding that on both sides.
         """
 
     def pool(self, *, name: str, x: int, y: int, maximum: bool, rows: _Int64, cols: _Int64, divisor: int = 0) -> None:
@@ -328,6 +329,7 @@ def winograd_conv2d(
     padding: tuple[int, int] = (0, 0),
     v_limit: int = 127,
     fraction_bits: int = 15,
+    stride: int = 1,
 ) -> tuple[_Int32, _Int16, _Int32, _Float32]:
     """Quantized Winograd convolution, the reference, with the result of every stage.
 
@@ -337,7 +339,7 @@ def winograd_conv2d(
 
     Arrays must be C-contiguous and of exactly the given dtype; nothing is converted. The algorithm is
     bilinear with ``m`` outputs, ``n`` products and ``t`` inputs per dimension; its filters have
-    ``r = t - m + 1`` taps.
+    ``r = t - stride * (m - 1)`` taps.
 
     Parameters
     ----------
@@ -362,6 +364,8 @@ def winograd_conv2d(
         ``Vq`` lies in ``[-v_limit, v_limit]``; 1..32767.
     fraction_bits
         Right shift after the multiplication by ``mult``; 15..31.
+    stride
+        Rows and columns from one output to the next.
 
     Returns
     -------
@@ -373,7 +377,7 @@ def winograd_conv2d(
     M
         Sums over input channels of ``u * Vq``, of shape (n*n, K, P).
     Y
-        Output of shape (N, K, H + 2*padding[0] - r + 1, W + 2*padding[1] - r + 1).
+        Output of shape (N, K, (H + 2*padding[0] - r) // stride + 1, (W + 2*padding[1] - r) // stride + 1).
 
     Raises
     ------

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import fx, nn
 
-from tilewise.nn import Conv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unservable
+from tilewise.nn import Conv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unsuitable
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 Skips: TypeAlias = Literal["float", "quantized"]
@@ -51,10 +51,10 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     """Copy a model with its convolutions replaced as the specs say.
 
     Layers are matched by dotted name with shell patterns (``*``, ``?``, ``[...]``); the first pattern that matches a
-    layer decides. Layers that none matches stay as they are. What a fast algorithm can not serve (stride above 1,
-    dilation, 1x1, groups, fewer than 4 input channels) becomes direct at the same bit width; :func:`describe` says
-    which and why. Weights carry over bit for bit. Converted models can be converted again, for example to adapt an
-    int8 direct network to int8 F4.
+    layer decides. Layers that none matches stay as they are. What a fast algorithm can not serve (stride above 2,
+    dilation, 1x1, groups), or would make slower (few channels), becomes direct at the same bit width;
+    :func:`describe` says which and why. Weights carry over bit for bit. Converted models can be converted again, for
+    example to adapt an int8 direct network to int8 F4.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, Spec]) -> None:
 def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
     if isinstance(spec, Direct):
         return Conv2d.from_conv(conv, spec)
-    if reason := unservable(conv, spec):
+    if reason := unsuitable(conv, spec):
         return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
     return WinogradConv2d.from_conv(conv, spec)
 

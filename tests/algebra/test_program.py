@@ -27,9 +27,9 @@ def test_a_program_computes_its_matrix(matrix: list[list[int]]) -> None:
         assert all(coefficient != 0 and number < found.inputs + k for coefficient, number in step)
 
 
-@pytest.mark.parametrize(("name", "r"), UNROLLED)
-def test_named_transforms_share_subexpressions(name: str, r: int) -> None:
-    found = algorithm(name, r)
+@pytest.mark.parametrize(("name", "r", "stride"), UNROLLED)
+def test_named_transforms_share_subexpressions(name: str, r: int, stride: int) -> None:
+    found = algorithm(name, r, stride)
     for matrix in (found.BT, found.AT):
         assert program([[int(x) for x in row] for row in matrix]).matrix() == [list(row) for row in matrix]
 

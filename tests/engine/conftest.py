@@ -114,18 +114,18 @@ class Interpreter:
 
     def fast(
         self, x: int, y: int, algorithm: str, bt: Floats, at: Floats, integer: bool, u: NDArray[Any], v_limit: int,
-        fraction_bits: int, bias: Floats, padding: Any, residual: Any, act_low: Any, act_high: Any,
+        fraction_bits: int, bias: Floats, stride: int, padding: Any, residual: Any, act_low: Any, act_high: Any,
         mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
     ) -> None:  # fmt: skip
         assert algorithm
         assert block >= 0
         assert mult is None or mult.shape[1] in (1, u.shape[2])
         t, (m, n), size = self.plan.tensors[y], at.shape, bt.shape[1]
-        rows, cols = -(-t["height"] // m), -(-t["width"] // m)
+        rows, cols, step = -(-t["height"] // m), -(-t["width"] // m), stride * m
         values = self.real(x) if scale is None else self.steps(x)
-        image = self.patches(values, padding, ((rows - 1) * m + size, (cols - 1) * m + size))
+        image = self.patches(values, padding, ((rows - 1) * step + size, (cols - 1) * step + size))
         tiles = np.stack([
-            np.stack([image[:, i : i + (rows - 1) * m + 1 : m, j : j + (cols - 1) * m + 1 : m] for j in range(size)])
+            np.stack([image[:, i::step, j::step][:, :rows, :cols] for j in range(size)])
             for i in range(size)
         ])  # fmt: skip
         if scale is None:
@@ -218,7 +218,7 @@ def zero_of(tensor: dict[str, Any]) -> int:
     return 128 if tensor["dtype"] == "uint8" and tensor["low"] < 0 else 0
 
 
-NAMED = [[[int(x) for x in row] for row in tw.algorithm(name, r).AT] for name, r in UNROLLED]
+NAMED = [[[int(x) for x in row] for row in tw.algorithm(*unrolled).AT] for unrolled in UNROLLED]
 
 
 def steps_of(matrix: NDArray[Any]) -> tuple[list[Any], list[int]]:

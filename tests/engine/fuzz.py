@@ -40,6 +40,7 @@ def make(folder: Path) -> None:
     from torch import nn
 
     import tilewise as tw
+    from tilewise.nn import WinogradConv2d
 
     class Everything(nn.Module):
         def __init__(self, r: int) -> None:
@@ -73,7 +74,9 @@ def make(folder: Path) -> None:
         ("SFC4", 3, "static", "quantized", 11),
     ]:
         spec: Any = tw.Winograd(algorithm, transforms=transforms, bits=bits)  # type: ignore[arg-type]
-        model = tw.calibrate(tw.convert(Everything(r), {"*": spec}, skips=skips), [x])  # type: ignore[arg-type]
+        net = Everything(r)
+        net.down = WinogradConv2d.from_conv(net.down, spec)  # type: ignore[assignment] - convert would not, it is small
+        model = tw.calibrate(tw.convert(net, {"[!d]*": spec}, skips=skips), [x])  # type: ignore[arg-type]
         tw.compile(model, x[:2]).save(folder / f"{algorithm}.tilewise")
 
 

@@ -25,6 +25,7 @@ class Algorithm:
     g: NDArray[np.int64]
     at: NDArray[np.float32]
     g_scale: int
+    stride: int = 1
 
     @property
     def m(self) -> int:
@@ -80,6 +81,16 @@ ALGORITHMS = {
         24,
     ),
     # m*r products, more than the t inputs.
+    # F(2,2) on every other sample, and the tap between.
+    "F(2,3)/2": replace(
+        algorithm(
+            [[1, 0, -1, 0, 0], [0, 0, -1, 0, 0], [0, 0, -1, 0, 1], [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]],
+            [[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]],
+            [[1, -1, 0, 1, 0], [0, -1, 1, 0, 1]],
+            1,
+        ),
+        stride=2,
+    ),
     "direct(2,3)": algorithm(
         [[int(j == i + k) for j in range(4)] for i in range(2) for k in range(3)],
         [[int(j == k) for j in range(3)] for _ in range(2) for k in range(3)],
@@ -113,6 +124,7 @@ class Problem:
     padding: tuple[int, int]
     v_limit: int
     fraction_bits: int = 15
+    stride: int = 1
 
 
 def run(problem: Problem) -> tuple[NDArray[Any], ...]:
@@ -121,16 +133,19 @@ def run(problem: Problem) -> tuple[NDArray[Any], ...]:
 
 def numpy_tiles(problem: Problem) -> tuple[NDArray[np.int64], tuple[int, int]]:
     """All tiles (N, rows, cols, C, t, t) of the padded image, and (Ho, Wo)."""
-    m, t = len(problem.at), problem.bt.shape[1]
+    m, t, step = len(problem.at), problem.bt.shape[1], problem.stride * len(problem.at)
     n, c, *image = problem.x.shape
-    out = [extent + 2 * pad - (t - m) for extent, pad in zip(image, problem.padding, strict=True)]
+    beyond = [
+        extent + 2 * pad - (t - step + problem.stride) for extent, pad in zip(image, problem.padding, strict=True)
+    ]
+    out = [extent // problem.stride + 1 for extent in beyond]
     rows, cols = (-(-extent // m) for extent in out)
     (ph, pw), (h, w) = problem.padding, image
-    canvas = np.zeros((n, c, rows * m + t + ph + h, cols * m + t + pw + w), np.int64)  # more than enough
+    canvas = np.zeros((n, c, rows * step + t + ph + h, cols * step + t + pw + w), np.int64)  # more than enough
     canvas[:, :, ph : ph + h, pw : pw + w] = problem.x
     tiles = np.empty((n, rows, cols, c, t, t), np.int64)
     for i, j in itertools.product(range(rows), range(cols)):
-        tiles[:, i, j] = canvas[:, :, i * m : i * m + t, j * m : j * m + t]
+        tiles[:, i, j] = canvas[:, :, i * step : i * step + t, j * step : j * step + t]
     return tiles, (out[0], out[1])
 
 
@@ -189,6 +204,7 @@ def random_problem(
         padding=padding,
         v_limit=int(rng.choice([1, 7, 127, 32767])),
         fraction_bits=int(rng.choice([15, 15, 16, 20, 31])),
+        stride=alg.stride,
     )
 
 
@@ -204,6 +220,7 @@ def exact_problem(alg: Algorithm, x: NDArray[Any], weight: NDArray[Any], padding
         bias=None,
         padding=padding,
         v_limit=32767,
+        stride=alg.stride,
     )
 
 
@@ -235,10 +252,11 @@ def test_adversarial_values_equal_numpy(name: str, fill: Callable[[NDArray[Any]]
     )
 
 
-def direct(x: NDArray[Any], weight: NDArray[Any], padding: tuple[int, int]) -> NDArray[np.int64]:
+def direct(x: NDArray[Any], weight: NDArray[Any], padding: tuple[int, int], stride: int) -> NDArray[np.int64]:
     ph, pw = padding
     padded = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride]
     y: NDArray[np.int64] = np.einsum("nchwij,kcij->nkhw", windows, weight.astype(np.int64))
     return y
 
@@ -257,7 +275,7 @@ def test_without_loss_it_is_direct_convolution(
     weight = rng.integers(-2, 3, (3, shape[1], r, r))
     v, vq, _, y = run(exact_problem(alg, x, weight, padding))
     assert (v == vq).all()
-    assert (y == alg.g_scale**2 * direct(x, weight, padding)).all()
+    assert (y == alg.g_scale**2 * direct(x, weight, padding, alg.stride)).all()
 
 
 @pytest.mark.parametrize(
@@ -343,7 +361,9 @@ def with_value(shape: tuple[int, ...], index: tuple[int, ...], value: int) -> ND
         ("scale", np.ones((16, 3), np.float32), "scale has 3 columns, must be 1 or 2, the output"),
         ("bias", np.ones(3, np.float32), "bias has 3 values, must be 2, the output channels of u"),
         ("at", np.ones((2, 6), np.float32), "at has 6 columns, must be 4, the rows of bt"),
-        ("at", np.ones((5, 4), np.float32), "at has 5 rows, must be at most 4, the columns of bt"),
+        ("at", np.ones((5, 4), np.float32), "at has 5 rows, must be at most 4 as bt has 4 columns and the stride is 1"),
+        ("stride", 4, "at has 2 rows, must be at most 1 as bt has 4 columns and the stride is 4"),
+        ("stride", 0, "stride is 0, must be 1..1024"),
         ("at", np.ones((0, 4), np.float32), "at is 0 x 4: each must have at least one row and one column"),
         ("bt", with_value((4, 4), (2, 1), 2**23), "row 2 of bt sum to 8388611, must be at most 8388608"),
         ("padding", (-1, 0), "padding of the height is -1, must be 0..2147483647"),

@@ -17,19 +17,14 @@ from tilewise.quant import Winograd
 from tilewise.quant.quantizer import largest_v
 
 NAMED = [name for name in algorithm_names() if largest_v(algorithm(name), 8) < 2**31]  # as the reference holds V
-CASES = [(name, 3) for name in NAMED] + [
-    ("F2", 5),
-    ("F4", 5),
-    ("SFC6", 5),
-    ("F2", 7),
-    ("SFC6", 7),
-    ("SFC12", 7),
-]
+CASES = [(name, 3, 1) for name in NAMED]
+CASES += [("F2", 5, 1), ("F4", 5, 1), ("SFC6", 5, 1), ("F2", 7, 1), ("SFC6", 7, 1), ("SFC12", 7, 1)]
+CASES += [("F2", 3, 2), ("F4", 3, 2), ("SFC6", 3, 2), ("F4", 5, 2), ("F4", 7, 2)]
 SHAPES = [(2, 5, 13, 10), (1, 8, 1, 1), (3, 4, 7, 3), (1, 1, 8, 8)]
 
 
-def calibrated(name: str, r: int, x: Tensor, **spec: Any) -> WinogradConv2d:
-    conv = nn.Conv2d(x.shape[1], 6, r, padding=r // 2)
+def calibrated(name: str, r: int, x: Tensor, stride: int = 1, **spec: Any) -> WinogradConv2d:
+    conv = nn.Conv2d(x.shape[1], 6, r, padding=r // 2, stride=stride)
     layer = WinogradConv2d.from_conv(conv, Winograd(name, **spec)).eval()
     layer.calibrating = True
     layer(x)
@@ -76,6 +71,7 @@ def native(layer: WinogradConv2d, s: dict[str, Any]) -> tuple[Any, ...]:
         padding=s["tiling"].padding,
         v_limit=s["high"],
         fraction_bits=layer.fraction_bits,
+        stride=s["tiling"].stride,
     )
 
 
@@ -90,20 +86,21 @@ def assert_same(layer: WinogradConv2d, x: Tensor) -> None:
     assert (s["Y"].detach().numpy() == y).all()
 
 
-@pytest.mark.parametrize(("name", "r"), CASES)
+@pytest.mark.parametrize(("name", "r", "stride"), CASES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("scales", ["tap", "tensor"])
 @pytest.mark.parametrize("signed", [True, False])
 def test_every_stage_equals_the_native_reference(
     name: str,
     r: int,
+    stride: int,
     shape: tuple[int, int, int, int],
     scales: str,
     signed: bool,
 ) -> None:
     x = torch.randn(shape)
     x = x if signed else x.relu()
-    assert_same(calibrated(name, r, x, scales=scales), x)
+    assert_same(calibrated(name, r, x, stride, scales=scales), x)
 
 
 @pytest.mark.parametrize("name", ["F2", "F4", "F6", "SFC6"])

@@ -118,7 +118,7 @@ def first_tile(layer: QuantizedConv, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("name", "r", "channels"),
-    [("F2", 3, 1500), ("SFC6", 3, 1200), ("F6", 5, 4), ("F6", 7, 4), ("F4", 7, 4)],
+    [("F2", 3, 1500), ("SFC6", 3, 1200), ("F6", 5, 4), ("F6-textbook", 7, 4), ("F4-textbook", 7, 4)],
 )
 def test_products_and_v_that_float32_can_not_hold(name: str, r: int, channels: int) -> None:
     """Many channels of large products; algorithms whose V has up to 30 bits."""

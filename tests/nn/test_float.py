@@ -15,7 +15,7 @@ from tilewise.algebra import algorithm, algorithm_names
 from tilewise.nn import WinogradConv2d
 from tilewise.quant import Winograd
 
-CASES = [(name, r) for r in (3, 5, 7) for name in algorithm_names(r)]
+CASES = [(name, r, stride) for stride in (1, 2) for r in (3, 5, 7) for name in algorithm_names(r, stride)]
 
 
 def make(name: str, r: int, **kwargs: Any) -> tuple[nn.Conv2d, WinogradConv2d]:
@@ -24,18 +24,18 @@ def make(name: str, r: int, **kwargs: Any) -> tuple[nn.Conv2d, WinogradConv2d]:
     return conv, WinogradConv2d.from_conv(conv, spec)
 
 
-@pytest.mark.parametrize(("name", "r"), CASES)
+@pytest.mark.parametrize(("name", "r", "stride"), CASES)
 @settings(max_examples=12)
 @given(st.integers(1, 23), st.integers(1, 23), st.integers(0, 4), st.integers(0, 4), st.integers(0, 3), st.booleans())
-def test_equals_conv2d(name: str, r: int, h: int, w: int, ph: int, pw: int, n: int, bias: bool) -> None:
-    conv, layer = make(name, r, padding=(ph, pw), bias=bias)
+def test_equals_conv2d(name: str, r: int, stride: int, h: int, w: int, ph: int, pw: int, n: int, bias: bool) -> None:
+    conv, layer = make(name, r, stride=stride, padding=(ph, pw), bias=bias)
     x = torch.randn(n, 3, h, w)
     if h + 2 * ph < r or w + 2 * pw < r:
         with pytest.raises(ValueError, match="is smaller than the"):
             layer(x)
         return
     expected = F.conv2d(
-        x.double(), conv.weight.double(), None if conv.bias is None else conv.bias.double(), 1, (ph, pw)
+        x.double(), conv.weight.double(), None if conv.bias is None else conv.bias.double(), stride, (ph, pw)
     )
     got = layer(x)
     assert got.shape == expected.shape
@@ -62,9 +62,12 @@ def test_named_padding(padding: str) -> None:
     torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "r"), [("F2", 3), ("F4", 3), ("SFC6", 3), ("F2", 5), ("F4", 5)])
-def test_gradients_of_learned_transforms_numerically(name: str, r: int) -> None:
-    conv = nn.Conv2d(2, 2, r, padding=r // 2).double()
+@pytest.mark.parametrize(
+    ("name", "r", "stride"),
+    [("F2", 3, 1), ("F4", 3, 1), ("SFC6", 3, 1), ("F2", 5, 1), ("F4", 5, 1), ("F2", 3, 2), ("F4", 5, 2)],
+)
+def test_gradients_of_learned_transforms_numerically(name: str, r: int, stride: int) -> None:
+    conv = nn.Conv2d(2, 2, r, padding=r // 2, stride=stride).double()
     layer = WinogradConv2d.from_conv(conv, Winograd(name, bits=32, transforms="learned"))
     names = [n for n, _ in layer.named_parameters()]
     assert set(names) == {"weight", "bias", "AT", "G", "BT"}
@@ -118,9 +121,14 @@ def test_wrong_type_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
-    [({"stride": 2}, "stride"), ({"dilation": 2}, "dilation"), ({"groups": 2}, "2 groups")],
+    [
+        ({"stride": 3}, "stride is .3, 3."),
+        ({"stride": (1, 2)}, "stride is .1, 2."),
+        ({"dilation": 2}, "dilation"),
+        ({"groups": 2}, "2 groups"),
+    ],
 )
-def test_what_no_fast_algorithm_serves_is_refused(kwargs: dict[str, int], message: str) -> None:
+def test_what_no_fast_algorithm_serves_is_refused(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WinogradConv2d(4, 4, 3, spec=Winograd("F4"), **kwargs)
 

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 import tilewise as tw
 from tilewise.algebra import algorithm
 from tilewise.algebra.toom_cook import Interpolation
-from tilewise.nn import WinogradConv2d
+from tilewise.nn import WinogradConv2d, unservable
 from tilewise.nn.points import POOL, Exact, admissible
-from tilewise.nn.winograd import unservable
 from tilewise.quant import Winograd
 from tilewise.quant.fake import on_transform_grid
 from tilewise.quant.quantizer import TRANSFORM_ENTRY, TRANSFORM_ROW_SUM

@@ -13,11 +13,11 @@ from tilewise.studies.fidelity import Precision, Sample, Simulation
 from tilewise.studies.scores import precisions, scores
 
 
-def layer_sqnr(sample: Sample, spec: Winograd) -> float:
+def layer_sqnr(sample: Sample, spec: Winograd, stride: int = 1) -> float:
     """SQNR of the layer itself, calibrated on the sample; as many outputs as fill tiles."""
     weights = torch.as_tensor(sample.weights, dtype=torch.float32)
     k, c, r, _ = weights.shape
-    layer = WinogradConv2d(c, k, r, spec=spec, bias=False).eval()
+    layer = WinogradConv2d(c, k, r, stride=stride, spec=spec, bias=False).eval()
     layer.weight.data.copy_(weights)
     x = torch.as_tensor(sample.activations, dtype=torch.float32)
     with torch.no_grad():
@@ -25,7 +25,8 @@ def layer_sqnr(sample: Sample, spec: Winograd) -> float:
         layer(x)
         layer.calibrating = False
         got = layer(x).double()
-    wanted = torch.nn.functional.conv2d(torch.as_tensor(sample.activations), torch.as_tensor(sample.weights))
+    exact = torch.as_tensor(sample.activations), torch.as_tensor(sample.weights)
+    wanted = torch.nn.functional.conv2d(*exact, stride=stride)
     return float(10 * torch.log10((wanted**2).mean() / ((got - wanted) ** 2).mean()))
 
 
@@ -51,6 +52,13 @@ def test_it_is_what_the_layer_computes(name: str, precision: Precision, signed: 
     spec = Winograd(name, bits=precision.bits, scales=precision.scales, hadamard_bits=hadamard)
     simulated = Simulation(sample, algorithm(name).m, precision).sqnr(algorithm(name))
     assert simulated == pytest.approx(layer_sqnr(sample, spec), abs=0.02)
+
+
+@pytest.mark.parametrize(("name", "r"), [("F2", 3), ("F4", 3), ("F4", 5), ("F2", 7)])
+def test_it_is_what_a_strided_layer_computes(name: str, r: int) -> None:
+    sample, a = Sample.gaussian(r, seed=3), algorithm(name, r, 2)
+    simulated = Simulation(sample, a.m, Precision(), 2).sqnr(a)
+    assert simulated == pytest.approx(layer_sqnr(sample, Winograd(name), 2), abs=0.02)
 
 
 def test_the_layer_keeps_the_scalings_of_its_algorithm() -> None:
@@ -107,7 +115,7 @@ def test_what_does_not_fit_is_refused() -> None:
     sample = Sample.gaussian(3)
     with pytest.raises(ValueError, match=r"m is 30; activations of .* have no tile of 32x32"):
         Simulation(sample, 30, Precision())
-    with pytest.raises(ValueError, match=r"F4 is F\(4, 3\), the layer F\(2, 3\)"):
+    with pytest.raises(ValueError, match=r"F4 is F\(4, 3\) of stride 1, the layer F\(2, 3\) of stride 1"):
         Simulation(sample, 2, Precision()).sqnr(algorithm("F4"))
     with pytest.raises(ValueError, match="bits is 32; allowed: 2 to 16"):
         Precision(bits=32)

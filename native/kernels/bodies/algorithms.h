@@ -14,10 +14,7 @@ struct F2x3 {
   static constexpr short at[] = {1, 1, 1, 0, 0, 1, -1, 1};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3);
     put(0, v2 - v0);
     put(1, v1 + v2);
     put(2, v2 - v1);
@@ -25,10 +22,7 @@ struct F2x3 {
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3);
     put(0, v0 + v1 + v2);
     put(1, v1 + v3 - v2);
   }
@@ -40,12 +34,7 @@ struct F4x3 {
   static constexpr short at[] = {1, 1, 1, 8, 1, 0, 0, 1, -1, 4, -2, 0, 0, 1, 1, 2, 4, 0, 0, 1, -1, 1, -8, 1};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5);
     const V v6 = v1 - v3;
     const V v7 = v2 - v4;
     const V v8 = v0 + v4;
@@ -61,12 +50,7 @@ struct F4x3 {
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5);
     const V v6 = v1 - v2;
     const V v7 = v1 + v2;
     put(0, plus<8>(v0 + v4 + v7, v3));
@@ -82,14 +66,7 @@ struct F6x3 {
   static constexpr short at[] = {1, 1, 1, 1, 1, 32, 32, 0, 0, 1, -1, 2, -2, 16, -16, 0, 0, 1, 1, 4, 4, 8, 8, 0, 0, 1, -1, 8, -8, 4, -4, 0, 0, 1, 1, 16, 16, 2, 2, 0, 0, 1, -1, 32, -32, 1, -1, 1};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7);
     const V v8 = v1 + v5;
     const V v9 = v2 + v6;
     const V v10 = plus<-5>(v1, v3);
@@ -117,14 +94,7 @@ struct F6x3 {
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7);
     const V v8 = v1 - v2;
     const V v9 = v1 + v2;
     const V v10 = v3 - v4;
@@ -146,15 +116,7 @@ struct SFC6x3 {
   static constexpr short at[] = {1, 2, -1, -1, -2, 1, 1, -1, 1, 0, 0, 0, 1, 1, -2, 1, 1, -2, 1, 1, 0, 0, 0, 0, 1, -1, -1, 2, 1, 1, -2, -1, 0, 0, 0, 0, 1, -2, 1, 1, -2, 1, 1, 1, 0, 0, 0, 0, 1, -1, 2, -1, 1, -2, 1, -1, 0, 0, 0, 0, 1, 1, 1, -2, 1, 1, -2, 1, 0, 1, 0, 0, 1, 2, -1, -1, -2, 1, 1, -1, 0, 0, 1, 1};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
-    const V v8 = get(8);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8);
     const V v9 = v1 - v4;
     const V v10 = v1 + v4;
     const V v11 = v2 - v5;
@@ -177,18 +139,7 @@ struct SFC6x3 {
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
-    const V v8 = get(8);
-    const V v9 = get(9);
-    const V v10 = get(10);
-    const V v11 = get(11);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8), v9 = get(9), v10 = get(10), v11 = get(11);
     const V v12 = v0 + v5;
     const V v13 = v2 + v7;
     const V v14 = v1 - v4;
@@ -217,12 +168,7 @@ struct F2x5 {
   static constexpr short at[] = {1, 1, 1, 2, 1, 0, 0, 1, -1, 1, -2, 1};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5);
     const V v6 = v1 - v3;
     const V v7 = v2 - v4;
     const V v8 = v0 + v4;
@@ -238,12 +184,7 @@ struct F2x5 {
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5);
     put(0, plus<2>(v0 + v1 + v2 + v4, v3));
     put(1, plus<-2>(v1 + v3 + v5 - v2, v4));
   }
@@ -255,14 +196,7 @@ struct F4x5 {
   static constexpr short at[] = {1, 1, 1, 1, 1, 8, 8, 0, 0, 1, -1, 2, -2, 4, -4, 0, 0, 1, 1, 4, 4, 2, 2, 0, 0, 1, -1, 8, -8, 1, -1, 1};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7);
     const V v8 = v1 + v5;
     const V v9 = v2 + v6;
     const V v10 = plus<-5>(v1, v3);
@@ -290,14 +224,7 @@ struct F4x5 {
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7);
     const V v8 = v1 - v2;
     const V v9 = v1 + v2;
     const V v10 = v3 - v4;
@@ -317,16 +244,7 @@ struct SFC6x5 {
   static constexpr short at[] = {1, 1, 1, -2, 1, 1, -2, 1, 1, 1, 0, 0, 0, 0, 1, 2, -1, -1, -2, 1, 1, -1, 0, 0, 1, 0, 0, 0, 1, 1, -2, 1, 1, -2, 1, 1, 0, 0, 0, 0, 0, 0, 1, -1, -1, 2, 1, 1, -2, -1, 0, 0, 0, 0, 0, 0, 1, -2, 1, 1, -2, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1, -1, 2, -1, 1, -2, 1, -1, 0, 0, 0, 0, 1, 1};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
-    const V v8 = get(8);
-    const V v9 = get(9);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8), v9 = get(9);
     const V v10 = v2 - v5;
     const V v11 = v2 + v5;
     const V v12 = v3 - v6;
@@ -352,20 +270,7 @@ struct SFC6x5 {
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
-    const V v0 = get(0);
-    const V v1 = get(1);
-    const V v2 = get(2);
-    const V v3 = get(3);
-    const V v4 = get(4);
-    const V v5 = get(5);
-    const V v6 = get(6);
-    const V v7 = get(7);
-    const V v8 = get(8);
-    const V v9 = get(9);
-    const V v10 = get(10);
-    const V v11 = get(11);
-    const V v12 = get(12);
-    const V v13 = get(13);
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8), v9 = get(9), v10 = get(10), v11 = get(11), v12 = get(12), v13 = get(13);
     const V v14 = v0 + v4;
     const V v15 = v1 + v7;
     const V v16 = v2 - v5;
@@ -384,6 +289,59 @@ struct SFC6x5 {
     put(5, plus<2>(v12 + v13 + v20, v16) - v18);
   }
 };
+struct F2x3s2 {
+  static constexpr int m = 2, n = 5, t = 5;
+  static constexpr bool kShort = true;  // V of bytes fits 16 bits
+  static constexpr short bt[] = {-1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0};
+  static constexpr short at[] = {1, 1, 0, 1, 0, 0, 1, 1, 0, 1};
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4);
+    put(0, v2 - v0);
+    put(1, v2);
+    put(2, v4 - v2);
+    put(3, v1);
+    put(4, v3);
+  }
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4);
+    put(0, v0 + v1 + v3);
+    put(1, v1 + v2 + v4);
+  }
+};
+struct F4x3s2 {
+  static constexpr int m = 4, n = 9, t = 9;
+  static constexpr bool kShort = true;  // V of bytes fits 16 bits
+  static constexpr short bt[] = {-2, 0, -3, 0, 3, 0, 2, 0, 0, 0, 0, 2, 0, 5, 0, 2, 0, 0, 0, 0, -2, 0, 1, 0, 1, 0, 0, 0, 0, -1, 0, -1, 0, 2, 0, 0, 0, 0, -2, 0, -3, 0, 3, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+  static constexpr short at[] = {1, 1, 8, 1, 0, 1, 0, 0, 0, 0, 1, -4, -2, 0, 0, 1, 0, 0, 0, 1, 2, 4, 0, 0, 0, 1, 0, 0, 1, -1, -8, 1, 0, 0, 0, 1};
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8);
+    const V v9 = v6 - v0;
+    const V v10 = v4 - v2;
+    put(0, plus<3>(scaled<2>(v9), v10));
+    const V v12 = v2 + v6;
+    put(1, plus<5>(scaled<2>(v12), v4));
+    put(2, plus<-2>(v4 + v6, v2));
+    put(3, scaled<2>(v6) - v2 - v4);
+    const V v16 = v8 - v2;
+    const V v17 = v6 - v4;
+    put(4, plus<3>(scaled<2>(v16), v17));
+    put(5, v1);
+    put(6, v3);
+    put(7, v5);
+    put(8, v7);
+  }
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8);
+    put(0, plus<8>(v0 + v1 + v3 + v5, v2));
+    put(1, plus<-4>(plus<-2>(v1 + v6, v3), v2));
+    put(2, plus<4>(plus<2>(v1 + v7, v2), v3));
+    put(3, plus<-8>(v1 + v4 + v8 - v2, v3));
+  }
+};
 // clang-format on
 
 template <class Call>
@@ -395,6 +353,8 @@ void for_each_named(const Call& call) {
   call(std::type_identity<F2x5>{});
   call(std::type_identity<F4x5>{});
   call(std::type_identity<SFC6x5>{});
+  call(std::type_identity<F2x3s2>{});
+  call(std::type_identity<F4x3s2>{});
 }
 
 }  // namespace tilewise::TILEWISE_SET

@@ -14,7 +14,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
   explicit DotInput(const FastConv& conv)
       : InputStage(round_up(conv.x->channels, kBytes)),
         n_(static_cast<int>(conv.n)),
-        t_(static_cast<int>(conv.m + conv.r - 1)),
+        t_(static_cast<int>(conv.t())),
         pairs_((t_ + 1) / 2),
         clamp_(conv) {
     const int fraction = *grid_of(conv);
@@ -31,7 +31,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
 
   // Below half a chunk of channels other transforms are faster.
   static bool serves(const FastConv& conv) {
-    return conv.x->channels > kBytes / 4 && conv.m + conv.r - 1 <= 4 * kMaxQuads && conv.n <= kMaxRows &&
+    return conv.x->channels > kBytes / 4 && conv.t() <= 4 * kMaxQuads && conv.n <= kMaxRows &&
            conv.fraction_bits == 15 && grid_of(conv).has_value();
   }
 
@@ -45,7 +45,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
 
   // f, if B^T times 2^f holds integers that fit: rows of at most 255 in sum, each at most 127.
   static std::optional<int> grid_of(const FastConv& conv) {
-    const std::int64_t t = conv.m + conv.r - 1;
+    const std::int64_t t = conv.t();
     for (int f = 0; f <= 6; ++f) {
       bool integers = true, fits = true;
       for (std::int64_t a = 0; a < conv.n; ++a) {

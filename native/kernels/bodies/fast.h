@@ -43,7 +43,8 @@ class FastOp final : public Op {
         pad_top_(conv.pad_top),
         pad_left_(conv.pad_left),
         m_(conv.m),
-        t_(conv.m + conv.r - 1),
+        t_(conv.t()),
+        stride_(conv.stride),
         taps_(conv.n * conv.n),
         tile_rows_((y_.height + conv.m - 1) / conv.m),
         tile_cols_((y_.width + conv.m - 1) / conv.m),
@@ -151,9 +152,9 @@ class FastOp final : public Op {
     const Place at = place(tile);
     const Pixel* const image = reinterpret_cast<const Pixel*>(x_.data) + at.image * x_.pixels() * x_.stride;
     for (std::int64_t i = 0; i < t_; ++i) {
-      const std::int64_t row = at.row + i - pad_top_;
+      const std::int64_t row = stride_ * at.row + i - pad_top_;
       for (std::int64_t j = 0; j < t_; ++j) {
-        const std::int64_t col = at.col + j - pad_left_;
+        const std::int64_t col = stride_ * at.col + j - pad_left_;
         const bool inside = 0 <= row && row < x_.height && 0 <= col && col < x_.width;
         *pixels++ = inside ? image + (row * x_.width + col) * x_.stride : zeros_.data();
       }
@@ -198,7 +199,7 @@ class FastOp final : public Op {
   }
 
   TensorRef x_, y_;
-  std::int64_t pad_top_, pad_left_, m_, t_, taps_, tile_rows_, tile_cols_;
+  std::int64_t pad_top_, pad_left_, m_, t_, stride_, taps_, tile_rows_, tile_cols_;
   std::unique_ptr<InputStage<Pixel, In>> input_;
   std::unique_ptr<OutputStage<Sum>> output_;
   std::int64_t width_, most_ = 0;  // of a row of V; tiles of a block

@@ -43,7 +43,7 @@ class Dense {
     std::copy_n(conv.bt.begin(), N * T, &bt_[0][0]);
     std::copy_n(conv.at.begin(), M * N, &at_[0][0]);
   }
-  static bool serves(const FastConv& conv) { return conv.m == M && conv.n == N && conv.m + conv.r - 1 == T; }
+  static bool serves(const FastConv& conv) { return conv.m == M && conv.n == N && conv.t() == T; }
 
   template <typename Vector, typename Get, typename Put>
   [[gnu::always_inline]] void input(const Get& get, const Put& put) const {
@@ -77,7 +77,7 @@ struct Listed {
   explicit Listed(const FastConv& conv)
       : m(static_cast<int>(conv.m)),
         n(static_cast<int>(conv.n)),
-        t(static_cast<int>(conv.m + conv.r - 1)),
+        t(static_cast<int>(conv.t())),
         input_(conv.bt, n, t),
         output_(conv.at, m, n) {}
 

@@ -183,7 +183,7 @@ class Fast final : public ImageOp<FastConv> {
   template <typename Real>
   void input_transform(std::int64_t image, std::int64_t row, std::int64_t col, std::int64_t c,
                        std::vector<Sum>& v) const {
-    const std::int64_t n = conv_.n, t = conv_.m + conv_.r - 1;
+    const std::int64_t n = conv_.n, t = conv_.t();
     const auto bt = [&](std::int64_t a, std::int64_t i) {
       return static_cast<Real>(conv_.bt[static_cast<std::size_t>(a * t + i)]);
     };
@@ -191,8 +191,8 @@ class Fast final : public ImageOp<FastConv> {
     for (std::int64_t a = 0; a < n; ++a) {
       for (std::int64_t j = 0; j < t; ++j) {
         for (std::int64_t i = 0; i < t; ++i) {
-          half(a, j) += bt(a, i) * static_cast<Real>(value(x_, image, row + i - conv_.pad_top,
-                                                           col + j - conv_.pad_left, c));
+          half(a, j) += bt(a, i) * static_cast<Real>(value(x_, image, row * conv_.stride + i - conv_.pad_top,
+                                                           col * conv_.stride + j - conv_.pad_left, c));
         }
       }
     }

@@ -10,7 +10,8 @@ constexpr std::int64_t kMaxVLimit = 32767;  // requantized V is stored in int16
 constexpr int kMinFractionBits = 15;
 constexpr int kMaxFractionBits = 31;
 constexpr std::int64_t kMaxPadding = 2147483647;  // keeps H + 2*ph far from the end of int64
-constexpr std::int64_t kMaxRowSum = 1 << 23;      // |V| <= 2^23 * 2^23 * 2^15 = 2^61
+constexpr std::int64_t kMaxStride = 1024;
+constexpr std::int64_t kMaxRowSum = 1 << 23;  // |V| <= 2^23 * 2^23 * 2^15 = 2^61
 
 void check_transforms(const Geometry& g, const Problem& problem) {
   if (g.m < 1 || g.n < 1 || g.t < 1) {
@@ -20,7 +21,10 @@ void check_transforms(const Geometry& g, const Problem& problem) {
   if (problem.at.shape[1] != g.n) {
     refuse("at has ", problem.at.shape[1], " columns, must be ", g.n, ", the rows of bt");
   }
-  if (g.r < 1) refuse("at has ", g.m, " rows, must be at most ", g.t, ", the columns of bt");
+  if (g.r < 1) {
+    refuse("at has ", g.m, " rows, must be at most ", (g.t - 1) / g.stride + 1, " as bt has ", g.t,
+           " columns and the stride is ", g.stride);
+  }
   for (std::int64_t a = 0; a < g.n; ++a) {
     std::int64_t sum = 0;
     for (std::int64_t i = 0; i < g.t; ++i) sum += std::abs(std::int64_t{problem.bt(a, i)});
@@ -71,15 +75,15 @@ void check_operands(const Geometry& g, const Problem& problem) {
   }
 }
 
-std::int64_t output_extent(const char* axis, std::int64_t input, std::int64_t padding, std::int64_t r) {
+std::int64_t output_extent(const char* axis, std::int64_t input, std::int64_t padding, const Geometry& g) {
   if (padding < 0 || padding > kMaxPadding) {
     refuse("padding of the ", axis, " is ", padding, ", must be 0..", kMaxPadding);
   }
   const std::int64_t padded = input + 2 * padding;
-  if (padded < r) {
-    refuse("the padded ", axis, " is ", padded, ", must be at least ", r, ", the size of the kernel");
+  if (padded < g.r) {
+    refuse("the padded ", axis, " is ", padded, ", must be at least ", g.r, ", the size of the kernel");
   }
-  return padded - r + 1;
+  return (padded - g.r) / g.stride + 1;
 }
 
 }  // namespace
@@ -89,7 +93,9 @@ Geometry check(const Problem& problem) {
   g.m = problem.at.shape[0];
   g.n = problem.bt.shape[0];
   g.t = problem.bt.shape[1];
-  g.r = g.t - g.m + 1;
+  g.stride = problem.stride;
+  if (g.stride < 1 || g.stride > kMaxStride) refuse("stride is ", g.stride, ", must be 1..", kMaxStride);
+  g.r = g.t - g.stride * (g.m - 1);
   g.images = problem.x.shape[0];
   g.channels = problem.x.shape[1];
   g.height = problem.x.shape[2];
@@ -100,8 +106,8 @@ Geometry check(const Problem& problem) {
 
   g.pad_top = problem.padding[0];
   g.pad_left = problem.padding[1];
-  g.out_height = output_extent("height", g.height, g.pad_top, g.r);
-  g.out_width = output_extent("width", g.width, g.pad_left, g.r);
+  g.out_height = output_extent("height", g.height, g.pad_top, g);
+  g.out_width = output_extent("width", g.width, g.pad_left, g);
   g.rows = (g.out_height - 1) / g.m + 1;
   g.cols = (g.out_width - 1) / g.m + 1;
   element_count(Shape<3>{g.images, g.rows, g.cols});  // so that tiles() cannot overflow

@@ -39,8 +39,8 @@ void gather_tile(const Geometry& g, TensorView<const std::int16_t, 4> x, std::in
   const TilePosition tile = tile_position(g, p);
   for (std::int64_t i = 0; i < g.t; ++i) {
     for (std::int64_t j = 0; j < g.t; ++j) {
-      const std::int64_t row = tile.row + i - g.pad_top;
-      const std::int64_t col = tile.col + j - g.pad_left;
+      const std::int64_t row = g.stride * tile.row + i - g.pad_top;
+      const std::int64_t col = g.stride * tile.col + j - g.pad_left;
       const bool inside = 0 <= row && row < g.height && 0 <= col && col < g.width;
       d(i, j) = inside ? x(tile.image, c, row, col) : 0;
     }

@@ -247,8 +247,9 @@ class Bilinear:
         missing = [f for f in ("name", "m", "r", "AT", "G", "BT") if f not in data]
         if missing:
             raise ValueError(f"algorithm description lacks {', '.join(missing)}")
-        values = (data[f] for f in ("name", "m", "r", "AT", "G", "BT"))
-        return cls(*values, stride=data.get("stride", 1)).verify()
+        return cls(
+            data["name"], data["m"], data["r"], data["AT"], data["G"], data["BT"], data.get("stride", 1)
+        ).verify()
 
 
 def exact(value: Rational) -> Fraction:

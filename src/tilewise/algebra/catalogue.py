@@ -124,7 +124,7 @@ def _algorithm(name: str, r: int, stride: int) -> Bilinear:
     if (match := re.fullmatch(r"F(\d)(?:-(\w+))?", name)) and name in algorithm_names(r, stride):
         m, family = int(match[1]), match[2]
         if not family and (stride > 1 or r > 5):  # one piece of 7 taps has an awful growth
-            return decompose(m, r, stride, _piece, name=name)
+            return decompose(m, r, stride, piece, name=name)
         points = textbook_points(m, r) if family == "textbook" else _PUBLISHED.get(family, _POINTS)[m + r - 2]
         return toom_cook(m, r, points, name=name)
     if match := re.fullmatch(r"SFC(\d+)(?:\((\d+)\))?", name):
@@ -144,7 +144,8 @@ def _sfc_tile(order: int, r: int, stride: int) -> int:
     return usual if stride == 1 else _SFC_STRIDED_TILE.get((order, r), usual)
 
 
-def _piece(m: int, r: int) -> Bilinear:
+def piece(m: int, r: int) -> Bilinear:
+    """Give the Toom-Cook algorithm of a piece of ``r`` taps for :func:`tilewise.algebra.decompose`."""
     return direct(m, 1) if r == 1 else toom_cook(m, r, _POINTS[m + r - 2])
 
 

@@ -19,8 +19,12 @@ Term: TypeAlias = tuple[int, int]
 Row: TypeAlias = dict[int, int]
 """Coefficients by the number of the value."""
 
-UNROLLED = (("F2", 3), ("F4", 3), ("F6", 3), ("SFC6", 3), ("F2", 5), ("F4", 5), ("SFC6", 5))
-"""Name and taps of the algorithms whose programs the kernels are compiled with."""
+UNROLLED = (
+    ("F2", 3, 1), ("F4", 3, 1), ("F6", 3, 1), ("SFC6", 3, 1),
+    ("F2", 5, 1), ("F4", 5, 1), ("SFC6", 5, 1),
+    ("F2", 3, 2), ("F4", 3, 2),
+)  # fmt: skip
+"""Name, taps and stride of the algorithms whose programs the kernels are compiled with."""
 
 
 @dataclass(frozen=True)

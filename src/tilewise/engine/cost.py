@@ -39,7 +39,7 @@ def _cost(plan: Plan, i: int, node: dict[str, Any], images: int) -> Cost:
         window = math.prod(weight.shape[1:])
     else:
         at, bt = plan.arrays[f"{i}.at"], plan.arrays[f"{i}.bt"]
-        window = (bt.shape[1] - at.shape[0] + 1) ** 2 * weight.shape[2]
+        window = (bt.shape[1] - node["stride"] * (at.shape[0] - 1)) ** 2 * weight.shape[2]
     return Cost(2 * images * y["height"] * y["width"] * y["channels"] * window, touched + weight.nbytes)
 
 

@@ -141,7 +141,8 @@ class _Lowering:
         self.append(
             "fast", node.name, **wires, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
             integer=numbers.integer, u=weight, mult=numbers.mult, scale=numbers.scale,
-            v_limit=numbers.v_limit, fraction_bits=numbers.fraction_bits, bias=numbers.bias, padding=padding, block=0,
+            v_limit=numbers.v_limit, fraction_bits=numbers.fraction_bits, bias=numbers.bias,
+            stride=layer.algorithm.stride, padding=padding, block=0,
         )  # fmt: skip
 
 

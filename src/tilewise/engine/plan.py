@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 3
 ITEM_BYTES = {"uint8": 1, "int16": 2, "bfloat16": 2, "float32": 4}
 """Types of tensors."""
 
@@ -46,7 +46,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         **_CONV, "algorithm": "text", "bt": Array(("float32",), 2), "at": Array(("float32",), 2), "integer": "flag",
         "u": Array(_WEIGHTS, 3), "mult": Array(("int32",), 2, optional=True),
         "scale": Array(("float32",), 2, optional=True), "v_limit": "count", "fraction_bits": "count",
-        "bias": _FLOATS, "padding": "pair", "block": "size",
+        "bias": _FLOATS, "stride": "count", "padding": "pair", "block": "size",
     },
     "pool": {
         "x": "index", "y": "index", "maximum": "flag", "rows": Array(("int64",), 2), "cols": Array(("int64",), 2),

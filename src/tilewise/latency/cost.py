@@ -48,8 +48,8 @@ def modelled_seconds(work: Convolution) -> float:
     products = per_tile * tiles * c * k
     transformed = 0.0
     if candidate.algorithm != "direct":
-        a = algorithm(candidate.algorithm, shape.kernel[0])
-        n, t = a.products, a.m + a.r - 1
+        a = algorithm(candidate.algorithm, shape.kernel[0], shape.stride[0])
+        n, t = a.products, a.tile
         dense = LEARNED if candidate.transforms == "learned" else 1.0
         into, out = n * t * (n + t), a.m * n * (a.m + n)
         transformed = dense * tiles * (into * c + out * k)
@@ -79,5 +79,5 @@ def _tiling(work: Convolution) -> tuple[int, int]:
     rows, cols = shape.out
     if work.candidate.algorithm == "direct":
         return shape.kernel[0] * shape.kernel[1], shape.batch * rows * cols
-    a = algorithm(work.candidate.algorithm, shape.kernel[0])
+    a = algorithm(work.candidate.algorithm, shape.kernel[0], shape.stride[0])
     return a.products**2, shape.batch * -(-rows // a.m) * -(-cols // a.m)

@@ -13,7 +13,7 @@ from tilewise.engine.plan import Plan
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.records import Convolution, convolution
 from tilewise.latency.shapes import LayerShape
-from tilewise.nn import WinogradConv2d, unservable
+from tilewise.nn import WinogradConv2d, unsuitable
 from tilewise.quant import Winograd
 from tilewise.train import calibrate
 
@@ -23,7 +23,7 @@ GRIDS = {"uint8": {"low": 0, "high": 255}, "int16": {"low": 0, "high": 1023}}
 def served(shape: LayerShape, candidate: Candidate) -> Candidate:
     """Give what a layer becomes: the candidate, or direct at its width where that serves no layer of this shape."""
     spec = candidate.spec()
-    if isinstance(spec, Winograd) and unservable(_conv(shape, "meta"), spec):
+    if isinstance(spec, Winograd) and unsuitable(_conv(shape, "meta"), spec):
         return Candidate("direct", candidate.dtype)
     return candidate
 

@@ -66,12 +66,12 @@ def _convolution(plan: Plan, i: int, node: dict[str, Any], model: nn.Module) -> 
     weight = plan.arrays[f"{i}.u" if fast else f"{i}.weight"]
     dtype = _DTYPES[str(weight.dtype)]
     candidate = Candidate("direct", dtype)
-    kernel = weight.shape[1:3]
+    kernel, stride = weight.shape[1:3], node["stride"]
     if fast:
         layer = model.get_submodule(node["name"])
         assert isinstance(layer, WinogradConv2d)
         candidate = Candidate.of(layer.spec, "bf16" if dtype == "bf16" else "float32")
-        kernel = layer.kernel_size
+        kernel, stride = layer.kernel_size, (node["stride"], node["stride"])
     residual = node["residual"]
     return Convolution(
         shape=LayerShape(
@@ -79,7 +79,7 @@ def _convolution(plan: Plan, i: int, node: dict[str, Any], model: nn.Module) -> 
             in_channels=x["channels"],
             out_channels=y["channels"],
             kernel=(int(kernel[0]), int(kernel[1])),
-            stride=node.get("stride", (1, 1)),
+            stride=stride,
             padding=node["padding"],
             dilation=node.get("dilation", (1, 1)),
             height=x["height"],

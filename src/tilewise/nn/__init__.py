@@ -7,7 +7,8 @@ from tilewise.nn.direct import Conv2d
 from tilewise.nn.frozen import Frozen, Grid
 from tilewise.nn.norm import Affine, FoldedNorm, affine_of
 from tilewise.nn.quantize import Quantize
-from tilewise.nn.winograd import WinogradConv2d, unservable
+from tilewise.nn.serving import unservable, unsuitable
+from tilewise.nn.winograd import WinogradConv2d
 
 __all__ = [
     "Affine",
@@ -21,4 +22,5 @@ __all__ = [
     "WinogradConv2d",
     "affine_of",
     "unservable",
+    "unsuitable",
 ]

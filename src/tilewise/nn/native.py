@@ -72,6 +72,8 @@ def unserved(x: Tensor) -> str:
 def trains(algorithm: Bilinear) -> bool:
     """Whether the kernels have an algorithm's sizes."""
     native = extension()
+    if algorithm.stride > 1:
+        return False
     return native is not None and bool(native.trains(algorithm.m, algorithm.r, algorithm.products, _isa()))
 
 

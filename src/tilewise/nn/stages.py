@@ -23,7 +23,7 @@ HALF_EXACT = 2**11
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into tiles: ``m`` outputs, ``t`` inputs, ``r`` taps per dimension."""
+    """How an image is cut into tiles: ``m`` outputs, ``t`` inputs, ``r`` taps per dimension, and a stride."""
 
     batch: int
     height: int
@@ -31,16 +31,18 @@ class Tiling:
     padding: tuple[int, int]
     m: int
     r: int
+    stride: int = 1
 
     @property
     def t(self) -> int:
         """Inputs per tile and dimension."""
-        return self.m + self.r - 1
+        return self.stride * (self.m - 1) + self.r
 
     @property
     def out(self) -> tuple[int, int]:
         """Height and width of the output."""
-        return self.height + 2 * self.padding[0] - self.r + 1, self.width + 2 * self.padding[1] - self.r + 1
+        beyond = self.height + 2 * self.padding[0] - self.r, self.width + 2 * self.padding[1] - self.r
+        return beyond[0] // self.stride + 1, beyond[1] // self.stride + 1
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -50,9 +52,15 @@ class Tiling:
 
     @property
     def padded(self) -> tuple[int, int]:
-        """Height and width of the input with all padding that whole tiles need."""
-        rows, cols = self.grid
-        return rows * self.m + self.r - 1, cols * self.m + self.r - 1
+        """Height and width of the input with all padding that whole tiles need, and the pixels that none reads."""
+        (rows, cols), (ph, pw) = self.grid, self.padding
+        needed = [self.stride * (tiles * self.m - 1) + self.r for tiles in (rows, cols)]
+        return max(needed[0], self.height + ph), max(needed[1], self.width + pw)
+
+    @property
+    def step(self) -> int:
+        """Inputs from one tile to the next."""
+        return self.stride * self.m
 
 
 def extract_tiles(x: Tensor, tiling: Tiling) -> Tensor:
@@ -61,21 +69,21 @@ def extract_tiles(x: Tensor, tiling: Tiling) -> Tensor:
     The batch goes last first, one matrix transposition: every later copy then moves runs of N values.
     """
     n, c, h, w = x.shape
-    (ph, pw), (padded_h, padded_w), t, m = tiling.padding, tiling.padded, tiling.t, tiling.m
+    (ph, pw), (padded_h, padded_w), t, step = tiling.padding, tiling.padded, tiling.t, tiling.step
     last = x.reshape(n, c * h * w).t().contiguous().view(c, h, w, n)
     last = F.pad(last, (0, 0, pw, padded_w - w - pw, ph, padded_h - h - ph))
     sc, sh, sw, sn = last.stride()
-    return last.as_strided((t, t, c, *tiling.grid, n), (sh, sw, sc, m * sh, m * sw, sn)).reshape(t, t, -1)
+    return last.as_strided((t, t, c, *tiling.grid, n), (sh, sw, sc, step * sh, step * sw, sn)).reshape(t, t, -1)
 
 
 def scatter_tiles(tiles: Tensor, channels: int, tiling: Tiling) -> Tensor:
     """Adjoint of :func:`extract_tiles`: add overlapping tiles up to an image of shape (N, C, H, W)."""
-    t, m, n, (ph, pw), (rows, cols) = tiling.t, tiling.m, tiling.batch, tiling.padding, tiling.grid
+    t, step, n, (ph, pw), (rows, cols) = tiling.t, tiling.step, tiling.batch, tiling.padding, tiling.grid
     tiles = tiles.view(t, t, channels, rows, cols, n)
     image = tiles.new_zeros(channels, *tiling.padded, n)
     for i in range(t):
         for j in range(t):
-            image[:, i : i + (rows - 1) * m + 1 : m, j : j + (cols - 1) * m + 1 : m] += tiles[i, j]
+            image[:, i : i + (rows - 1) * step + 1 : step, j : j + (cols - 1) * step + 1 : step] += tiles[i, j]
     return _batch_first(image[:, ph : ph + tiling.height, pw : pw + tiling.width])
 
 
@@ -124,8 +132,7 @@ def sandwich_in_order(matrix: Tensor, tiles: Tensor) -> Tensor:
 @functools.cache
 def _order(matrix: tuple[tuple[float, ...], ...]) -> tuple[tuple[tuple[tuple[float, int], ...], ...], tuple[int, ...]]:
     """Steps and outputs of a matrix, as a :class:`tilewise.algebra.program.Program` has them."""
-    for name, r in UNROLLED:
-        named = algorithm(name, r).AT
+    for named in (algorithm(*unrolled).AT for unrolled in UNROLLED):
         if matrix == named:
             found = program([[int(x) for x in row] for row in named])
             return found.steps, found.outputs

@@ -13,8 +13,9 @@ from tilewise.nn.base import QuantizedConv
 from tilewise.nn.frozen import Frozen, Grid, array, integer_type
 from tilewise.nn.function import Requantization, tile_domain
 from tilewise.nn.points import Exact
+from tilewise.nn.serving import STRUCTURES, unservable
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
-from tilewise.nn.transforms import Dense, Sparse, Static
+from tilewise.nn.transforms import Static
 from tilewise.quant import FLOAT_BITS, Winograd
 from tilewise.quant.fake import EXACT, multiplier, on_transform_grid, quantize
 from tilewise.quant.quantizer import fraction_bits, largest_v, transform_bits
@@ -25,7 +26,7 @@ class WinogradConv2d(QuantizedConv):
 
     ``Y = A^T [ (G g G^T) * (B^T d B) ] A`` per tile, one matrix product per tap. The input is quantized per tensor; V
     by a fixed-point multiplier per tap; U, which takes in V's step, per tap and output channel; M stays exact.
-    docs/numbers.md is the contract. Any height and width; stride, dilation and groups are 1.
+    docs/numbers.md is the contract. Any height and width; stride 1 or 2; dilation and groups are 1.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class WinogradConv2d(QuantizedConv):
     spec : Winograd
         Algorithm, bits, scales, transforms, quantizer.
     **kwargs
-        padding, bias, device, dtype as in ``torch.nn.Conv2d``.
+        stride, padding, bias, device, dtype as in ``torch.nn.Conv2d``.
 
     Raises
     ------
@@ -67,9 +68,9 @@ class WinogradConv2d(QuantizedConv):
         **kwargs: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, spec=spec, **kwargs)
-        if why := unservable(self, spec, min_channels=1):
+        if why := unservable(self, spec):
             raise ValueError(f"a fast algorithm can not serve this layer: {why}")
-        self.algorithm: Bilinear = spec.resolve(self.kernel_size[0])
+        self.algorithm: Bilinear = spec.resolve(self.kernel_size[0], self.stride[0])
         self.v_max = largest_v(self.algorithm, spec.bits)
         self.structure: Static = STRUCTURES[spec.transforms](self.algorithm)
         taps = self.algorithm.products**2
@@ -254,7 +255,7 @@ class WinogradConv2d(QuantizedConv):
         r = self.kernel_size[0]
         padding = (r // 2, r // 2) if self.padding == "same" else (0, 0) if self.padding == "valid" else self.padding
         assert not isinstance(padding, str)
-        tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), self.algorithm.m, r)
+        tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), self.algorithm.m, r, self.stride[0])
         if min(tiling.out) < 1:
             raise ValueError(
                 f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel"
@@ -340,40 +341,3 @@ class WinogradConv2d(QuantizedConv):
             wide_v=wide,
             ordered_v=not (named or on_grid),
         )
-
-
-def unservable(conv: nn.Conv2d, spec: Winograd, *, min_channels: int = 4) -> str:
-    """Say why a fast algorithm can not serve a convolution; empty if it can.
-
-    Parameters
-    ----------
-    conv : torch.nn.Conv2d
-        The layer.
-    spec : Winograd
-        What is asked.
-    min_channels : int
-        Fewest input channels; below 4 the transforms cost more than the products they save.
-    """
-    r = conv.kernel_size[0]
-    reasons = {
-        "its kernel is 1x1": tuple(conv.kernel_size) == (1, 1),
-        f"its kernel {conv.kernel_size[0]}x{conv.kernel_size[1]} is not square": len(set(conv.kernel_size)) > 1,
-        f"its stride is {conv.stride}": tuple(conv.stride) != (1, 1),
-        f"its dilation is {conv.dilation}": tuple(conv.dilation) != (1, 1),
-        f"it has {conv.groups} groups": conv.groups != 1,
-        f"its padding mode is {conv.padding_mode}": conv.padding_mode != "zeros",
-        f"it has fewer than {min_channels} input channels": conv.in_channels < min_channels,
-        "padding 'same' of an even kernel is lopsided": conv.padding == "same" and r % 2 == 0,
-    }
-    for reason, applies in reasons.items():
-        if applies:
-            return reason
-    try:
-        STRUCTURES[spec.transforms](spec.resolve(r))
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-STRUCTURES: dict[str, type[Static]] = {"static": Static, "learned": Dense, "sparse": Sparse, "exact": Exact}
-"""Classes of transforms by their names in specs."""

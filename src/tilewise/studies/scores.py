@@ -44,7 +44,8 @@ def scores(algorithms: Iterable[Bilinear | Planar], *, seed: int = 1) -> list[di
     rows = []
     for algorithm in algorithms:
         sample = Sample.gaussian(algorithm.r, images=4, seed=seed)
-        sqnr = [Simulation(sample, algorithm.m, precision).sqnr(algorithm) for precision in precisions()]
+        stride = algorithm.stride if isinstance(algorithm, Bilinear) else 1
+        sqnr = [Simulation(sample, algorithm.m, precision, stride).sqnr(algorithm) for precision in precisions()]
         products = algorithm.products ** (2 if isinstance(algorithm, Bilinear) else 1)
         rows.append(
             {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, unservable
+from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, unsuitable
 from tilewise.quant import Direct, Spec
 from tilewise.winas.config import SearchConfig
 
@@ -132,7 +132,7 @@ def candidates(conv: nn.Conv2d, config: SearchConfig) -> list[Spec]:
     config : SearchConfig
         Names the candidates.
     """
-    served = [spec for spec in config.specs() if isinstance(spec, Direct) or not unservable(conv, spec)]
+    served = [spec for spec in config.specs() if isinstance(spec, Direct) or not unsuitable(conv, spec)]
     return served or [Direct(bits=bits) for bits in config.widths]
 
 

@@ -1,0 +1,80 @@
+"""Which convolutions a fast algorithm can serve, and which it should."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from tilewise.algebra import Bilinear
+from tilewise.algebra.catalogue import STRIDES
+from tilewise.nn.points import Exact
+from tilewise.nn.transforms import Dense, Sparse, Static
+from tilewise.quant import Winograd
+
+STRUCTURES: dict[str, type[Static]] = {"static": Static, "learned": Dense, "sparse": Sparse, "exact": Exact}
+"""Classes of transforms by their names in specs."""
+
+MIN_CHANNELS = 4
+"""Fewest input channels: below, the transforms cost more than the products they save."""
+
+# Stride 2 (docs/results.md, "Stride 2" has the measurements): what it takes to be faster than direct.
+MIN_STRIDED_CHANNELS = 96
+"""Fewest input and output channels: transforms take as long per channel as at stride 1, products save half as much."""
+MAX_STRIDED_WEIGHTS = 1_500_000
+"""Most numbers in U: those of F4, nine times direct's weights, have to stay in the second-level cache."""
+
+
+def unservable(conv: nn.Conv2d, spec: Winograd) -> str:
+    """Say why a fast algorithm can not serve a convolution; empty if it can.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv2d
+        The layer.
+    spec : Winograd
+        What is asked.
+    """
+    r, stride = conv.kernel_size[0], conv.stride[0]
+    reasons = {
+        "its kernel is 1x1": tuple(conv.kernel_size) == (1, 1),
+        f"its kernel {conv.kernel_size[0]}x{conv.kernel_size[1]} is not square": len(set(conv.kernel_size)) > 1,
+        f"its stride is {conv.stride}": len(set(conv.stride)) > 1 or stride not in STRIDES,
+        f"its dilation is {conv.dilation}": tuple(conv.dilation) != (1, 1),
+        f"it has {conv.groups} groups": conv.groups != 1,
+        f"its padding mode is {conv.padding_mode}": conv.padding_mode != "zeros",
+        "padding 'same' of an even kernel is lopsided": conv.padding == "same" and r % 2 == 0,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            return reason
+    try:
+        STRUCTURES[spec.transforms](spec.resolve(r, stride))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def unsuitable(conv: nn.Conv2d, spec: Winograd) -> str:
+    """Say why a fast algorithm should not serve a convolution: it can not, or direct is faster; empty if it should.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv2d
+        The layer.
+    spec : Winograd
+        What is asked.
+    """
+    if reason := unservable(conv, spec):
+        return reason
+    if conv.in_channels < MIN_CHANNELS:
+        return f"it has fewer than {MIN_CHANNELS} input channels"
+    return "" if conv.stride[0] == 1 else _slower(conv, spec.resolve(conv.kernel_size[0], conv.stride[0]))
+
+
+def _slower(conv: nn.Conv2d, a: Bilinear) -> str:
+    """Say why a decomposed algorithm would be slower than direct at stride 2; empty if it would not."""
+    few = min(conv.in_channels, conv.out_channels) < MIN_STRIDED_CHANNELS
+    weights = a.products**2 * conv.in_channels * conv.out_channels
+    if few or weights > MAX_STRIDED_WEIGHTS:
+        limit = f"fewer than {MIN_STRIDED_CHANNELS} channels" if few else f"{weights} > {MAX_STRIDED_WEIGHTS} weights"
+        return f"its stride is {conv.stride}: with {limit} {a.name} would be slower"
+    return ""
