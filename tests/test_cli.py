@@ -74,11 +74,12 @@ def test_layers_pattern_and_paper_quantizer(cli: Any, tmp_path: Path) -> None:
 
 def test_algorithms_table(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli("algorithms", "--json", tmp_path / "a.json")
-    rows = {(r["name"], r["r"]): r for r in json.loads((tmp_path / "a.json").read_text())["rows"]}
-    assert rows["F4", 3]["reduction"] == 4
-    assert rows["F6", 3]["reduction"] == 5.0625
-    assert rows["SFC6", 3]["products"] == 144
-    assert rows["F4", 5]["reduction"] == 6.25
+    rows = {(r["name"], r["r"], r["stride"]): r for r in json.loads((tmp_path / "a.json").read_text())["rows"]}
+    assert rows["F4", 3, 1]["reduction"] == 4
+    assert rows["F6", 3, 1]["reduction"] == 5.0625
+    assert rows["SFC6", 3, 1]["products"] == 144
+    assert rows["F4", 5, 1]["reduction"] == 6.25
+    assert rows["F4", 3, 2]["products"] == 81
     assert "5.06" in capsys.readouterr().out
 
 
