@@ -16,7 +16,7 @@ def main() -> None:
     val = Batches(test, 250)
 
     net = tw.fit(tw.zoo.small_cnn(), batches, val, tw.TrainConfig(epochs=6, lr=3e-3))
-    print(f"float:                    {tw.evaluate(net, val).accuracy:.1f} %")
+    print(f"float:                    {tw.evaluate(net, val).value:.1f} %")
 
     # Any nn.Module will do; patterns choose layers by name, the first that matches decides.
     spec = tw.Winograd("F4-textbook", bits=8, scales="tensor", transforms="learned")
@@ -25,13 +25,13 @@ def main() -> None:
         print(f"  {layer.name}: {layer.shape}: {layer.algorithm}, {layer.bits} bits {layer.reason}")
 
     tw.calibrate(model, Batches(train.subset(256), 64))
-    print(f"F4 int8, one scale:       {tw.evaluate(model, val).accuracy:.1f} %")
+    print(f"F4 int8, one scale:       {tw.evaluate(model, val).value:.1f} %")
 
     tap = tw.calibrate(tw.convert(net, {"convs.*": tw.Winograd("F4")}), Batches(train.subset(256), 64))
-    print(f"F4 int8, scales per tap:  {tw.evaluate(tap, val).accuracy:.1f} %")
+    print(f"F4 int8, scales per tap:  {tw.evaluate(tap, val).value:.1f} %")
 
     tw.fit(model, batches, val, tw.TrainConfig(epochs=2))
-    print(f"F4 int8, adapted:         {tw.evaluate(model, val).accuracy:.1f} %")
+    print(f"F4 int8, adapted:         {tw.evaluate(model, val).value:.1f} %")
 
 
 if __name__ == "__main__":

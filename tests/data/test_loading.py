@@ -7,7 +7,9 @@ from tilewise.data import NAMES, load
 
 
 def test_public_names():
-    assert data.__all__ == ["NAMES", "Batches", "Images", "load"]
+    assert data.__all__ == [
+        "NAMES", "PAIRS", "SCENES", "Batches", "Images", "Pairs", "Scenes", "load", "load_pairs", "load_scenes",
+    ]  # fmt: skip
     assert NAMES == ("cifar10", "cifar100", "digits", "mnist")
 
 

@@ -24,12 +24,16 @@ SPECS: dict[str, tw.Winograd | tw.Direct] = {
     "F4, 10 bits": tw.Winograd("F4", bits=10),
     "F4 learned": tw.Winograd("F4", transforms="learned"),
 }
-SHAPES = {"lenet5": (1, 28, 28), "resnet18": (3, 32, 32), "resnet20": (3, 32, 32), "small": (1, 32, 32)}
+SHAPES = {
+    "edsr": (1, 9, 14), "espcn": (1, 13, 10), "lenet5": (1, 28, 28), "resnet18": (3, 32, 32), "resnet20": (3, 32, 32),
+    "small": (1, 32, 32), "unet": (3, 19, 22),
+}  # fmt: skip
+WIDTHS = {"edsr": 0.25, "resnet18": 0.25, "unet": 0.25}
 
 
 def network(name: str) -> nn.Module:
     """A network with statistics and biases that are not those of a fresh one."""
-    net = zoo.build(name, channels=SHAPES[name][0], width=0.25 if name == "resnet18" else 1.0)
+    net = zoo.build(name, channels=SHAPES[name][0], width=WIDTHS.get(name, 1.0))
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -40,12 +44,14 @@ def network(name: str) -> nn.Module:
     return net.eval()
 
 
-# Only the ResNets have skip connections.
-CASES = [(name, "float") for name in SHAPES] + [(name, "quantized") for name in ("resnet18", "resnet20")]
+CLASSIFIERS = ("lenet5", "resnet18", "resnet20", "small")
+CASES = [(name, "float", spec) for name in CLASSIFIERS for spec in SPECS]
+CASES += [(name, "quantized", spec) for name in ("resnet18", "resnet20") for spec in SPECS]  # these have skips
+CASES += [("espcn", "float", "F4"), ("edsr", "float", "F4"), ("unet", "float", "F4")]
+CASES += [(name, "quantized", spec) for name in ("edsr", "unet") for spec in ("direct", "F4", "F6", "SFC6")]
 
 
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize(("name", "skips"), CASES)
+@pytest.mark.parametrize(("name", "skips", "spec"), CASES)
 def test_int8_networks_to_the_bit(
     name: str, spec: str, skips: Any, interpret: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ def log(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("recipe", ["modern", "paper"])
 def test_training_learns(recipe: Any) -> None:
     model = run(tw.Winograd("F4", transforms="learned"), epochs=6, recipe=recipe, lr=3e-3)
-    assert tw.evaluate(model, Batches(TEST, 64)).accuracy > 40
+    assert tw.evaluate(model, Batches(TEST, 64)).value > 40
     assert not model.training
 
 
@@ -126,7 +126,7 @@ def test_best_weights_are_kept(tmp_path: Path) -> None:
     run(tw.Winograd("F2"), out=tmp_path, epochs=3, lr=3e-3)
     best = tw.load_weights(zoo.small_cnn(), tmp_path / "best.safetensors")
     score = tw.evaluate(best, Batches(TEST, 100))
-    assert score.accuracy == max(e["accuracy"] for e in log(tmp_path))
+    assert score.value == max(e["accuracy"] for e in log(tmp_path))
     assert score.images == 100
 
 

@@ -26,9 +26,36 @@ def test_shapes_and_sizes(name: str, shape: tuple[int, ...], parameters: int) ->
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("name", "fixed"), [("edsr", 157_536), ("espcn", 20_128)])
+def test_networks_that_enlarge(name: str, fixed: int, scale: int) -> None:
+    model = zoo.build(name, scale=scale).eval()
+    assert model(torch.zeros(2, 1, 5, 7)).shape == (2, 1, 5 * scale, 7 * scale)
+    last = scale**2 * (32 * 9 + 1)
+    assert sum(p.numel() for p in model.parameters()) == fixed + last
+    assert zoo.build(name, channels=3, scale=scale)(torch.zeros(1, 3, 5, 7)).shape == (1, 3, 5 * scale, 7 * scale)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 32), (45, 60), (17, 31)])
+def test_unet_takes_any_size(size: tuple[int, int]) -> None:
+    model = zoo.build("unet", classes=11, width=0.25).eval()
+    assert model(torch.zeros(2, 3, *size)).shape == (2, 11, *size)
+
+
+def test_unet_is_a_unet() -> None:
+    """Every pixel sees the whole neighbourhood of the lowest map, and its own pixel by the first skip connection."""
+    model = zoo.build("unet", classes=2, width=0.25).eval()
+    x = torch.randn(1, 3, 64, 64, requires_grad=True)
+    model(x)[0, 0, 32, 32].backward()
+    assert x.grad is not None
+    seen = x.grad[0].abs().sum(0) > 0
+    assert seen[32, 32]
+    assert seen.float().mean() > 0.9
+
+
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_network_converts(name: str) -> None:
-    channels = 1 if name in ("lenet5", "small") else 3
+    channels = 1 if name in ("edsr", "espcn", "lenet5", "small") else 3
     model = tw.convert(zoo.build(name, channels=channels), {"*": tw.Winograd("F4")})
     tw.calibrate(model, [torch.randn(2, channels, 32, 32)])
     served = [r for r in tw.describe(model) if r.algorithm == "F4"]
@@ -70,10 +97,16 @@ def test_resnet20_loads_a_checkpoint(tmp_path: Path) -> None:
 
 def test_bad_names_and_widths_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="unknown model 'vgg'; allowed: lenet5, resnet18, resnet18_224, resnet20, small"
+        ValueError, match="unknown model 'vgg'; allowed: edsr, espcn, lenet5, resnet18, resnet18_224, resnet20, small"
     ):
         zoo.build("vgg")
-    with pytest.raises(ValueError, match="only resnet18 has a width"):
+    with pytest.raises(ValueError, match="only edsr, resnet18, unet have a width"):
         zoo.build("resnet20", width=0.5)
-    with pytest.raises(ValueError, match="width is 0"):
-        zoo.resnet18(width=0)
+    for wide in (zoo.resnet18, zoo.unet, zoo.edsr):
+        with pytest.raises(ValueError, match="width is 0"):
+            wide(width=0)  # type: ignore[operator]
+    for scaled in (zoo.espcn, zoo.edsr):
+        with pytest.raises(ValueError, match="scale is 5; allowed: 2, 3, 4"):
+            scaled(scale=5)  # type: ignore[operator]
+    with pytest.raises(ValueError, match="scale is 2, but unet does not enlarge images; only edsr, espcn do"):
+        zoo.build("unet", scale=2)

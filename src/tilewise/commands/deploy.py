@@ -13,7 +13,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tilewise.commands.options import Common, Layers, Source, converted_model, layers_summary, load_images, print_layers
+from tilewise.commands.options import (
+    Common,
+    Layers,
+    Source,
+    converted_model,
+    layers_summary,
+    load_data,
+    load_set,
+    print_layers,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,11 +57,11 @@ class Compile:
 
         if self.batch < 1:
             raise ValueError(f"batch is {self.batch}; it must be at least 1")
-        images = load_images(self.source, "test").images
+        shape = load_data(self.source, "test").shape
         model = converted_model(self.source, self.layers, self.common, self.calibration_images)
         print_layers(model)
         threads = self.common.threads or len(os.sched_getaffinity(0))
-        example = torch.zeros(self.batch, *images.shape[1:])
+        example = torch.zeros(self.batch, *shape)
         engine = compile_model(model, example, threads=threads, precision=self.precision, tune=self.tune)
         if self.tune:
             print_choices(engine.choices)
@@ -80,14 +89,14 @@ def print_choices(choices: Sequence[Choice]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Run a compiled network on all test images: accuracy and speed."""
+    """Run a compiled network on all test images: accuracy or mIoU, and speed."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """File that `tilewise compile` wrote."""
     data: str
-    """digits, mnist, cifar10 or cifar100."""
+    """digits, mnist, cifar10, cifar100 or camvid."""
     data_root: Path | None = None
-    """Folder with the set's original files; without it they are fetched from the Hugging Face hub."""
+    """Folder with the set's original files; without it sets of labelled images come from the Hugging Face hub."""
     profile: bool = False
     """Print seconds per layer and stage too, against what this machine can do."""
     picture: Path | None = None
@@ -96,33 +105,39 @@ class Run:
 
     def run(self) -> dict[str, Any]:
         """Run."""
-        from tilewise.data import Batches, load
+        import torch
+
+        from tilewise.data import Pairs, Scenes
         from tilewise.engine import load as load_engine
         from tilewise.train.progress import track
 
         threads = self.common.threads or len(os.sched_getaffinity(0))
         engine = load_engine(self.file, threads=threads)
-        test = load(self.data, "test", self.data_root)
-        if engine.plan.output_shape != (test.classes,):
+        test = load_set(self.data, "test", self.data_root)
+        if isinstance(test, Pairs):
+            raise ValueError(f"{self.data} has images of many sizes, {self.file} takes those of one; allowed: one size")  # noqa: TRY004
+        wanted = (test.classes, *test.shape[1:]) if isinstance(test, Scenes) else (test.classes,)
+        if engine.plan.output_shape != wanted:
             raise ValueError(
-                f"{self.file} gives results of shape {engine.plan.output_shape}; {self.data} needs ({test.classes},)"
+                f"{self.file} gives results of shape {engine.plan.output_shape}; {self.data} needs {wanted}"
             )
-        correct, seconds = 0, 0.0
-        batches = Batches(test, 250)
+        task, seconds = test.task, 0.0
+        counts = torch.zeros(task.size, dtype=torch.float64)
+        batches = test.scoring()
         engine(next(iter(batches))[0])  # not measured: memory is touched for the first time
         for x, y in track(batches, "run", enabled=True):
             began = time.perf_counter()
-            logits = engine(x)
+            outputs = engine(x)
             seconds += time.perf_counter() - began
-            correct += int((logits.argmax(1) == y).sum())
+            counts += task.counts(outputs, y)
         result = {
-            "accuracy": 100 * correct / len(test), "images": len(test), "images_per_second": len(test) / seconds,
+            task.metric: task.score(counts), "images": len(test), "images_per_second": len(test) / seconds,
             "threads": engine.threads, "isa": engine.isa,
         }  # fmt: skip
-        print(f"accuracy {result['accuracy']:.2f} % of {len(test)} images")
+        print(f"{task.metric} {result[task.metric]:.2f} {task.unit} of {len(test)} images")
         print(f"{result['images_per_second']:.0f} images/s, {engine.threads} threads, {engine.isa}")
         if self.profile:
-            result["profile"] = self._profile(engine, next(iter(Batches(test, engine.plan.batch)))[0])
+            result["profile"] = self._profile(engine, next(iter(batches))[0][: engine.plan.batch])
         return result
 
     def _profile(self, engine: Engine, x: Tensor) -> list[dict[str, Any]]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from tilewise.data import Images
+    from tilewise.data import Images, Pairs, Scenes
     from tilewise.quant import Spec
+
+Split: TypeAlias = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +37,17 @@ class Source:
     """Which network, which weights, which data."""
 
     model: str
-    """lenet5, resnet18, resnet18_224, resnet20, small or vgg16."""
+    """edsr, espcn, lenet5, resnet18, resnet18_224, resnet20, small, unet or vgg16."""
     data: str
-    """digits, mnist, cifar10 or cifar100."""
+    """digits, mnist, cifar10 or cifar100; camvid (segmentation); set5 or set14 (super-resolution, trained on T91)."""
     data_root: Path | None = None
-    """Folder with the set's original files; without it they are fetched from the Hugging Face hub."""
+    """Folder with the set's original files; without it sets of labelled images come from the Hugging Face hub."""
     weights: Path | None = None
     """Weights to start from: safetensors of an earlier run, or a torch checkpoint."""
     width: float = 1.0
-    """Factor on the channels (resnet18)."""
+    """Factor on the channels (edsr, resnet18, unet)."""
+    scale: int | None = None
+    """Factor of super-resolution, 2 by default."""
     train_images: int | None = None
     """Use a random part of the training images only."""
 
@@ -119,22 +123,54 @@ class Training:
     """Processes that share every batch, and the CPU threads or one GPU each; the result stays that of one."""
 
 
-def load_images(source: Source, split: Literal["train", "test"]) -> Images:
-    """Load one split of the data set."""
-    from tilewise.data import load
+def load_set(name: str, split: Split, root: Path | None, scale: int | None = None) -> Images | Pairs | Scenes:
+    """Load one split of a data set by name; what has no images for validation is validated on its test images."""
+    from tilewise.data import NAMES, PAIRS, SCENES, load, load_pairs, load_scenes
 
-    images = load(source.data, split, source.data_root)
+    if name not in (known := (*NAMES, *SCENES, *PAIRS)):
+        raise ValueError(f"data set {name!r} is unknown; allowed are {', '.join(known)}")
+    if scale is not None and name not in PAIRS:
+        raise ValueError(f"scale is {scale}, but {name} has no low resolution; only {', '.join(PAIRS)} have one")
+    if name in SCENES:
+        return load_scenes(name, split, root)
+    part: Literal["train", "test"] = "train" if split == "train" else "test"
+    if name in PAIRS:
+        return load_pairs(name, part, root, scale=2 if scale is None else scale)
+    return load(name, part, root)
+
+
+def load_data(source: Source, split: Split) -> Images | Pairs | Scenes:
+    """Load what a network is trained or scored on."""
+    data = load_set(source.data, split, source.data_root, source.scale)
     if split == "train" and source.train_images is not None:
-        return images.subset(source.train_images)
-    return images
+        return data.subset(source.train_images)
+    return data
 
 
-def plain_model(source: Source, classes: int, channels: int) -> nn.Module:
-    """Build the network with its weights, if there are any."""
+def load_images(source: Source, split: Literal["train", "test"]) -> Images:
+    """Load one split of a set of labelled images.
+
+    Raises
+    ------
+    ValueError
+        If the set is for another task.
+    """
+    from tilewise.data import Images
+
+    data = load_data(source, split)
+    if not isinstance(data, Images):
+        raise ValueError(f"{source.data} is no set of labelled images, which is what this command is for")  # noqa: TRY004
+    return data
+
+
+def plain_model(source: Source, data: Images | Pairs | Scenes) -> nn.Module:
+    """Build the network for a data set, with its weights, if there are any."""
+    from tilewise.data import Pairs
     from tilewise.train import load_weights
     from tilewise.zoo import build
 
-    model = build(source.model, classes=classes, channels=channels, width=source.width)
+    fitting: dict[str, int] = {"scale": data.task.scale} if isinstance(data, Pairs) else {"classes": data.classes}
+    model = build(source.model, channels=data.shape[0], width=source.width, **fitting)
     return model if source.weights is None else load_weights(model, source.weights)
 
 
@@ -143,21 +179,20 @@ def converted_model(source: Source, layers: Layers, common: Common, calibration_
     import torch
 
     from tilewise.conversion import convert
-    from tilewise.data import Batches
     from tilewise.quant import FLOAT_BITS
     from tilewise.train import calibrate
 
     specs = layers.specs()
-    train = load_images(source, "train")
+    train = load_data(source, "train")
     torch.manual_seed(common.seed)
-    model = plain_model(source, train.classes, train.images.shape[1])
+    model = plain_model(source, train)
     if specs or layers.skips == "quantized":
         model = convert(model, specs, skips=layers.skips)
     if any(spec.bits != FLOAT_BITS for spec in specs.values()):
         if calibration_images < 1:
             raise ValueError(f"calibration-images is {calibration_images}; it must be at least 1")
         sample = train.subset(min(calibration_images, len(train)), seed=common.seed)
-        calibrate(model, Batches(sample, 64), device=common.device, progress=True)
+        calibrate(model, sample.scoring(device=common.device), device=common.device, progress=True)
     return model
 
 

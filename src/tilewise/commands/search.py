@@ -107,7 +107,7 @@ class Search:
 
         train = load_images(self.source, "train")
         torch.manual_seed(self.common.seed)
-        return plain_model(self.source, train.classes, train.images.shape[1]), train
+        return plain_model(self.source, train), train
 
     def _config(self) -> SearchConfig:
         from tilewise.winas import WA_Q, SearchConfig

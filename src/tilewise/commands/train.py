@@ -13,7 +13,7 @@ from tilewise.commands.options import (
     Training,
     converted_model,
     layers_summary,
-    load_images,
+    load_data,
     plain_model,
     print_layers,
 )
@@ -21,7 +21,7 @@ from tilewise.commands.options import (
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Accuracy on all test images; with an algorithm given, of the post-training swap."""
+    """Accuracy, mIoU or PSNR on all test images; with an algorithm given, of the post-training swap."""
 
     source: Source
     layers: Layers
@@ -31,17 +31,17 @@ class Evaluate:
 
     def run(self) -> dict[str, Any]:
         """Evaluate."""
-        from tilewise.data import Batches
         from tilewise.train import evaluate
 
-        test = load_images(self.source, "test")
+        test = load_data(self.source, "test")
         model = converted_model(self.source, self.layers, self.common, self.calibration_images)
-        score = evaluate(model, Batches(test, 250), device=self.common.device, progress=True)
+        device, task = self.common.device, test.task
+        score = evaluate(model, test.scoring(device=device), task=task, device=device, progress=True)
         print_layers(model)
-        print(f"accuracy {score.accuracy:.2f} % of {score.images} images, loss {score.loss:.4f}")
+        print(f"{task.metric} {score.value:.2f} {task.unit} of {score.images} images, loss {score.loss:.4f}")
         return {
             **layers_summary(self.layers),
-            "accuracy": score.accuracy,
+            task.metric: score.value,
             "loss": score.loss,
             "images": score.images,
         }
@@ -70,7 +70,7 @@ class Adapt:
     layers: Layers
     common: Common = field(default_factory=Common)
     distill: bool = False
-    """Learn the logits of the network given by --weights instead of the labels."""
+    """Learn the outputs of the network given by --weights instead of the labels."""
 
     def run(self) -> dict[str, Any] | None:
         """Adapt."""
@@ -92,7 +92,6 @@ def _launch(
 
 
 def _fit(source: Source, layers: Layers, training: Training, common: Common, distill: bool) -> dict[str, Any]:
-    from tilewise.data import Batches
     from tilewise.quant.processes import Processes
     from tilewise.train import TrainConfig, evaluate, fit
 
@@ -102,21 +101,21 @@ def _fit(source: Source, layers: Layers, training: Training, common: Common, dis
         device=common.device, seed=common.seed,
     )  # fmt: skip
     processes = Processes.here()
-    train, test = load_images(source, "train"), load_images(source, "test")
+    train, val = load_data(source, "train"), load_data(source, "val")
     model = converted_model(source, layers, common, 512)
     if processes.first:
         print_layers(model)
-    scored, before = Batches(test, 250), None
+    task, scored, before = train.task, val.scoring(device=common.device), None
     if source.weights is not None:
-        before = evaluate(model, scored, device=common.device, progress=True, processes=processes).accuracy
-    batches = Batches(train, training.batch, shuffle=True, augment=True, seed=common.seed, device=common.device)
-    teacher = plain_model(source, train.classes, train.images.shape[1]) if distill else None
-    fit(model, batches, scored, config, teacher=teacher)
+        before = evaluate(model, scored, task=task, device=common.device, progress=True, processes=processes).value
+    batches = train.training(training.batch, seed=common.seed, device=common.device)
+    teacher = plain_model(source, train) if distill else None
+    fit(model, batches, scored, config, task=task, teacher=teacher)
     if not processes.first:
         return {}
     log = [json.loads(line) for line in (training.out / "log.jsonl").read_text().splitlines()]
-    print(f"accuracy {log[-1]['accuracy']:.2f} % after {training.epochs} epochs; weights in {training.out}")
+    last = log[-1][task.metric]
+    print(f"{task.metric} {last:.2f} {task.unit} after {training.epochs} epochs; weights in {training.out}")
     return {
-        **layers_summary(layers), "before": before, "accuracy": log[-1]["accuracy"],
-        "epochs": training.epochs, "log": log,
+        **layers_summary(layers), "before": before, task.metric: last, "epochs": training.epochs, "log": log,
     }  # fmt: skip

@@ -5,5 +5,7 @@ from __future__ import annotations
 from tilewise.data.batches import Batches
 from tilewise.data.images import Images
 from tilewise.data.loading import NAMES, load
+from tilewise.data.pairs import PAIRS, Pairs, load_pairs
+from tilewise.data.scenes import SCENES, Scenes, load_scenes
 
-__all__ = ["NAMES", "Batches", "Images", "load"]
+__all__ = ["NAMES", "PAIRS", "SCENES", "Batches", "Images", "Pairs", "Scenes", "load", "load_pairs", "load_scenes"]

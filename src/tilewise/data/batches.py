@@ -19,7 +19,59 @@ PAD = 4
 SHIFTS = 2 * PAD + 1
 
 
-class Batches:
+class Epochs:
+    """What batches of all kinds share: a size, and an order that depends on nothing but seed and epoch.
+
+    Parameters
+    ----------
+    samples : int
+        Drawn per epoch.
+    batch_size : int
+        At least 1.
+    seed : int
+        Not negative.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` or ``seed`` is out of range.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; it must not be negative")
+        self.samples = samples
+        """Images per epoch."""
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        """Set by ``set_epoch``."""
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+        return math.ceil(self.samples / self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose order and augmentation of the next pass.
+
+        Raises
+        ------
+        ValueError
+            If ``epoch`` is negative.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch is {epoch}; it must not be negative")
+        self.epoch = epoch
+
+    def generator(self) -> torch.Generator:
+        """Give this epoch's random numbers, from their start."""
+        entropy = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(entropy))
+
+
+class Batches(Epochs):
     """Iterating yields ``(x, y)``, as often as wanted.
 
     ``x`` is a float32 Tensor of shape (B, C, H, W), ``(pixel / 255 - mean) / std``; ``y`` is an int64 Tensor
@@ -72,24 +124,17 @@ class Batches:
         device: str | torch.device = "cpu",
         drop_last: bool = False,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must not be negative")
+        super().__init__(len(images), batch_size, seed)
         if drop_last and batch_size > len(images):
             raise ValueError(
                 f"batch_size is {batch_size}, but {images.name} has {len(images)} images: with drop_last "
                 "no batch is left"
             )
-        self.batch_size = batch_size
+        if drop_last:
+            self.samples -= len(images) % batch_size
         self.shuffle = shuffle
         self.augment = augment
-        self.seed = seed
         self.device = torch.device(device)
-        self.samples = len(images) - len(images) % batch_size if drop_last else len(images)
-        """Images per epoch."""
-        self.epoch = 0
-        """Set by ``set_epoch``."""
         self._flips = images.flips
         self._images = images.images.to(self.device)
         self._labels = images.labels.to(self.device)
@@ -98,22 +143,6 @@ class Batches:
         # (pixel / 255 - mean) / std as one multiplication and one subtraction: half the time of three steps
         self._scale = 1 / (255 * std)
         self._offset = mean / std
-
-    def __len__(self) -> int:
-        """Count the batches of an epoch."""
-        return math.ceil(self.samples / self.batch_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose order and augmentation of the next pass.
-
-        Raises
-        ------
-        ValueError
-            If ``epoch`` is negative.
-        """
-        if epoch < 0:
-            raise ValueError(f"epoch is {epoch}; it must not be negative")
-        self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order, moves = self._draw()
@@ -128,9 +157,7 @@ class Batches:
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Order and augmentation of this epoch, drawn on the CPU for any device, and moved in one piece."""
         count = len(self._images)
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0])
-        )
+        generator = self.generator()
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         kinds = SHIFTS**2 * (2 if self._flips else 1)
         moves = torch.randint(0, kinds if self.augment else 1, (count,), generator=generator)

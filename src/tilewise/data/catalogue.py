@@ -39,15 +39,15 @@ class Facts:
 
 
 # Not CIFAR's own statistics but ImageNet's: the widely used pretrained ResNet-20 was trained with them.
-_PHOTO_MEAN = (0.485, 0.456, 0.406)
-_PHOTO_STD = (0.229, 0.224, 0.225)
+PHOTO_MEAN = (0.485, 0.456, 0.406)
+PHOTO_STD = (0.229, 0.224, 0.225)
 
 FACTS = {
     "cifar10": Facts(
         classes=10,
         shape=(3, 32, 32),
-        mean=_PHOTO_MEAN,
-        std=_PHOTO_STD,
+        mean=PHOTO_MEAN,
+        std=PHOTO_STD,
         flips=True,
         hub="uoft-cs/cifar10",
         columns=("img", "label"),
@@ -55,8 +55,8 @@ FACTS = {
     "cifar100": Facts(
         classes=100,
         shape=(3, 32, 32),
-        mean=_PHOTO_MEAN,
-        std=_PHOTO_STD,
+        mean=PHOTO_MEAN,
+        std=PHOTO_STD,
         flips=True,
         hub="uoft-cs/cifar100",
         columns=("img", "fine_label"),

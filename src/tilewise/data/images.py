@@ -7,6 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tilewise.data.batches import Batches
+from tilewise.train.tasks import CLASSIFICATION, Task
+
+SCORED = 250
+"""Images at once in scoring."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Images:
@@ -83,10 +89,7 @@ class Images:
         ValueError
             If ``count`` is out of range.
         """
-        if not 1 <= count <= len(self):
-            raise ValueError(f"a subset of {count} was asked of {self.name}; it must be in [1, {len(self)}]")
-        generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(self), generator=generator)[:count].to(self.images.device)
+        chosen = draw(len(self), count, self.name, seed).to(self.images.device)
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     def split(self, share: float, seed: int = 0) -> tuple[Images, Images]:
@@ -113,3 +116,35 @@ class Images:
             replace(mixed, images=mixed.images[first], labels=mixed.labels[first]),
             replace(mixed, images=mixed.images[second], labels=mixed.labels[second]),
         )
+
+    @property
+    def task(self) -> Task:
+        """What networks are trained for on it."""
+        return CLASSIFICATION
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def training(self, batch_size: int, *, seed: int = 0, device: str = "cpu") -> Batches:
+        """Make shuffled, augmented batches."""
+        return Batches(self, batch_size, shuffle=True, augment=True, seed=seed, device=device)
+
+    def scoring(self, *, device: str = "cpu") -> Batches:
+        """Make batches of the images in their order."""
+        return Batches(self, SCORED, device=device)
+
+
+def draw(total: int, count: int, name: str, seed: int) -> Tensor:
+    """Draw ``count`` of ``total`` indices without replacement, in random order, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If ``count`` is out of range.
+    """
+    if not 1 <= count <= total:
+        raise ValueError(f"a subset of {count} was asked of {name}; it must be in [1, {total}]")
+    return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]

@@ -121,7 +121,7 @@ class Study:
     def measure(self, model: nn.Module, row: Row) -> None:
         """Score a model and keep the row."""
         score = evaluate(model, self.test_batches(), device=self.device)
-        values = {**asdict(row), "accuracy": round(score.accuracy, 2), "images": score.images}
+        values = {**asdict(row), "accuracy": round(score.value, 2), "images": score.images}
         self.rows.append(Row(**values))
 
 

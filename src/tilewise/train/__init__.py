@@ -8,5 +8,9 @@ from tilewise.train.config import TrainConfig
 from tilewise.train.evaluation import Score, evaluate
 from tilewise.train.loop import fit
 from tilewise.train.parallel import launch
+from tilewise.train.tasks import Classification, Segmentation, SuperResolution, Task
 
-__all__ = ["Score", "TrainConfig", "calibrate", "evaluate", "fit", "launch", "load_weights", "save_weights"]
+__all__ = [
+    "Classification", "Score", "Segmentation", "SuperResolution", "Task", "TrainConfig",
+    "calibrate", "evaluate", "fit", "launch", "load_weights", "save_weights",
+]  # fmt: skip

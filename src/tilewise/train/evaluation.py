@@ -1,4 +1,4 @@
-"""Accuracy on a labelled set."""
+"""The score on a labelled set."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tilewise.quant.processes import ALONE, Processes
 from tilewise.train.progress import track
+from tilewise.train.tasks import CLASSIFICATION, Task
 
 
 class Score(NamedTuple):
     """Result of an evaluation."""
 
-    accuracy: float
-    """Percent of the images whose largest logit is their label."""
+    value: float
+    """By the task's metric: accuracy in percent, mIoU in percent, PSNR in dB."""
     loss: float
-    """Mean cross entropy."""
+    """Mean loss of the task."""
     images: int
     """Images scored."""
 
@@ -29,18 +29,21 @@ def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
+    task: Task = CLASSIFICATION,
     device: str = "cpu",
     progress: bool = False,
     processes: Processes = ALONE,
 ) -> Score:
-    """Score a classifier on every batch.
+    """Score a network on every batch.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Gives logits of shape (N, classes). Its training mode is put back afterwards.
+        Gives logits of shape (N, classes), or what the task needs. Its training mode is put back afterwards.
     batches : iterable of (x, y)
-        Inputs and int64 labels; all of them are scored.
+        Inputs and int64 labels, or the task's targets; all of them are scored.
+    task : Task
+        Loss and score: that of the data set, ``images.task``; classification by default.
     device : str
         Where to run.
     progress : bool
@@ -51,27 +54,27 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there are no images, or logits are not finite.
+        If there are no images, or outputs are not finite or not what the task needs.
     """
     was_training = model.training
     model.to(device).eval()
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    counts = torch.zeros(task.size, dtype=torch.float64, device=device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     count = 0
     try:
         for x, y in track(batches, "evaluate", enabled=progress and processes.first):
             count += len(y)
-            labels = processes.part(y).to(device)
-            if not len(labels):
+            targets = processes.part(y).to(device)
+            if not len(targets):
                 continue
-            logits = model(processes.part(x).to(device))
-            correct += (logits.argmax(1) == labels).sum()
-            loss += F.cross_entropy(logits.double(), labels, reduction="sum")
+            outputs = model(processes.part(x).to(device)).double()
+            loss += task.loss(outputs, targets.double() if targets.is_floating_point() else targets) * len(targets)
+            counts += task.counts(outputs, targets)
     finally:
         model.train(was_training)
     if count == 0:
         raise ValueError("no images to evaluate")
-    correct, loss = processes.sum(correct), processes.sum(loss)
+    counts, loss = processes.sum(counts), processes.sum(loss)
     if not torch.isfinite(loss):
         raise ValueError(f"the loss over {count} images is {float(loss)}: weights or data contain NaN or infinity")
-    return Score(100 * int(correct) / count, float(loss) / count, count)
+    return Score(task.score(counts), float(loss) / count, count)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tilewise.conversion import skips_of
@@ -20,10 +19,10 @@ from tilewise.train.config import CLIP_NORM, TrainConfig
 from tilewise.train.evaluation import evaluate
 from tilewise.train.parallel import sharing
 from tilewise.train.progress import bar
+from tilewise.train.tasks import CLASSIFICATION, Task
 
 M = TypeVar("M", bound=nn.Module)
 CHECK_EVERY = 25
-TEMPERATURE = 4.0
 
 
 class Loader(Protocol):
@@ -39,9 +38,10 @@ def fit(
     val: Iterable[tuple[Tensor, Tensor]],
     config: TrainConfig,
     *,
+    task: Task = CLASSIFICATION,
     teacher: nn.Module | None = None,
 ) -> M:
-    """Train or adapt a classifier.
+    """Train or adapt a network.
 
     With ``config.out``, every epoch ends with a checkpoint; a run that was killed continues with ``resume`` and
     ends with bit-identical weights (on the same machine and thread count). Batches come in an order that depends on
@@ -54,15 +54,17 @@ def fit(
     Parameters
     ----------
     model : torch.nn.Module
-        Gives logits of shape (N, classes). Changed in place.
+        Gives logits of shape (N, classes), or what the task needs. Changed in place.
     train : Loader
         Batches of (x, y).
     val : iterable of (x, y)
         Scored after every epoch.
     config : TrainConfig
         Recipe, epochs, run folder.
+    task : Task
+        Loss and score: that of the data set, ``images.task``; classification by default.
     teacher : torch.nn.Module, optional
-        Learn this network's logits instead of the labels, such as the float network that ``model`` came from: its
+        Learn this network's outputs instead of the labels, such as the float network that ``model`` came from: its
         training labels have nothing left to say once it fits them. Moved to the device, in evaluation mode.
 
     Returns
@@ -80,13 +82,13 @@ def fit(
     if len(train) == 0:
         raise ValueError("no training batches")
     processes = Processes.here()
-    run = _Run(model, config, processes, distilled=teacher is not None)
+    run = _Run(model, config, processes, task.metric, distilled=teacher is not None)
     optimizer = config.optimizer(model.to(config.device))
     if teacher is not None:
         teacher.to(config.device).eval()
     first = run.restore(optimizer)
     with bar(enabled=config.progress and processes.first) as display, sharing(model, processes):
-        task = display.add_task("train", total=(config.epochs - first) * len(train))
+        row = display.add_task("train", total=(config.epochs - first) * len(train))
         for epoch in range(first, config.epochs):
             began = time.perf_counter()
             torch.manual_seed(config.seed * 1_000_003 + epoch)
@@ -95,10 +97,12 @@ def fit(
             model.train()
             if config.freeze_norms:
                 freeze_norms(model)
-            loss = _epoch(model, train, optimizer, config, epoch, teacher, processes, lambda: display.advance(task))
-            score = evaluate(model, val, device=config.device, processes=processes)
-            display.update(task, description=f"epoch {epoch + 1}/{config.epochs}: {score.accuracy:.2f} %")
-            entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, "accuracy": score.accuracy}
+            loss = _epoch(
+                model, train, optimizer, config, epoch, task, teacher, processes, lambda: display.advance(row)
+            )
+            score = evaluate(model, val, task=task, device=config.device, processes=processes)
+            display.update(row, description=f"epoch {epoch + 1}/{config.epochs}: {score.value:.2f} {task.unit}")
+            entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, task.metric: score.value}
             run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
     processes.wait()  # until the first one has written the last epoch's files
     return model.eval()
@@ -110,6 +114,7 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     epoch: int,
+    task: Task,
     teacher: nn.Module | None,
     processes: Processes,
     advance: Any,
@@ -118,7 +123,7 @@ def _epoch(
     total = torch.zeros((), device=config.device)
     for step, (images, y) in enumerate(train):
         lr = config.lr_at(epoch, step, len(train))
-        total += train_step(model, images, y, teacher, optimizer, config, lr, processes)
+        total += train_step(model, images, y, task, teacher, optimizer, config, lr, processes)
         # Asking for the number waits for the device, so not at every step.
         if step % CHECK_EVERY == CHECK_EVERY - 1:
             check_finite(float(processes.sum(total)), epoch, step)
@@ -132,6 +137,7 @@ def train_step(
     model: nn.Module,
     images: Tensor,
     y: Tensor,
+    task: Task,
     teacher: nn.Module | None,
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
@@ -142,7 +148,7 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
-    loss = part_of_loss(model, images, y, teacher, config.device, processes)
+    loss = part_of_loss(model, images, y, task, teacher, config.device, processes)
     loss.backward()  # type: ignore[no-untyped-call]
     processes.sum_gradients(model.parameters())
     if config.recipe == "modern":
@@ -155,6 +161,7 @@ def part_of_loss(
     model: nn.Module,
     images: Tensor,
     y: Tensor,
+    task: Task,
     teacher: nn.Module | None,
     device: str,
     processes: Processes,
@@ -171,18 +178,16 @@ def part_of_loss(
     # Channels last is what torch's convolutions and ours are fastest with; layers keep what they are given.
     x = processes.part(images).to(device, memory_format=torch.channels_last)
     # The mean over the batch is the sum of its parts' means by their share in it.
-    return _loss(model(x), x, processes.part(y), teacher) * (len(x) / len(images))
+    return _loss(model(x), x, processes.part(y), task, teacher) * (len(x) / len(images))
 
 
-def _loss(logits: Tensor, x: Tensor, y: Tensor, teacher: nn.Module | None) -> Tensor:
-    """Cross entropy with the labels, or the distance to the teacher's logits on ``x``."""
+def _loss(outputs: Tensor, x: Tensor, y: Tensor, task: Task, teacher: nn.Module | None) -> Tensor:
+    """Loss with the targets, or the distance to the teacher's outputs on ``x``."""
     if teacher is None:
-        return F.cross_entropy(logits, y.to(logits.device))
+        return task.loss(outputs, y.to(outputs.device))
     with torch.no_grad():
-        wanted = F.log_softmax(teacher(x) / TEMPERATURE, 1)
-    given = F.log_softmax(logits / TEMPERATURE, 1)
-    # Hinton et al. 2015: softened, and scaled so that gradients keep their size.
-    return TEMPERATURE**2 * F.kl_div(given, wanted, log_target=True, reduction="batchmean")
+        wanted = teacher(x)
+    return task.distance(outputs, wanted)
 
 
 def freeze_norms(model: nn.Module) -> None:
@@ -204,8 +209,10 @@ def check_finite(loss: float, epoch: int, step: int) -> None:
 class _Run:
     """A run folder: log, last and best checkpoint."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig, processes: Processes, *, distilled: bool) -> None:
-        self.model, self.config, self.processes = model, config, processes
+    def __init__(
+        self, model: nn.Module, config: TrainConfig, processes: Processes, metric: str, *, distilled: bool
+    ) -> None:
+        self.model, self.config, self.processes, self.metric = model, config, processes, metric
         self.identity = {**config.identity(), "distilled": distilled}
         self.folder = None if config.out is None else Path(config.out)
         self.log: list[dict[str, Any]] = []
@@ -239,7 +246,7 @@ class _Run:
         self.log.append(entry)
         if self.folder is None or not self.processes.first:
             return
-        best = max(self.log, key=lambda e: e["accuracy"])
+        best = max(self.log, key=lambda e: e[self.metric])
         if best is entry:
             checkpoint.save_weights(self.model, self.folder / "best.safetensors")
         tensors = {**self.model.state_dict(), **checkpoint.optimizer_tensors(optimizer, "optimizer")}

@@ -20,6 +20,7 @@ from tilewise.train import calibrate, checkpoint
 from tilewise.train.loop import Loader, check_finite, freeze_norms, part_of_loss, train_step
 from tilewise.train.parallel import sharing
 from tilewise.train.progress import bar
+from tilewise.train.tasks import CLASSIFICATION
 from tilewise.winas.architecture import Architecture, label
 from tilewise.winas.config import SearchConfig
 from tilewise.winas.paths import Paths
@@ -211,13 +212,15 @@ class _Search:
     def _weight_step(self, x: Tensor, y: Tensor, generator: torch.Generator, lr: float) -> Tensor:
         """Train one sampled path."""
         self.paths.sample_one(generator)
-        return train_step(self.net.model, x, y, self.teacher, self.optimizer, self.recipe, lr, self.processes)
+        return train_step(
+            self.net.model, x, y, CLASSIFICATION, self.teacher, self.optimizer, self.recipe, lr, self.processes
+        )
 
     def _architecture_step(self, x: Tensor, y: Tensor, generator: torch.Generator, budget: float | None) -> Tensor:
         """Move the architecture parameters by what two sampled paths per layer say."""
         gates = self.paths.sample_two(generator)
         with _constant(self.trainable):  # nothing is kept for gradients of weights
-            loss = part_of_loss(self.net.model, x, y, self.teacher, self.config.device, self.processes)
+            loss = part_of_loss(self.net.model, x, y, CLASSIFICATION, self.teacher, self.config.device, self.processes)
             gradients = self.processes.sum(torch.stack(torch.autograd.grad(loss, list(gates.values()))))
         expected = self.prices.expected(self.paths.alphas)
         price = self._price(float(expected.detach()), budget)
