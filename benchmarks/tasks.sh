@@ -33,7 +33,7 @@ super() { # NETWORK SCALE EPOCHS RATE, EPOCHS RATE of adapting: T91 -> Set5, Set
   for algorithm in F4 direct F6; do
     run="$RUNS/$net-$algorithm"
     measure "$net-$algorithm-adapt" adapt $on --data set5 --weights "$float" --algorithm $algorithm \
-      --transforms learned --distill --epochs "$5" --lr "$6" --batch 16 --out "$run" --resume
+      --calibration-images 32 --transforms learned --distill --epochs "$5" --lr "$6" --batch 16 --out "$run" --resume
     for set in set5 set14; do
       measure "$net-$set-$algorithm-adapted" evaluate $on --data $set --weights "$run/last.safetensors"
     done
@@ -45,7 +45,7 @@ engine() { # NAME COMPILE-OPTIONS ...: compiled, and scored by the engine on all
   shift
   file="$RUNS/$name.tilewise"
   [ -e "$RESULTS/$name.json" ] || $TILEWISE compile --model unet --data camvid --data-root "$ROOT" "$@" \
-    --calibration-images 64 --threads 1 --out "$file"
+    --calibration-images 24 --threads 1 --out "$file"
   measure "$name" run "$file" --data camvid --data-root "$ROOT"
 }
 
@@ -59,7 +59,7 @@ unet() { # CamVid
   done
   for algorithm in F4 direct F6; do
     measure "unet-$algorithm-adapt" adapt $on --weights "$float" --algorithm $algorithm --skips quantized --distill \
-      --freeze-norms --epochs 1 --lr 2e-4 --batch 8 --out "$RUNS/unet-$algorithm" --resume
+      --calibration-images 24 --freeze-norms --epochs 1 --lr 2e-4 --batch 8 --out "$RUNS/unet-$algorithm" --resume
     engine "unet-camvid-$algorithm-adapted" --weights "$RUNS/unet-$algorithm/last.safetensors"
   done
 }

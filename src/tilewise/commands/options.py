@@ -117,6 +117,8 @@ class Training:
     """Images per step."""
     freeze_norms: bool = False
     """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
+    calibration_images: int = 512
+    """Training images to measure ranges on beforehand, when an algorithm is given."""
     resume: bool = False
     """Continue the run in the folder."""
     devices: int = 1

@@ -102,7 +102,7 @@ def _fit(source: Source, layers: Layers, training: Training, common: Common, dis
     )  # fmt: skip
     processes = Processes.here()
     train, val = load_data(source, "train"), load_data(source, "val")
-    model = converted_model(source, layers, common, 512)
+    model = converted_model(source, layers, common, training.calibration_images)
     if processes.first:
         print_layers(model)
     task, scored, before = train.task, val.scoring(device=common.device), None
