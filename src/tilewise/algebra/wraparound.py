@@ -1,0 +1,240 @@
+"""Exact integer convolution from 16-bit factors and 32-bit sums that wrap around.
+
+Sums of integers modulo ``2**32`` need no care for overflow: they are right modulo ``2**32`` however large the true
+sums are, as long as both factors of every product are right. So a bilinear algorithm whose ``V`` and ``U`` fit 16 bits
+gives ``D**2 * y mod 2**32`` with plain 16-bit dot products, ``D`` being the common denominator of its integer form. The
+odd part of ``D**2`` is undone by its inverse modulo ``2**32``, its power of two ``2**shift`` by an arithmetic shift,
+which is exact while ``y`` lies in an interval of ``2**(32 - shift)`` integers. No sum is ever reduced or too large.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tilewise.algebra.bilinear import Bilinear
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+WORD = 32
+"""Bits of a sum."""
+FACTOR = 16
+"""Bits of a factor, V or U."""
+
+Integers = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Wraparound:
+    """Recipe of a two-dimensional exact convolution; made by :func:`wraparound`, which proves it.
+
+    ``Z = A^T [ (G g G^T) * (B^T (d - offset) B) ] A mod 2**32``, then
+    ``y - offset * sum(g) = (Z * inverse mod 2**32, as a signed number) >> shift``.
+
+    Parameters
+    ----------
+    algorithm : Bilinear
+        Where the matrices come from.
+    AT, G, BT : matrices of int
+        ``A^T G B`` is ``D`` times the convolution's identity; ``B^T`` has primitive rows.
+    denominator : int
+        ``D``, per dimension.
+    offset : int
+        What is taken from every input before ``B^T``, so that V fits: 0, or 128 for bytes from 0 on.
+    v_extremes, u_extreme : (int, int), int
+        Smallest and largest V, and largest ``|U|``, that any input and any 8-bit weights can give.
+    """
+
+    algorithm: Bilinear
+    AT: Integers
+    G: Integers
+    BT: Integers
+    denominator: int
+    offset: int
+    v_extremes: tuple[int, int]
+    u_extreme: int
+
+    @property
+    def shift(self) -> int:
+        """Power of two in ``D**2``."""
+        return 2 * ((self.denominator & -self.denominator).bit_length() - 1)
+
+    @property
+    def inverse(self) -> int:
+        """Inverse modulo ``2**32`` of the odd part of ``D**2``."""
+        return pow(self.denominator**2 >> self.shift, -1, 1 << WORD)
+
+    @property
+    def capacity(self) -> int:
+        """Largest ``highest - lowest`` of the sums of a layer that come back exactly (with the right bias)."""
+        return (1 << WORD - self.shift) - 1
+
+    def verify(self) -> Wraparound:
+        """Prove the recipe in integers; return self.
+
+        Raises
+        ------
+        ValueError
+            With the first output, tap and input at which it fails.
+        """
+        for i, column in enumerate(self.AT):
+            for k in range(self.algorithm.r):
+                for j in range(self.algorithm.tile):
+                    terms = zip(column, self.G, self.BT, strict=True)
+                    value = sum(a * g[k] * b[j] for a, g, b in terms)
+                    if value != self.denominator * (j == i + k):
+                        raise ValueError(
+                            f"{self.algorithm.name} modulo 2^{WORD} is not {self.denominator} times a convolution: "
+                            f"output {i}, tap {k}, input {j} has the factor {value}"
+                        )
+        if self.denominator**2 * self.inverse % 2**WORD != 2**self.shift:
+            raise ValueError(f"{self.inverse} does not undo the odd part of {self.denominator}^2")
+        return self
+
+    def bias(self, lowest: int, highest: int) -> int:
+        """Give what to take from a sum between ``lowest`` and ``highest`` before the shift, and to add again after it.
+
+        It is 0 where the sums fit as they are.
+
+        Raises
+        ------
+        ValueError
+            If no bias makes them fit, with the bound.
+        """
+        if highest - lowest > self.capacity:
+            raise ValueError(
+                f"sums from {lowest} to {highest} need {highest - lowest + 1} values; {self.algorithm.name} gives "
+                f"{self.capacity + 1} (2^{WORD - self.shift}) exactly"
+            )
+        half = (self.capacity + 1) // 2
+        return 0 if -half <= lowest and highest < half else (lowest + highest + 1) // 2
+
+    @cached_property
+    def parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """``A^T``, ``G`` and ``B^T`` as arrays."""
+        import numpy as np
+
+        return np.array(self.AT), np.array(self.G), np.array(self.BT)
+
+    def transform_weights(self, weight: NDArray[np.integer]) -> NDArray[np.int16]:
+        """``U = G g G^T`` of integer weights (K, C, r, r), shape (n, n, K, C)."""
+        import numpy as np
+
+        _, g, _ = self.parts
+        u = np.einsum("ax,kcxy,by->abkc", g, weight.astype(np.int64), g)
+        if np.abs(u).max(initial=0) >= 2 ** (FACTOR - 1):
+            raise ValueError(f"weights reach {np.abs(weight).max()}; {self.algorithm.name} allows 8 bits, -127 to 127")
+        return np.asarray(u, np.int16)
+
+    def simulate(self, tile: NDArray[np.integer], weight: NDArray[np.integer], bias: int = 0) -> NDArray[np.int64]:
+        """Convolve one tile just as a kernel does: int16 factors, int32 sums that wrap around.
+
+        Parameters
+        ----------
+        tile : integers of shape (C, t, t)
+            Within the limits that the recipe was made for.
+        weight : integers of shape (K, C, r, r)
+            -127 to 127.
+        bias : int
+            Of :meth:`bias`, for the sums of what is left after the offset.
+
+        Returns
+        -------
+        int64 array of shape (K, m, m)
+            The exact sums, if they keep to the interval that the bias was made for.
+        """
+        import numpy as np
+
+        at, _, bt = self.parts
+        v = np.einsum("ax,cxy,by->abc", bt, tile.astype(np.int64) - self.offset, bt)
+        v16, u16 = v.astype(np.int16), self.transform_weights(weight)
+        assert (v16 == v).all(), "V leaves 16 bits"
+        product = np.einsum("abkc,abc->abk", u16.astype(np.int32), v16.astype(np.int32))
+        at32 = at.astype(np.int32)
+        z = np.einsum("ia,abk,jb->kij", at32, product, at32) * np.uint32(self.inverse).astype(np.int32)
+        back = (z - np.uint32((bias << self.shift) % 2**WORD).astype(np.int32)) >> np.int32(self.shift)
+        sums = weight.astype(np.int64).sum((1, 2, 3))
+        return np.asarray(back.astype(np.int64) + bias + self.offset * sums[:, None, None])
+
+
+def wraparound(algorithm: Bilinear, low: int = -127, high: int = 127, weight: int = 127) -> Wraparound:
+    """Turn an algorithm into an exact integer convolution by wrapping sums, and prove it.
+
+    ``B^T`` takes its primitive integer rows. The factors that make up for it go into ``G`` as far as ``U`` keeps to
+    16 bits for every possible weight, and into ``A^T`` otherwise.
+
+    Parameters
+    ----------
+    algorithm : Bilinear
+        Any; points of small growth serve best.
+    low, high : int
+        Smallest and largest input, ``low <= 0 <= high``.
+    weight : int
+        Largest absolute weight.
+
+    Raises
+    ------
+    ValueError
+        If V or U can leave 16 bits, with the bound and what is allowed.
+    """
+    if not low <= 0 <= high or weight < 1:
+        raise ValueError(f"inputs from {low} to {high}, weights up to {weight}; 0 must lie within, weights be positive")
+    form = algorithm.integer()
+    offset, extremes = _fitting_offset(algorithm, form.BT, low, high)
+    norms = [sum(map(abs, row)) for row in form.G]
+    limit = 2 ** (FACTOR - 1) - 1
+    if max(norms) ** 2 * weight > limit:
+        raise ValueError(
+            f"U of {algorithm.name} grows by {max(norms) ** 2}: weights up to {weight} leave {FACTOR} bits; allowed: "
+            f"growth up to {limit // weight}"
+        )
+    denominator = form.denominator
+    wanted = [int(s * denominator) for s in form.scale]
+    absorbed = _absorbed(wanted, norms, limit // weight)
+    at = tuple(tuple(a * w // u for a, w, u in zip(row, wanted, absorbed, strict=True)) for row in form.AT)
+    g = tuple(tuple(u * x for x in row) for u, row in zip(absorbed, form.G, strict=True))
+    reach = weight * max(sum(map(abs, row)) for row in g) ** 2
+    return Wraparound(algorithm, at, g, form.BT, denominator, offset, extremes, reach).verify()
+
+
+def _fitting_offset(algorithm: Bilinear, bt: Integers, low: int, high: int) -> tuple[int, tuple[int, int]]:
+    """Offset of the inputs with which V fits, and its extremes."""
+    limit = 2 ** (FACTOR - 1)
+    for offset in (0, 128) if low == 0 else (0,):
+        lowest, highest = _extremes(bt, low - offset, high - offset)
+        if -limit <= lowest and highest < limit:
+            return offset, (lowest, highest)
+    raise ValueError(
+        f"V of {algorithm.name} reaches from {lowest} to {highest} on inputs from {low - offset} to {high - offset}; "
+        f"allowed: {-limit} to {limit - 1}, {FACTOR} bits"
+    )
+
+
+def _extremes(bt: Integers, low: int, high: int) -> tuple[int, int]:
+    """Smallest and largest entry of ``B^T d B`` over all integer tiles between two limits."""
+    signs = [(sum(x for x in row if x > 0), -sum(x for x in row if x < 0)) for row in bt]
+    positive = [(p * q + n * k, p * k + n * q) for p, n in signs for q, k in signs]
+    return min(p * low - n * high for p, n in positive), max(p * high - n * low for p, n in positive)
+
+
+def _absorbed(wanted: Sequence[int], norms: Sequence[int], limit: int) -> list[int]:
+    """Give the divisor of each wanted factor that ``G`` takes, as large as every pair of rows allows.
+
+    ``|u_i u_j| norms[i] norms[j] <= limit`` for all i, j, so for the largest row with itself. Where it is too large,
+    that row's factor gives up its smallest prime: mostly a two, which is a shift in ``A^T``.
+    """
+    absorbed = list(wanted)
+    while True:
+        largest = max(range(len(wanted)), key=lambda i: abs(absorbed[i]) * norms[i])
+        if (absorbed[largest] * norms[largest]) ** 2 <= limit:
+            return absorbed
+        absorbed[largest] //= _smallest_prime(abs(absorbed[largest]))
+
+
+def _smallest_prime(number: int) -> int:
+    return next((p for p in range(2, math.isqrt(number) + 1) if number % p == 0), number)
