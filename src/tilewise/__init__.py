@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tilewise.engine import Engine, load
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
-    from tilewise.quant import Direct, Winograd
+    from tilewise.quant import Direct, Exact, Residue, Winograd
     from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
     from tilewise.winas import SearchConfig, search
 
@@ -23,7 +23,9 @@ _HOME = {
     "Bilinear": "algebra",
     "Direct": "quant",
     "Engine": "engine",
+    "Exact": "quant",
     "LatencyTable": "latency",
+    "Residue": "quant",
     "Score": "train",
     "SearchConfig": "winas",
     "TrainConfig": "train",
@@ -50,7 +52,9 @@ __all__ = [
     "Bilinear",
     "Direct",
     "Engine",
+    "Exact",
     "LatencyTable",
+    "Residue",
     "Score",
     "SearchConfig",
     "TrainConfig",

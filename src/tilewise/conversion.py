@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import fx, nn
 
-from tilewise.nn import Conv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unsuitable
+from tilewise.nn import Conv2d, ExactConv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unsuitable
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 Skips: TypeAlias = Literal["float", "quantized"]
@@ -30,7 +30,8 @@ class LayerReport:
     shape : str
         Channels, kernel and stride, such as ``"16 -> 32, 3x3, stride 2"``.
     algorithm : str
-        What it computes with: an algorithm's name, or ``"direct"``.
+        What it computes with: an algorithm's name, or ``"direct"``. For exact layers ``"exact: "`` and the algorithm
+        that their weights and input range allow, or the kind of their spec as long as they have no range.
     bits : int
         Its width; 32 is float.
     spec : Spec or None
@@ -60,7 +61,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     ----------
     model : torch.nn.Module
         Any model; it is not changed.
-    specs : mapping of str to Direct or Winograd
+    specs : mapping of str to Direct, Winograd, Exact or Residue
         For example ``{"layer*": Winograd("F4"), "*": Direct(bits=8)}``.
     skips : {"float", "quantized"}
         What else reads a tensor that a quantized convolution reads, such as a skip connection: ``"float"`` reads it
@@ -77,7 +78,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     ValueError
         If a pattern matches no convolution, a weight is not finite, or the model can not be traced.
     TypeError
-        If a spec is neither Direct nor Winograd.
+        If a spec is none of these.
     """
     convs = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     _check(convs, specs)
@@ -99,10 +100,11 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     return converted if skips == "float" else _with_quantized_skips(converted)
 
 
-def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, Spec]) -> None:
+def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, object]) -> None:
     for pattern, spec in specs.items():
-        if not isinstance(spec, Direct | Winograd):
-            raise TypeError(f"spec for {pattern!r} is {type(spec).__name__}; allowed: Direct, Winograd")
+        if not isinstance(spec, Spec):
+            allowed = ", ".join(kind.__name__ for kind in get_args(Spec))
+            raise TypeError(f"spec for {pattern!r} is {type(spec).__name__}; allowed: {allowed}")
         if not any(fnmatchcase(name, pattern) for name in convs):
             known = ", ".join(convs) or "none at all"
             raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
@@ -116,7 +118,7 @@ def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
         return Conv2d.from_conv(conv, spec)
     if reason := unsuitable(conv, spec):
         return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
-    return WinogradConv2d.from_conv(conv, spec)
+    return (WinogradConv2d if isinstance(spec, Winograd) else ExactConv2d).from_conv(conv, spec)
 
 
 def describe(model: nn.Module) -> list[LayerReport]:
@@ -139,11 +141,17 @@ def _report(name: str, conv: nn.Conv2d) -> LayerReport:
     return LayerReport(
         name=name,
         shape=shape,
-        algorithm=conv.algorithm.name if isinstance(conv, WinogradConv2d) else "direct",
+        algorithm=_algorithm(conv),
         bits=spec.bits if spec else 32,
         spec=spec,
         reason=conv.fallback.reason if isinstance(conv, QuantizedConv) and conv.fallback else "",
     )
+
+
+def _algorithm(conv: nn.Conv2d) -> str:
+    if isinstance(conv, ExactConv2d):  # which one follows from weights and input range
+        return f"exact: {conv.plan().name}" if conv.get_range("input_range").ready else conv.spec.kind
+    return conv.algorithm.name if isinstance(conv, WinogradConv2d) else "direct"
 
 
 def specs_of(model: nn.Module) -> dict[str, Spec]:

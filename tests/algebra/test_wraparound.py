@@ -27,7 +27,7 @@ def correlate(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("name", "r"), SERVED)
 def test_factors_reach_their_bounds_and_fit(name: str, r: int, limits: tuple[int, int]) -> None:
     recipe = wraparound(algorithm(name, r), *limits)
-    low, high = limits[0] - recipe.offset, limits[1] - recipe.offset
+    low, high = limits
     assert recipe.v_extremes[0] >= -(2**15)
     assert recipe.v_extremes[1] < 2**15
     assert recipe.u_extreme < 2**15
@@ -120,12 +120,10 @@ def test_the_shift_is_what_the_points_cost() -> None:
     assert wraparound(direct(4, 3)).capacity == 2**32 - 1
 
 
-def test_bytes_from_0_on_may_need_an_offset() -> None:
-    recipe = wraparound(algorithm("F4"), 0, 255)
-    assert recipe.offset == 0
-    assert wraparound(algorithm("F6-textbook"), 0, 10).offset == 0
-    with pytest.raises(ValueError, match="V of F6 reaches from -318912 to 318750 on inputs from -128 to 127; allowed"):
-        wraparound(algorithm("F6"), 0, 255)
+def test_factors_of_more_than_16_bits_are_refused() -> None:
+    wraparound(algorithm("F6"), 0, 20)
+    with pytest.raises(ValueError, match="V of F6 reaches from -317500 to 317500 on inputs from -127 to 127; allowed"):
+        wraparound(algorithm("F6"))
     with pytest.raises(ValueError, match="U of F2 grows by 961: weights up to 127 leave 16 bits; allowed: growth"):
         wraparound(algorithm("F2", 5))
     with pytest.raises(ValueError, match="0 must lie within"):

@@ -15,7 +15,7 @@ import tilewise as tw
 from tilewise.algebra import algorithm
 from tilewise.algebra.toom_cook import Interpolation
 from tilewise.nn import WinogradConv2d, unservable
-from tilewise.nn.points import POOL, Exact, admissible
+from tilewise.nn.points import POOL, Interpolating, admissible
 from tilewise.quant import Winograd
 from tilewise.quant.fake import on_transform_grid
 from tilewise.quant.quantizer import TRANSFORM_ENTRY, TRANSFORM_ROW_SUM
@@ -96,7 +96,7 @@ FINITE = st.floats(-50, 50, allow_nan=False)
 
 @given(st.sampled_from(STARTS), st.data())
 def test_whatever_is_learned_is_a_convolution_on_the_grid(start: tuple[str, int], data: st.DataObject) -> None:
-    exact = Exact(algorithm(*start))
+    exact = Interpolating(algorithm(*start))
     parameters = {
         name: torch.tensor(data.draw(st.lists(FINITE, min_size=len(x), max_size=len(x))))
         for name, x in exact.start().items()
@@ -113,7 +113,7 @@ def test_whatever_is_learned_is_a_convolution_on_the_grid(start: tuple[str, int]
 
 
 def test_points_that_meet_are_kept_apart() -> None:
-    exact = Exact(algorithm("F4"))
+    exact = Interpolating(algorithm("F4"))
     start = {name: torch.tensor(x) for name, x in exact.start().items()}
     together = Interpolation.of(exact.reached(start | {"points": torch.zeros(4, dtype=torch.float64)})).points
     assert sorted(p for p in together if p is not None) == [-0.5, -0.25, 0, 0.25, 0.5]
@@ -140,7 +140,7 @@ def identity(at: Tensor, g: Tensor, bt: Tensor) -> Tensor:
 @pytest.mark.parametrize(("name", "r"), STARTS)
 def test_gradients_move_along_convolutions(name: str, r: int) -> None:
     """No parameter changes the convolution identity, though each changes all matrices that it should."""
-    exact = Exact(algorithm(name, r))
+    exact = Interpolating(algorithm(name, r))
     parameters = {n: torch.tensor(x, requires_grad=True) for n, x in exact.start().items()}
     matrices = exact.used(parameters, torch.zeros((), dtype=torch.float64))
     generator = torch.Generator().manual_seed(0)
@@ -159,7 +159,7 @@ def test_gradients_move_along_convolutions(name: str, r: int) -> None:
 
 
 def test_gradient_of_a_point_is_that_of_its_powers() -> None:
-    exact = Exact(algorithm("F4"))
+    exact = Interpolating(algorithm("F4"))
     parameters = {n: torch.tensor(x, requires_grad=True) for n, x in exact.start().items()}
     at, _, _ = exact.used(parameters, torch.zeros((), dtype=torch.float64))
     (grad,) = torch.autograd.grad(at[3].sum(), parameters["points"])

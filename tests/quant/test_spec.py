@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tilewise.algebra import algorithm, toom_cook
-from tilewise.quant import QUANTIZERS, Direct, Winograd, spec_from_dict
+from tilewise.quant import QUANTIZERS, Direct, Exact, Residue, Spec, Winograd, spec_from_dict
 
 SPECS = [
     Direct(),
@@ -17,11 +17,15 @@ SPECS = [
     Winograd("F6", transforms="exact", bits=32),
     Winograd("F2", quantizer="paper", scales="tensor"),
     Winograd(toom_cook(4, 3, [0, 1, -1, "1/3", -3])),
+    Exact(),
+    Exact("SFC6(6)"),
+    Residue(),
+    Residue(tile=6, moduli=(253, 251, 247)),
 ]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_json_round_trip(spec: Direct | Winograd) -> None:
+def test_json_round_trip(spec: Spec) -> None:
     assert spec_from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
@@ -51,7 +55,7 @@ def test_specs_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "fft"}, "spec kind is 'fft'; allowed: direct, winograd"),
+        ({"kind": "fft"}, "spec kind is 'fft'; allowed: direct, winograd, exact, residue"),
         ({"version": 2}, "spec version is 2"),
         ({"colour": 1}, "unknown fields colour"),
         ({"bits": 99}, "bits is 99"),
@@ -89,3 +93,28 @@ def test_quantizer_grids() -> None:
     assert QUANTIZERS["paper"].steps(8) == 127.5
     assert QUANTIZERS["tap"].limits(8) == (-127, 127)
     assert QUANTIZERS["tap"].steps(8) == 127
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"tile": 1}, "tile is 1; allowed: 2 to 14, auto"),
+        ({"tile": "big"}, "tile is 'big'"),
+        ({"moduli": "few"}, "moduli is 'few'; allowed: auto, or numbers"),
+        ({"moduli": (253, 209)}, "253 and 209 have the common factor 11"),
+        ({"moduli": (257, 251)}, "modulus is 257; residues fit 8 bits up to 255"),
+        ({"moduli": (256, 251)}, "modulus is 256; it must be odd"),
+        ({"tile": 14, "moduli": (253, 251)}, "points 4 and -7 are the same modulo 11"),
+    ],
+)
+def test_bad_residues_are_refused(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Residue(**kwargs)
+
+
+def test_exact_algorithms_have_to_fit() -> None:
+    with pytest.raises(ValueError, match="V of F6 reaches from -317500 to 317500"):
+        Exact("F6")
+    with pytest.raises(ValueError, match="unknown algorithm 'F5'"):
+        Exact("F5")
+    assert (Exact().bits, Exact().rules) == (8, Direct().rules)

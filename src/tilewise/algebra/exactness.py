@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,8 +42,14 @@ def reach(weight: NDArray[np.integer], low: int, high: int) -> Reach:
     return Reach(positive * low + negative * high, positive * high + negative * low)
 
 
-def channel_blocks(weight: NDArray[np.integer], low: int, high: int, serves: Callable[[Reach], bool]) -> list[slice]:
-    """Cut the input channels into the fewest equal blocks (but for the last) whose sums all serve.
+def equal_blocks(channels: int, count: int) -> list[slice]:
+    """Cut channels into at most so many blocks of one size, but for the last."""
+    size = -(-channels // count)
+    return [slice(first, min(first + size, channels)) for first in range(0, channels, size)]
+
+
+def channel_blocks(weight: NDArray[np.integer], low: int, high: int, capacity: int) -> list[slice]:
+    """Cut the input channels into the fewest equal blocks whose sums differ by no more than a number.
 
     Parameters
     ----------
@@ -52,8 +57,8 @@ def channel_blocks(weight: NDArray[np.integer], low: int, high: int, serves: Cal
         Of the layer.
     low, high : int
         Limits of the input.
-    serves : function of Reach
-        Whether sums that reach so far come back exactly.
+    capacity : int
+        Largest width of a block's sums.
 
     Raises
     ------
@@ -62,9 +67,8 @@ def channel_blocks(weight: NDArray[np.integer], low: int, high: int, serves: Cal
     """
     channels = weight.shape[1]
     for count in range(1, channels + 1):
-        size = -(-channels // count)
-        blocks = [slice(first, min(first + size, channels)) for first in range(0, channels, size)]
-        if all(serves(reach(weight[:, block], low, high)) for block in blocks):
+        blocks = equal_blocks(channels, count)
+        if all(reach(weight[:, block], low, high).width <= capacity for block in blocks):
             return blocks
     width = max(reach(weight[:, c : c + 1], low, high).width for c in range(channels))
-    raise ValueError(f"sums of a single channel differ by {width}, more than any block allows")
+    raise ValueError(f"sums over a single channel differ by {width}; allowed: {capacity}")

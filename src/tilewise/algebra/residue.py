@@ -157,19 +157,19 @@ class ModuliSet:
         """Largest ``highest - lowest`` of numbers that come back: the product of the moduli less 1."""
         return math.prod(self.moduli) - 1
 
-    def check(self, lowest: int, highest: int, m: int, r: int) -> None:
-        """Refuse a layer whose sums these moduli can not tell apart.
+    def check(self, width: int, m: int, r: int) -> None:
+        """Refuse a layer whose sums, which differ by up to ``width``, these moduli can not tell apart.
 
         Raises
         ------
         ValueError
             With the bound and the smallest set for F(m, r) that suffices.
         """
-        if (width := highest - lowest) > self.capacity:
+        if width > self.capacity:
             enough = " * ".join(map(str, moduli_for(width, m, r).moduli))
             raise ValueError(
-                f"moduli {' * '.join(map(str, self.moduli))} give {self.capacity + 1} values; sums from {lowest} to "
-                f"{highest} need {width + 1}. The smallest sufficient set: {enough}"
+                f"moduli {' * '.join(map(str, self.moduli))} = {self.capacity + 1} are too few for sums that take "
+                f"{width + 1} values; the smallest set that suffices: {enough}"
             )
 
     def crt(self, residues: Sequence[Number]) -> Number:

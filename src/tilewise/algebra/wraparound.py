@@ -33,8 +33,8 @@ Integers = tuple[tuple[int, ...], ...]
 class Wraparound:
     """Recipe of a two-dimensional exact convolution; made by :func:`wraparound`, which proves it.
 
-    ``Z = A^T [ (G g G^T) * (B^T (d - offset) B) ] A mod 2**32``, then
-    ``y - offset * sum(g) = (Z * inverse mod 2**32, as a signed number) >> shift``.
+    ``Z = A^T [ (G g G^T) * (B^T d B) ] A mod 2**32``, then
+    ``y = (Z * inverse mod 2**32, as a signed number) >> shift``.
 
     Parameters
     ----------
@@ -44,8 +44,6 @@ class Wraparound:
         ``A^T G B`` is ``D`` times the convolution's identity; ``B^T`` has primitive rows.
     denominator : int
         ``D``, per dimension.
-    offset : int
-        What is taken from every input before ``B^T``, so that V fits: 0, or 128 for bytes from 0 on.
     v_extremes, u_extreme : (int, int), int
         Smallest and largest V, and largest ``|U|``, that any input and any 8-bit weights can give.
     """
@@ -55,7 +53,6 @@ class Wraparound:
     G: Integers
     BT: Integers
     denominator: int
-    offset: int
     v_extremes: tuple[int, int]
     u_extreme: int
 
@@ -141,7 +138,7 @@ class Wraparound:
         weight : integers of shape (K, C, r, r)
             -127 to 127.
         bias : int
-            Of :meth:`bias`, for the sums of what is left after the offset.
+            Of :meth:`bias`.
 
         Returns
         -------
@@ -151,15 +148,14 @@ class Wraparound:
         import numpy as np
 
         at, _, bt = self.parts
-        v = np.einsum("ax,cxy,by->abc", bt, tile.astype(np.int64) - self.offset, bt)
+        v = np.einsum("ax,cxy,by->abc", bt, tile.astype(np.int64), bt)
         v16, u16 = v.astype(np.int16), self.transform_weights(weight)
         assert (v16 == v).all(), "V leaves 16 bits"
         product = np.einsum("abkc,abc->abk", u16.astype(np.int32), v16.astype(np.int32))
         at32 = at.astype(np.int32)
         z = np.einsum("ia,abk,jb->kij", at32, product, at32) * np.uint32(self.inverse).astype(np.int32)
         back = (z - np.uint32((bias << self.shift) % 2**WORD).astype(np.int32)) >> np.int32(self.shift)
-        sums = weight.astype(np.int64).sum((1, 2, 3))
-        return np.asarray(back.astype(np.int64) + bias + self.offset * sums[:, None, None])
+        return np.asarray(back.astype(np.int64) + bias)
 
 
 def wraparound(algorithm: Bilinear, low: int = -127, high: int = 127, weight: int = 127) -> Wraparound:
@@ -185,7 +181,12 @@ def wraparound(algorithm: Bilinear, low: int = -127, high: int = 127, weight: in
     if not low <= 0 <= high or weight < 1:
         raise ValueError(f"inputs from {low} to {high}, weights up to {weight}; 0 must lie within, weights be positive")
     form = algorithm.integer()
-    offset, extremes = _fitting_offset(algorithm, form.BT, low, high)
+    lowest, highest = _extremes(form.BT, low, high)
+    if max(-lowest - 1, highest) >= 2 ** (FACTOR - 1):
+        raise ValueError(
+            f"V of {algorithm.name} reaches from {lowest} to {highest} on inputs from {low} to {high}; allowed: "
+            f"{-(2 ** (FACTOR - 1))} to {2 ** (FACTOR - 1) - 1}, {FACTOR} bits"
+        )
     norms = [sum(map(abs, row)) for row in form.G]
     limit = 2 ** (FACTOR - 1) - 1
     if max(norms) ** 2 * weight > limit:
@@ -199,20 +200,7 @@ def wraparound(algorithm: Bilinear, low: int = -127, high: int = 127, weight: in
     at = tuple(tuple(a * w // u for a, w, u in zip(row, wanted, absorbed, strict=True)) for row in form.AT)
     g = tuple(tuple(u * x for x in row) for u, row in zip(absorbed, form.G, strict=True))
     reach = weight * max(sum(map(abs, row)) for row in g) ** 2
-    return Wraparound(algorithm, at, g, form.BT, denominator, offset, extremes, reach).verify()
-
-
-def _fitting_offset(algorithm: Bilinear, bt: Integers, low: int, high: int) -> tuple[int, tuple[int, int]]:
-    """Offset of the inputs with which V fits, and its extremes."""
-    limit = 2 ** (FACTOR - 1)
-    for offset in (0, 128) if low == 0 else (0,):
-        lowest, highest = _extremes(bt, low - offset, high - offset)
-        if -limit <= lowest and highest < limit:
-            return offset, (lowest, highest)
-    raise ValueError(
-        f"V of {algorithm.name} reaches from {lowest} to {highest} on inputs from {low - offset} to {high - offset}; "
-        f"allowed: {-limit} to {limit - 1}, {FACTOR} bits"
-    )
+    return Wraparound(algorithm, at, g, form.BT, denominator, (lowest, highest), reach).verify()
 
 
 def _extremes(bt: Integers, low: int, high: int) -> tuple[int, int]:

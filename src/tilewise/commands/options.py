@@ -57,7 +57,7 @@ class Layers:
     """What the convolutions shall become."""
 
     algorithm: str | None = None
-    """direct, F2, F4, F6, SFC6, ... (see: tilewise algorithms); without it layers stay as the weights have them."""
+    """direct, F2, F4, F6, SFC6, ... (see: tilewise algorithms), exact, residue; without it layers stay as they are."""
     bits: int = 8
     """2 to 16, or 32 for float."""
     scales: Literal["tap", "tensor"] | None = None
@@ -77,7 +77,7 @@ class Layers:
 
     def specs(self) -> dict[str, Spec]:
         """Give the specs to convert with."""
-        from tilewise.quant import Direct, Winograd
+        from tilewise.quant import Direct, Exact, Residue, Winograd
         from tilewise.winas import Architecture
 
         if self.specs_file is not None:
@@ -89,6 +89,13 @@ class Layers:
         direct = Direct(bits=self.bits, quantizer=self.quantizer)
         if self.algorithm == "direct":
             return {self.layers: direct}
+        if self.algorithm in (Exact.kind, Residue.kind):
+            if (self.bits, self.quantizer) != (8, "tap"):
+                raise ValueError(
+                    f"bits is {self.bits}, quantizer {self.quantizer}; algorithm {self.algorithm} allows 8 and tap"
+                )
+            exact: Spec = Exact() if self.algorithm == Exact.kind else Residue()
+            return {self.layers: exact} if self.layers == "*" else {self.layers: exact, "*": direct}
         scales = self.scales or ("tensor" if self.quantizer == "paper" else "tap")
         fast = Winograd(
             self.algorithm,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tilewise.nn.base import Fallback, QuantizedConv
 from tilewise.nn.direct import Conv2d
+from tilewise.nn.exact import ExactConv2d
 from tilewise.nn.frozen import Frozen, Grid
 from tilewise.nn.norm import Affine, FoldedNorm, affine_of
 from tilewise.nn.quantize import Quantize
@@ -13,6 +14,7 @@ from tilewise.nn.winograd import WinogradConv2d
 __all__ = [
     "Affine",
     "Conv2d",
+    "ExactConv2d",
     "Fallback",
     "FoldedNorm",
     "Frozen",

@@ -217,7 +217,6 @@ class QuantizedConv(nn.Conv2d):
 
     def extra_repr(self) -> str:
         """Append the spec to Conv2d's description."""
-        spec = self.spec.to_dict()
-        bits = "float" if spec["bits"] == FLOAT_BITS else f"{spec['bits']} bits"
+        bits = "float" if self.spec.bits == FLOAT_BITS else f"{self.spec.bits} bits"
         plain: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{plain}, {bits}" + (f", direct because {self.fallback.reason}" if self.fallback else "")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tilewise.nn.base import Fallback, QuantizedConv
 from tilewise.nn.frozen import Frozen, Grid, array, integer_type
-from tilewise.quant import FLOAT_BITS, Direct
+from tilewise.quant import FLOAT_BITS, Direct, Exact, Residue
 from tilewise.quant.fake import EXACT, quantize
 
 
@@ -24,13 +24,13 @@ class Conv2d(QuantizedConv):
     ----------
     in_channels, out_channels, kernel_size, **kwargs
         As in ``torch.nn.Conv2d``.
-    spec : Direct
+    spec : Direct, or Exact or Residue (see :class:`tilewise.nn.ExactConv2d`)
         Bit width and quantizer.
     fallback : Fallback, optional
         What was asked for instead, and why the layer is direct.
     """
 
-    spec: Direct
+    spec: Direct | Exact | Residue
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Conv2d(QuantizedConv):
         out_channels: int,
         kernel_size: Any,
         *,
-        spec: Direct,
+        spec: Direct | Exact | Residue,
         fallback: Fallback | None = None,
         **kwargs: Any,
     ) -> None:

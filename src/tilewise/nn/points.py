@@ -26,7 +26,7 @@ EXPONENT = 12
 """Columns of ``A^T`` are scaled by powers of two up to this one and its inverse."""
 
 
-class Exact(Static):
+class Interpolating(Static):
     """Points, and powers of two on the rows of ``B^T`` and the columns of ``A^T``, are learned.
 
     The matrices are those of :func:`tilewise.algebra.toom_cook.interpolation` at the admissible set of points nearest

@@ -6,11 +6,11 @@ from torch import nn
 
 from tilewise.algebra import Bilinear
 from tilewise.algebra.catalogue import STRIDES
-from tilewise.nn.points import Exact
+from tilewise.nn.points import Interpolating
 from tilewise.nn.transforms import Dense, Sparse, Static
-from tilewise.quant import Winograd
+from tilewise.quant import Exact, Residue, Winograd
 
-STRUCTURES: dict[str, type[Static]] = {"static": Static, "learned": Dense, "sparse": Sparse, "exact": Exact}
+STRUCTURES: dict[str, type[Static]] = {"static": Static, "learned": Dense, "sparse": Sparse, "exact": Interpolating}
 """Classes of transforms by their names in specs."""
 
 MIN_CHANNELS = 4
@@ -23,21 +23,22 @@ MAX_STRIDED_WEIGHTS = 1_500_000
 """Most numbers in U: those of F4, nine times direct's weights, have to stay in the second-level cache."""
 
 
-def unservable(conv: nn.Conv2d, spec: Winograd) -> str:
+def unservable(conv: nn.Conv2d, spec: Winograd | Exact | Residue) -> str:
     """Say why a fast algorithm can not serve a convolution; empty if it can.
 
     Parameters
     ----------
     conv : torch.nn.Conv2d
         The layer.
-    spec : Winograd
+    spec : Winograd, Exact or Residue
         What is asked.
     """
     r, stride = conv.kernel_size[0], conv.stride[0]
+    strides = STRIDES if isinstance(spec, Winograd) else (1,)
     reasons = {
         "its kernel is 1x1": tuple(conv.kernel_size) == (1, 1),
         f"its kernel {conv.kernel_size[0]}x{conv.kernel_size[1]} is not square": len(set(conv.kernel_size)) > 1,
-        f"its stride is {conv.stride}": len(set(conv.stride)) > 1 or stride not in STRIDES,
+        f"its stride is {conv.stride}": len(set(conv.stride)) > 1 or stride not in strides,
         f"its dilation is {conv.dilation}": tuple(conv.dilation) != (1, 1),
         f"it has {conv.groups} groups": conv.groups != 1,
         f"its padding mode is {conv.padding_mode}": conv.padding_mode != "zeros",
@@ -47,27 +48,32 @@ def unservable(conv: nn.Conv2d, spec: Winograd) -> str:
         if applies:
             return reason
     try:
-        STRUCTURES[spec.transforms](spec.resolve(r, stride))
+        if isinstance(spec, Winograd):
+            STRUCTURES[spec.transforms](spec.resolve(r, stride))
+        else:
+            spec.resolve(r)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def unsuitable(conv: nn.Conv2d, spec: Winograd) -> str:
+def unsuitable(conv: nn.Conv2d, spec: Winograd | Exact | Residue) -> str:
     """Say why a fast algorithm should not serve a convolution: it can not, or direct is faster; empty if it should.
 
     Parameters
     ----------
     conv : torch.nn.Conv2d
         The layer.
-    spec : Winograd
+    spec : Winograd, Exact or Residue
         What is asked.
     """
     if reason := unservable(conv, spec):
         return reason
     if conv.in_channels < MIN_CHANNELS:
         return f"it has fewer than {MIN_CHANNELS} input channels"
-    return "" if conv.stride[0] == 1 else _slower(conv, spec.resolve(conv.kernel_size[0], conv.stride[0]))
+    if conv.stride[0] == 1 or not isinstance(spec, Winograd):
+        return ""
+    return _slower(conv, spec.resolve(conv.kernel_size[0], conv.stride[0]))
 
 
 def _slower(conv: nn.Conv2d, a: Bilinear) -> str:

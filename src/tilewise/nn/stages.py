@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from tilewise.algebra import algorithm
 from tilewise.algebra.program import UNROLLED, program
@@ -61,6 +61,25 @@ class Tiling:
     def step(self) -> int:
         """Inputs from one tile to the next."""
         return self.stride * self.m
+
+
+def tiling_of(conv: nn.Conv2d, x: Tensor, m: int) -> Tiling:
+    """How the input of a convolution is cut into tiles of ``m`` outputs.
+
+    Raises
+    ------
+    ValueError
+        If the padded input is smaller than the kernel.
+    """
+    r = conv.kernel_size[0]
+    padding = (r // 2, r // 2) if conv.padding == "same" else (0, 0) if conv.padding == "valid" else conv.padding
+    assert not isinstance(padding, str)
+    tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), m, r, conv.stride[0])
+    if min(tiling.out) < 1:
+        raise ValueError(
+            f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel"
+        )
+    return tiling
 
 
 def extract_tiles(x: Tensor, tiling: Tiling) -> Tensor:

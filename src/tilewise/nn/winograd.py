@@ -12,9 +12,9 @@ from tilewise.nn import native
 from tilewise.nn.base import QuantizedConv
 from tilewise.nn.frozen import Frozen, Grid, array, integer_type
 from tilewise.nn.function import Requantization, tile_domain
-from tilewise.nn.points import Exact
+from tilewise.nn.points import Interpolating
 from tilewise.nn.serving import STRUCTURES, unservable
-from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, weight_transform
+from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, tiling_of, weight_transform
 from tilewise.nn.transforms import Static
 from tilewise.quant import FLOAT_BITS, Winograd
 from tilewise.quant.fake import EXACT, multiplier, on_transform_grid, quantize
@@ -124,7 +124,7 @@ class WinogradConv2d(QuantizedConv):
         ValueError
             If its transforms are learned without staying a convolution.
         """
-        if isinstance(self.structure, Exact):
+        if isinstance(self.structure, Interpolating):
             return self.structure.reached(dict(self.named_parameters(recurse=False)))
         if self.spec.transforms != "static":
             raise ValueError(
@@ -252,15 +252,7 @@ class WinogradConv2d(QuantizedConv):
         ValueError
             If the padded input is smaller than the kernel.
         """
-        r = self.kernel_size[0]
-        padding = (r // 2, r // 2) if self.padding == "same" else (0, 0) if self.padding == "valid" else self.padding
-        assert not isinstance(padding, str)
-        tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), self.algorithm.m, r, self.stride[0])
-        if min(tiling.out) < 1:
-            raise ValueError(
-                f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel"
-            )
-        return tiling
+        return tiling_of(self, x, self.algorithm.m)
 
     def v_multiplier(self, input_step: Tensor) -> Tensor:
         """Fixed-point multipliers of V, shape (n*n or 1, C or 1, 1).

@@ -5,7 +5,8 @@ This package itself does not import torch, so that the engine can read specs wit
 
 from __future__ import annotations
 
+from tilewise.quant.exact import Exact, Residue
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, Quantizer
 from tilewise.quant.spec import Direct, Spec, Winograd, spec_from_dict
 
-__all__ = ["FLOAT_BITS", "QUANTIZERS", "Direct", "Quantizer", "Spec", "Winograd", "spec_from_dict"]
+__all__ = ["FLOAT_BITS", "QUANTIZERS", "Direct", "Exact", "Quantizer", "Residue", "Spec", "Winograd", "spec_from_dict"]

@@ -12,6 +12,9 @@ from tilewise.algebra import Bilinear, Planar
 FLOAT_BITS = 32
 """The bit width that means: not quantized."""
 
+SPEC_VERSION = 1
+"""Version of the JSON form of specs."""
+
 MULTIPLIER_BITS = 15
 """Requantization multiplies by an integer ``1 <= mult <= 2**15 - 1`` and shifts right by ``fraction_bits``."""
 

@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 from tilewise.algebra import Bilinear, algorithm
 from tilewise.algebra.catalogue import KERNELS, fitting, is_file, read_algorithm
 from tilewise.algebra.toom_cook import Interpolation
-from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, Quantizer, check_bits
-
-SPEC_VERSION = 1
+from tilewise.quant.exact import Exact, Residue
+from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, SPEC_VERSION, Quantizer, check_bits
 
 Transforms: TypeAlias = Literal["static", "learned", "sparse", "exact"]
 
@@ -158,11 +157,11 @@ class Winograd:
         return _to_dict(self)
 
 
-Spec: TypeAlias = Direct | Winograd
-_KINDS: dict[str, type[Direct | Winograd]] = {Direct.kind: Direct, Winograd.kind: Winograd}
+Spec: TypeAlias = Direct | Winograd | Exact | Residue
+_KINDS: dict[str, type[Spec]] = {cls.kind: cls for cls in (Direct, Winograd, Exact, Residue)}
 
 
-def _to_dict(spec: Spec) -> dict[str, Any]:
+def _to_dict(spec: Direct | Winograd) -> dict[str, Any]:
     values = {f.name: getattr(spec, f.name) for f in fields(spec)}
     if isinstance(values.get("algorithm"), Bilinear):
         values["algorithm"] = values["algorithm"].to_dict()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tilewise.engine.file import write_whole
-from tilewise.quant import FLOAT_BITS, Direct, Spec, spec_from_dict
+from tilewise.quant import FLOAT_BITS, Spec, Winograd, spec_from_dict
 
 VERSION = 1
 
@@ -99,7 +99,7 @@ def label(spec: Spec) -> str:
 
 
 def algorithm_of(spec: Spec) -> str:
-    """Name a spec's algorithm, ``"direct"`` for none."""
-    if isinstance(spec, Direct):
-        return "direct"
+    """Name a spec's algorithm, or its kind if it leaves that open: ``"direct"``, ``"exact"``, ``"residue"``."""
+    if not isinstance(spec, Winograd):
+        return spec.kind
     return spec.algorithm if isinstance(spec.algorithm, str) else spec.algorithm.name
