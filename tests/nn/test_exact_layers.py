@@ -22,6 +22,7 @@ SPECS = [
     tw.Residue(),
     tw.Residue(tile=6),
     tw.Residue(tile=4, moduli=(251, 241, 239, 233)),
+    tw.Residue(tile=14, moduli=(8191, 8189)),
 ]
 
 
@@ -120,6 +121,14 @@ def test_auto_takes_the_fewest_moduli_that_the_weights_prove_sufficient() -> Non
         assert isinstance(plan, ResiduePlan)
         plans.append(len(plan.moduli.moduli))
     assert plans == [3, 2]
+
+
+def test_wide_moduli_sum_over_few_channels() -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(300, 2, 3), torch.randn(1, 300, 5, 5)
+    direct, exact = pair(tw.Residue(tile=4, moduli=(8191, 8189)), conv, x)
+    assert exact.plan().name == "F(4, 3) mod 8191, 8189, 3 blocks of channels"
+    assert torch.equal(direct(x), exact(x))
 
 
 def test_moduli_too_small_for_a_layer_are_refused() -> None:

@@ -102,7 +102,7 @@ def test_quantizer_grids() -> None:
         ({"tile": "big"}, "tile is 'big'"),
         ({"moduli": "few"}, "moduli is 'few'; allowed: auto, or numbers"),
         ({"moduli": (253, 209)}, "253 and 209 have the common factor 11"),
-        ({"moduli": (257, 251)}, "modulus is 257; residues fit 8 bits up to 255"),
+        ({"moduli": (8193, 251)}, "modulus is 8193; allowed: up to 8191"),
         ({"moduli": (256, 251)}, "modulus is 256; it must be odd"),
         ({"tile": 14, "moduli": (253, 251)}, "points 4 and -7 are the same modulo 11"),
     ],

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from tilewise.commands.exactness import Counting
 from tilewise.commands.options import Common
 
 
@@ -233,13 +234,14 @@ class Comparing:
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithms:
-    """The catalogue of algorithms; `algorithms search` finds better ones, `score` and `bases` compare them."""
+    """The catalogue; `search` finds better ones, `score` and `bases` compare them, `exact` counts exact int8."""
 
     do: (
         Annotated[Listing, tyro.conf.subcommand("list")]
         | Annotated[Finding, tyro.conf.subcommand("search")]
         | Annotated[Scoring, tyro.conf.subcommand("score")]
         | Annotated[Comparing, tyro.conf.subcommand("bases")]
+        | Annotated[Counting, tyro.conf.subcommand("exact")]
     ) = field(default_factory=Listing)
     common: Common = field(default_factory=Common)
 

@@ -28,7 +28,9 @@ WRAPPING = {3: ("F4-textbook", "F4"), 5: ("SFC6",), 7: ("SFC6",)}
 """Algorithms for wrapping sums by kernel size, those with cheaper transforms first: docs/exact.md has the counts."""
 TILES = (4, 6, 8, 10, 12, 14)
 """Outputs per tile that ``Residue(tile="auto")`` chooses among."""
-LARGEST_MODULUS = 255
+MODULUS_BITS = 13
+LARGEST_MODULUS = 2**MODULUS_BITS - 1
+"""Of these, sums over 128 channels still fit int32."""
 MOST_BLOCKS = 4
 """Blocks of channels that ``Residue(moduli="auto")`` considers, for fewer moduli."""
 
@@ -173,7 +175,8 @@ class Residue(_Int8):
         Outputs per tile and dimension, 2 to 14. Auto takes what needs the fewest products for the layer's C and K,
         transforms included.
     moduli : tuple of int or "auto"
-        Pairwise coprime odd numbers up to 255. Auto takes the fewest that the layer's weights prove sufficient.
+        Pairwise coprime odd numbers: up to 255 for products of bytes, up to 8191 for products of 16-bit numbers. Auto
+        takes the fewest up to 255 that the layer's weights prove sufficient.
 
     Raises
     ------
@@ -198,7 +201,7 @@ class Residue(_Int8):
                 raise ValueError(f"moduli is {self.moduli!r}; allowed: auto, or numbers such as (253, 251, 247)")
             object.__setattr__(self, "moduli", tuple(self.moduli))
             if max(ModuliSet(self.moduli).moduli) > LARGEST_MODULUS:
-                raise ValueError(f"modulus is {max(self.moduli)}; residues fit 8 bits up to {LARGEST_MODULUS}")
+                raise ValueError(f"modulus is {max(self.moduli)}; allowed: up to {LARGEST_MODULUS}")
         _serve_any_kernel(self.resolve)
 
     def resolve(self, r: int) -> tuple[int, ...]:
@@ -214,7 +217,7 @@ class Residue(_Int8):
         tiles = TILES if self.tile == "auto" else (self.tile,)
         if self.moduli == "auto":
             return tiles
-        served = tuple(m for m in tiles if set(self.moduli) <= set(usable_moduli(m, r)))
+        served = tuple(m for m in tiles if set(self.moduli) <= set(usable_moduli(m, r, MODULUS_BITS)))
         if not served:
             for p in self.moduli:
                 residue_toom_cook(tiles[0], r, p)  # says which points collide
@@ -231,23 +234,21 @@ class Residue(_Int8):
         from tilewise.algebra.exactness import equal_blocks, reach
 
         filters, channels, r = weight.shape[:3]
-        best: tuple[float, ResiduePlan] | None = None
+        plans: list[tuple[float, ResiduePlan]] = []
         for m in self.resolve(r):
-            for blocks in (equal_blocks(channels, count) for count in range(1, min(MOST_BLOCKS, channels) + 1)):
-                reaches = [reach(weight[:, block], low, high) for block in blocks]
-                if self.moduli == "auto":
-                    moduli = moduli_for(max(bound.width for bound in reaches), m, r)
-                elif len(blocks) == 1:
-                    moduli = ModuliSet(self.moduli)
-                    moduli.check(reaches[0].width, m, r)
-                else:
+            for count in range(1, channels + 1):
+                blocks = equal_blocks(channels, count)
+                width = max(reach(weight[:, block], low, high).width for block in blocks)
+                moduli = moduli_for(width, m, r) if self.moduli == "auto" else ModuliSet(self.moduli)
+                algorithms = tuple(_residue_algorithm(m, r, p) for p in moduli.moduli)
+                if blocks[0].stop > min(a.channels for a in algorithms):
+                    continue  # sums of such residues would leave int32
+                moduli.check(width, m, r)
+                speed = float(total_ratio(m, r, len(moduli.moduli), blocks[0].stop, filters))
+                plans.append((speed, ResiduePlan(moduli, algorithms, tuple(blocks))))
+                if self.moduli != "auto" or count == MOST_BLOCKS:
                     break
-                speed = float(total_ratio(m, r, len(moduli.moduli), -(-channels // len(blocks)), filters))
-                if best is None or speed > best[0]:
-                    algorithms = tuple(_residue_algorithm(m, r, p) for p in moduli.moduli)
-                    best = speed, ResiduePlan(moduli, algorithms, tuple(blocks))
-        assert best is not None
-        return best[1]
+        return max(plans, key=lambda plan: plan[0])[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form."""
