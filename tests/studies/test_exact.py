@@ -17,6 +17,7 @@ from tilewise.studies.exact import (
     Residues,
     counts,
     direct_count,
+    fitting_points,
     residue_count,
     wrapping_count,
 )
@@ -65,3 +66,10 @@ def test_the_command_counts_and_draws(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sys.argv", [*command, "--batch", "0"])
     with pytest.raises(SystemExit):
         main()
+
+
+def test_f4_is_the_largest_tile_whose_factors_fit() -> None:
+    found = fitting_points(4, 3)
+    assert [x.shift for x in found] == [2, 6, 6]
+    assert {x.algorithm.AT for x in found} >= {algorithm("F4-textbook").AT}
+    assert not fitting_points(5, 3)

@@ -6,17 +6,21 @@ instruction in the time of one product. docs/exact.md has the table and what fol
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
-from tilewise.algebra import algorithm
+from tilewise.algebra import algorithm, toom_cook
 from tilewise.algebra.exactness import equal_blocks, reach
 from tilewise.algebra.program import Program, program
 from tilewise.algebra.residue import moduli_for, residue_toom_cook, transform_products, usable_moduli
-from tilewise.algebra.wraparound import Wraparound, wraparound
+from tilewise.algebra.wraparound import FACTOR, Wraparound, wraparound
+from tilewise.studies.points import candidates
 
 EFFICIENCY = 0.9
 """Share of the peak that our products reach (docs/results.md)."""
@@ -182,6 +186,31 @@ def counts(layer: Layer, rates: Rates, batch: int = 1) -> list[Count]:
         residue_count(layer, batch, m, chosen, rates) for m in TILES for chosen in _residues(*layer[1:3], layer.r, m)
     ]
     return [direct_count(layer, batch), *sorted(exact, key=lambda count: count.seconds(rates))]
+
+
+def fitting_points(m: int, r: int) -> list[Wraparound]:
+    """Find all sets of rational points (studies/points.py has the pool) for which F(m, r) fits wrapping sums.
+
+    Returns
+    -------
+    list of Wraparound
+        For bytes from 0 on: those that lose fewest bits of the sums first, of these those of the cheapest transforms.
+    """
+    found = []
+    for points in candidates(m + r - 2):
+        if _norm(points) ** 2 * 255 >= 2**FACTOR:  # values that far apart are at the point at infinity
+            continue
+        with contextlib.suppress(ValueError):
+            found.append(wraparound(toom_cook(m, r, points), 0, 255))
+    return sorted(found, key=lambda x: (x.shift, _steps(program(x.BT)) + _steps(program(x.AT))))
+
+
+def _norm(points: Sequence[Fraction]) -> int:
+    """Sum of the absolute coefficients of ``prod (q x - p)`` over the points p/q."""
+    coefficients = np.array([1])
+    for point in points:
+        coefficients = np.convolve(coefficients, [-point.numerator, point.denominator])
+    return int(np.abs(coefficients).sum())
 
 
 @functools.cache
