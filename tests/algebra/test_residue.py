@@ -47,7 +47,7 @@ def test_colliding_points_are_refused() -> None:
     with pytest.raises(ValueError, match=r"F\(4, 3\) takes 5 finite points"):
         residue_toom_cook(4, 3, 251, [0, 1])
     assert 253 not in usable_moduli(14, 3)
-    assert usable_moduli(6, 3)[:3] == [253, 251, 247]
+    assert usable_moduli(6, 3)[:3] == (253, 251, 247)
 
 
 def test_bad_sets_are_refused() -> None:

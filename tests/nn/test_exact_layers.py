@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tilewise as tw
+from tilewise.algebra.exactness import reach
+from tilewise.algebra.residue import moduli_for
 from tilewise.conversion import specs_of
 from tilewise.nn import Conv2d, ExactConv2d
 from tilewise.quant.exact import ResiduePlan, WrappingPlan
@@ -121,6 +123,18 @@ def test_auto_takes_the_fewest_moduli_that_the_weights_prove_sufficient() -> Non
         assert isinstance(plan, ResiduePlan)
         plans.append(len(plan.moduli.moduli))
     assert plans == [3, 2]
+
+
+def test_auto_blocks_channels_where_that_saves_a_modulus() -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(320, 64, 3), torch.randn(1, 320, 6, 6)
+    direct, exact = pair(tw.Residue(), conv, x)
+    plan = exact.plan()
+    assert isinstance(plan, ResiduePlan)
+    assert len(plan.blocks) > 1
+    assert len(plan.moduli.moduli) == 3
+    assert len(moduli_for(reach(exact._integer_weight(), -127, 127).width, 8, 3).moduli) == 4
+    assert torch.equal(direct(x), exact(x))
 
 
 def test_wide_moduli_sum_over_few_channels() -> None:

@@ -8,6 +8,8 @@ import pytest
 from tilewise.algebra import algorithm
 from tilewise.algebra.wraparound import wraparound
 from tilewise.cli import main
+from tilewise.commands.options import Layers
+from tilewise.quant import Direct, Exact, Residue
 from tilewise.report.exact import best_of_each
 from tilewise.studies import exact
 from tilewise.studies.exact import (
@@ -73,3 +75,10 @@ def test_f4_is_the_largest_tile_whose_factors_fit() -> None:
     assert [x.shift for x in found] == [2, 6, 6]
     assert {x.algorithm.AT for x in found} >= {algorithm("F4-textbook").AT}
     assert not fitting_points(5, 3)
+
+
+def test_commands_take_exact_layers_of_8_bits() -> None:
+    assert Layers(algorithm="exact").specs() == {"*": Exact()}
+    assert Layers(algorithm="residue", layers="body*").specs() == {"body*": Residue(), "*": Direct()}
+    with pytest.raises(ValueError, match="bits is 6, quantizer tap; algorithm exact allows 8 and tap"):
+        Layers(algorithm="exact", bits=6).specs()

@@ -7,6 +7,7 @@ nothing grows. What comes back is y itself if the product of the moduli exceeds 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -199,12 +200,13 @@ class ModuliSet:
         return x
 
 
-def usable_moduli(m: int, r: int, bits: int = 8) -> list[int]:
+@functools.cache
+def usable_moduli(m: int, r: int, bits: int = 8) -> tuple[int, ...]:
     """Odd moduli up to ``2**bits - 1`` whose prime factors tell the usual points of F(m, r) apart, largest first."""
     points = usual_points(m + r - 2)
     span = max(points, default=0) - min(points, default=0)
     differences = math.prod(range(1, span + 1))
-    return [p for p in range(2**bits - 1, 2, -2) if math.gcd(p, differences) == 1]
+    return tuple(p for p in range(2**bits - 1, 2, -2) if math.gcd(p, differences) == 1)
 
 
 def moduli_for(width: int, m: int, r: int, bits: int = 8) -> ModuliSet:
@@ -234,7 +236,8 @@ def moduli_for(width: int, m: int, r: int, bits: int = 8) -> ModuliSet:
     )
 
 
-def _largest_set(candidates: Sequence[int], count: int) -> tuple[int, ...]:
+@functools.cache
+def _largest_set(candidates: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Pairwise coprime numbers of the largest product: depth first, cut where the rest can not catch up."""
     best: tuple[int, ...] = ()
 
