@@ -147,6 +147,25 @@ void add_fast(Plan& plan, const std::string& name, std::int64_t x, std::int64_t 
              .block = block});
 }
 
+void add_exact(Plan& plan, const std::string& name, std::int64_t x, std::int64_t y,
+               const std::string& algorithm, const Input<std::int32_t, 2>& at,
+               const Input<std::int32_t, 2>& g, const Input<std::int32_t, 2>& bt,
+               const Input<std::int8_t, 4>& weight, const Floats& scale, const Floats& bias, Pair padding,
+               Residual residual, float act_low, float act_high, std::int64_t block) {
+  plan.exact({.name = name, .x = x, .y = y, .residual = residual},
+             {.algorithm = algorithm,
+              .at = view<std::int32_t, 2>(at),
+              .g = view<std::int32_t, 2>(g),
+              .bt = view<std::int32_t, 2>(bt),
+              .weight = view<std::int8_t, 4>(weight),
+              .scale = view<float, 1>(scale),
+              .bias = view<float, 1>(bias),
+              .pad_top = padding.first,
+              .pad_left = padding.second,
+              .activation = {.low = act_low, .high = act_high},
+              .block = block});
+}
+
 void add_pool(Plan& plan, const std::string& name, std::int64_t x, std::int64_t y, bool maximum,
               const Input<std::int64_t, 2>& rows, const Input<std::int64_t, 2>& cols, std::int64_t divisor) {
   plan.pool({.name = name, .x = x, .y = y}, {.maximum = maximum,
@@ -293,6 +312,10 @@ void bind_plan(nb::module_& module) {
            "at"_a.noconvert(), "integer"_a, "u"_a.noconvert(), "mult"_a.noconvert() = none,
            "scale"_a.noconvert() = none, "v_limit"_a = 127, "fraction_bits"_a = 15, "bias"_a.noconvert(),
            "stride"_a = 1, "padding"_a = Pair(0, 0), "residual"_a = none, "act_low"_a = -kInfinity,
+           "act_high"_a = kInfinity, "block"_a = 0)
+      .def("exact", &add_exact, kw, "name"_a, "x"_a, "y"_a, "algorithm"_a, "at"_a.noconvert(),
+           "g"_a.noconvert(), "bt"_a.noconvert(), "weight"_a.noconvert(), "scale"_a.noconvert(),
+           "bias"_a.noconvert(), "padding"_a = Pair(0, 0), "residual"_a = none, "act_low"_a = -kInfinity,
            "act_high"_a = kInfinity, "block"_a = 0)
       .def("pool", &add_pool, kw, "name"_a, "x"_a, "y"_a, "maximum"_a, "rows"_a.noconvert(),
            "cols"_a.noconvert(), "divisor"_a = 0)

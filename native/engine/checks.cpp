@@ -11,7 +11,6 @@
 namespace tilewise::checks {
 namespace {
 
-constexpr std::int64_t kMaxInt32 = 2147483647;
 // A kernel adds up weight * byte from -zero * (sum of weights) on, and every sum on the way must fit int32.
 constexpr std::int64_t kMaxWeightSum = kMaxInt32 / (255 + 128);
 
@@ -22,17 +21,6 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 const char* text(Dtype dtype) {
   constexpr const char* kNames[] = {"uint8", "int16", "bfloat16", "float32"};
   return kNames[static_cast<std::size_t>(dtype)];
-}
-
-// The largest |q| of a tensor, or for floats 0.
-std::int64_t largest_q(const TensorSpec& x) {
-  if (x.dtype == Dtype::kUint8) return 255;
-  return x.dtype == Dtype::kInt16 ? std::max(-x.grid.low, x.grid.high) : 0;
-}
-
-void equal(const std::string& name, const char* what, std::int64_t value, std::int64_t expected,
-           const char* meaning) {
-  if (value != expected) refuse(name, ": ", what, " is ", value, ", must be ", expected, ", ", meaning);
 }
 
 float number(float value) { return value; }
@@ -49,33 +37,11 @@ void finite(const std::string& name, const char* what, const TensorView<const Va
   }
 }
 
-void vector(const std::string& name, const char* what, const FloatVector& values, std::int64_t channels) {
-  equal(name, (std::string("the length of ") + what).c_str(), values.shape[0], channels, "the channels of y");
-  finite(name, what, values);
-}
-
-void activation(const std::string& name, const Activation& activation) {
-  if (!(activation.low <= activation.high)) {
-    refuse(name, ": the activation is limited to ", activation.low, "..", activation.high,
-           ", must be two numbers in order");
-  }
-}
-
 void dtype(const std::string& name, const TensorSpec& x, Dtype expected) {
   if (x.dtype != expected) {
     refuse(name, ": x is ", text(x.dtype), ", must be ", text(expected), " as the weights are ",
            expected == Dtype::kUint8 ? "int8" : text(expected));
   }
-}
-
-void same_channels(const std::string& name, const TensorSpec& x, const TensorSpec& y) {
-  equal(name, "the number of channels of y", y.channels, x.channels, "the channels of x");
-}
-
-void same_size(const std::string& name, const TensorSpec& x, const TensorSpec& y) {
-  same_channels(name, x, y);
-  equal(name, "the height of y", y.height, x.height, "the height of x");
-  equal(name, "the width of y", y.width, x.width, "the width of x");
 }
 
 void grid(const std::string& name, const Grid& grid, Dtype dtype) {
@@ -241,40 +207,29 @@ void fast_weight(const std::string& name, const FastSpec& spec, const TensorView
   }
 }
 
-// Pairs [count, 2] of positions, each 0..limit, the first one below (or, not strict, at most) the second.
-void pairs(const std::string& name, const char* what, const SpanList& list, std::int64_t count,
-           std::int64_t limit, bool strict) {
-  equal(name, (std::string("the length of ") + what).c_str(), list.shape[0], count, "the extent of y");
-  equal(name, (std::string("the number of columns of ") + what).c_str(), list.shape[1], 2, "for a pair each");
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t first = list(i, 0), second = list(i, 1);
-    if (first < 0 || second > limit || (strict ? first >= second : first > second)) {
-      refuse(name, ": ", what, "[", i, "] is ", first, ", ", second, ", must be in order",
-             strict ? ", not empty," : "", " and within 0..", limit);
-    }
-  }
-}
-
-std::int64_t longest(const SpanList& list) {
-  std::int64_t result = 0;
-  for (std::int64_t i = 0; i < list.shape[0]; ++i) result = std::max(result, list(i, 1) - list(i, 0));
-  return result;
-}
-
-void indices(const std::string& name, const char* what, const IndexVector& list, std::int64_t count,
-             std::int64_t extent) {
-  equal(name, (std::string("the length of ") + what).c_str(), list.shape[0], count, "the extent of y");
-  for (std::int64_t i = 0; i < count; ++i) range(name, what, list(i), -1, extent - 1);
-}
-
-void weights(const std::string& name, const char* what, const FloatVector& list, std::int64_t count) {
-  equal(name, (std::string("the length of ") + what).c_str(), list.shape[0], count, "the extent of y");
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (!(list(i) >= 0 && list(i) <= 1)) refuse(name, ": ", what, "[", i, "] is ", list(i), ", must be 0..1");
-  }
-}
-
 }  // namespace
+
+std::int64_t largest_q(const TensorSpec& x) {
+  if (x.dtype == Dtype::kUint8) return 255;
+  return x.dtype == Dtype::kInt16 ? std::max(-x.grid.low, x.grid.high) : 0;
+}
+
+void equal(const std::string& name, const char* what, std::int64_t value, std::int64_t expected,
+           const char* meaning) {
+  if (value != expected) refuse(name, ": ", what, " is ", value, ", must be ", expected, ", ", meaning);
+}
+
+void vector(const std::string& name, const char* what, const FloatVector& values, std::int64_t channels) {
+  equal(name, (std::string("the length of ") + what).c_str(), values.shape[0], channels, "the channels of y");
+  finite(name, what, values);
+}
+
+void activation(const std::string& name, const Activation& activation) {
+  if (!(activation.low <= activation.high)) {
+    refuse(name, ": the activation is limited to ", activation.low, "..", activation.high,
+           ", must be two numbers in order");
+  }
+}
 
 void range(const std::string& name, const char* what, std::int64_t value, std::int64_t low,
            std::int64_t high) {
@@ -283,6 +238,10 @@ void range(const std::string& name, const char* what, std::int64_t value, std::i
 
 void no_bf16(const std::string& name, const char* role, const TensorSpec& spec) {
   if (spec.dtype == Dtype::kBf16) refuse(name, ": ", role, " is bfloat16, must be uint8, int16 or float32");
+}
+
+void algorithm_name(const std::string& name, const std::string& algorithm) {
+  if (algorithm.size() > kMaxName) refuse(name, ": the name of the algorithm is too long");
 }
 
 void operation_name(const std::string& name) {
@@ -345,56 +304,6 @@ void fast(const std::string& name, const FastSpec& spec, const TensorSpec& x, co
   activation(name, spec.activation);
   range(name, "block", spec.block, 0, kMaxBlock);
   std::visit([&](const auto& u) { fast_weight(name, spec, u, x); }, spec.u);
-}
-
-void pool(const std::string& name, const PoolSpec& spec, const TensorSpec& x, const TensorSpec& y) {
-  no_bf16(name, "x", x);
-  no_bf16(name, "y", y);
-  same_channels(name, x, y);
-  pairs(name, "rows", spec.rows, y.height, x.height, true);
-  pairs(name, "cols", spec.cols, y.width, x.width, true);
-  range(name, "divisor", spec.divisor, 0, kMaxInt32);
-  const std::int64_t window = longest(spec.rows) * longest(spec.cols);
-  if (!spec.maximum && x.dtype != Dtype::kFloat32) {
-    range(name, "the number of pixels of the largest window", window, 1, kMaxInt32 / largest_q(x));
-  }
-}
-
-void eltwise(const std::string& name, const EltwiseSpec& spec, const TensorSpec& x, const TensorSpec& y) {
-  no_bf16(name, "x", x);
-  same_size(name, x, y);
-  if (spec.scale) vector(name, "scale", *spec.scale, y.channels);
-  if (spec.bias) vector(name, "bias", *spec.bias, y.channels);
-  activation(name, spec.activation);
-}
-
-void gather(const std::string& name, const GatherSpec& spec, const TensorSpec& x, const TensorSpec& y) {
-  no_bf16(name, "x", x);
-  no_bf16(name, "y", y);
-  indices(name, "rows", spec.rows, y.height, x.height);
-  indices(name, "cols", spec.cols, y.width, x.width);
-  range(name, "the number of channels of x", x.channels, 1, y.channels);
-  range(name, "first", spec.first, 0, y.channels - x.channels);
-}
-
-void pixel_shuffle(const std::string& name, std::int64_t factor, const TensorSpec& x, const TensorSpec& y) {
-  no_bf16(name, "x", x);
-  range(name, "factor", factor, 1, kMaxFactor);
-  equal(name, "the number of channels of x", x.channels, y.channels * factor * factor,
-        "the channels of y times the factor squared");
-  equal(name, "the height of y", y.height, x.height * factor, "the height of x times the factor");
-  equal(name, "the width of y", y.width, x.width * factor, "the width of x times the factor");
-  if (x.dtype != y.dtype || !(x.grid == y.grid)) refuse(name, ": y must have the type and the grid of x");
-}
-
-void resize(const std::string& name, const ResizeSpec& spec, const TensorSpec& x, const TensorSpec& y) {
-  no_bf16(name, "x", x);
-  no_bf16(name, "y", y);
-  same_channels(name, x, y);
-  pairs(name, "rows", spec.rows, y.height, x.height - 1, false);
-  pairs(name, "cols", spec.cols, y.width, x.width - 1, false);
-  weights(name, "row_weights", spec.row_weights, y.height);
-  weights(name, "col_weights", spec.col_weights, y.width);
 }
 
 }  // namespace tilewise::checks

@@ -119,8 +119,7 @@ void Plan::fast(const Wiring& wiring, const FastSpec& spec) {
   const TensorSpec& y = writable(wiring);
   checks::fast(wiring.name, spec, tensors_[index(wiring.x)], y);
   check_residual(wiring, y);
-  if (spec.algorithm.size() > checks::kMaxName)
-    refuse(wiring.name, ": the name of the algorithm is too long");
+  checks::algorithm_name(wiring.name, spec.algorithm);
   Step step = with_weights(wiring, spec.u);
   step.algorithm = spec.algorithm;
   const std::int64_t m = spec.at.shape[0];
@@ -145,6 +144,28 @@ void Plan::fast(const Wiring& wiring, const FastSpec& spec) {
                          .u_bf16 = {},
                          .u_f32 = {},
                          .epilogue = epilogue(copy(spec.bias), spec.activation)};
+  append(std::move(step));
+}
+
+void Plan::exact(const Wiring& wiring, const ExactSpec& spec) {
+  check_wiring(wiring);
+  const TensorSpec& y = writable(wiring);
+  checks::exact(wiring.name, spec, tensors_[index(wiring.x)], y);
+  check_residual(wiring, y);
+  checks::algorithm_name(wiring.name, spec.algorithm);
+  Step step{.wiring = wiring, .algorithm = spec.algorithm};
+  step.weight_int8 = copy(spec.weight);
+  const std::int64_t r = spec.g.shape[1];
+  ExactConv conv{};
+  conv.window = {.height = r, .width = r, .pad_top = spec.pad_top, .pad_left = spec.pad_left};
+  conv.scale = copy(spec.scale);
+  conv.epilogue = epilogue(copy(spec.bias), spec.activation);
+  conv.sizes = {.m = spec.at.shape[0], .r = r, .n = spec.g.shape[0]};
+  conv.at = copy(spec.at);
+  conv.g = copy(spec.g);
+  conv.bt = copy(spec.bt);
+  conv.block = spec.block;
+  step.params = std::move(conv);
   append(std::move(step));
 }
 

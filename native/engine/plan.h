@@ -76,6 +76,17 @@ struct FastSpec {
   std::int64_t block = 0;  // tiles that go through the stages together; 0: as kernels/blocking.h says
 };
 
+// The integers of a direct convolution by an exact fast algorithm; stride and dilation are 1.
+struct ExactSpec {
+  std::string algorithm;  // its name, for profiles
+  TensorView<const std::int32_t, 2> at, g, bt;
+  TensorView<const std::int8_t, 4> weight;  // [K, r, r, C]
+  FloatVector scale, bias;                  // [K]
+  std::int64_t pad_top = 0, pad_left = 0;
+  Activation activation;
+  std::int64_t block = 0;
+};
+
 struct PoolSpec {
   bool maximum = true;
   SpanList rows, cols;  // begin, end of each output row's and column's window
@@ -111,6 +122,7 @@ class Plan {
   void export_nchw(const std::string& name, std::int64_t x);
   void direct(const Wiring& wiring, const DirectSpec& spec);
   void fast(const Wiring& wiring, const FastSpec& spec);
+  void exact(const Wiring& wiring, const ExactSpec& spec);
   void pool(const Wiring& wiring, const PoolSpec& spec);
   void eltwise(const Wiring& wiring, const EltwiseSpec& spec);
   // Several gathers may write one tensor: the first one clears it, the others write the channels after its.
@@ -120,11 +132,11 @@ class Plan {
 
   // What the engine reads. The pointers and spans in `params` are empty: only the engine knows where tensors
   // are.
-  using Params =
-      std::variant<Import, Export, DirectConv, FastConv, Pool, Eltwise, Gather, PixelShuffle, Resize>;
+  using Params = std::variant<Import, Export, DirectConv, ExactConv, FastConv, Pool, Eltwise, Gather,
+                              PixelShuffle, Resize>;
   struct Step {
     Wiring wiring;
-    std::string algorithm = {};  // of a fast convolution
+    std::string algorithm = {};  // of a fast or exact convolution
     Params params = {};
     std::vector<std::int8_t> weight_int8 = {};  // of a convolution, one of the four
     std::vector<std::int16_t> weight_int16 = {};

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import tilewise as tw
 from tilewise.algebra.program import UNROLLED, Program, program
+from tilewise.algebra.wraparound import wraparound
 from tilewise.quant.quantizer import MULTIPLIER_BITS, fraction_bits
 
 NATIVE = Path(__file__).resolve().parents[1]
+EXACT = [("F2", 3), ("F4", 3), ("F4-textbook", 3), ("SFC4", 3), ("SFC6", 3), ("SFC6", 5), ("SFC6", 7)]
 TESTED = [
     *UNROLLED, ("F4-textbook", 3, 1), ("SFC4", 3, 1), ("F6", 5, 1), ("F2-textbook", 7, 1), ("SFC6", 7, 1),
     ("F4", 7, 1), ("F6", 3, 2), ("F2", 5, 2), ("SFC6", 7, 2),
@@ -36,6 +38,8 @@ TESTS = """\
 #include <cstdint>
 #include <vector>
 
+#include "kernels/exact.h"
+
 namespace tilewise::testing {
 
 struct BilinearCase {
@@ -47,6 +51,15 @@ struct BilinearCase {
 
 // clang-format off
 inline const BilinearCase kAlgorithms[] = {
+"""
+EXACT_CASES = """\
+struct ExactCase {
+  const char* name;
+  exact::Sizes sizes;
+  std::vector<std::int32_t> at, g, bt;
+};
+
+inline const ExactCase kExactCases[] = {
 """
 
 
@@ -121,6 +134,11 @@ def tests() -> str:
         wide = fraction_bits(int(max(a.growth.input * 128, a.growth.non_negative_input * 256))) > MULTIPLIER_BITS
         text += f'    {{"{name}({r}/{stride})", {len(at)}, {r}, {len(bt)}, {stride}, {str(wide).lower()},\n'
         text += f"     {flat(bt)},\n     {flat(at)}}},\n"
+    text += "};\n\n" + EXACT_CASES
+    for name, r in EXACT:
+        at, g, bt = wraparound(tw.algorithm(name, r), -128, 127).parts
+        text += f'    {{"{name}({r})", {{{len(at)}, {r}, {len(bt)}}},\n'
+        text += f"     {flat(at)},\n     {flat(g)},\n     {flat(bt)}}},\n"
     return text + "};\n// clang-format on\n\n}  // namespace tilewise::testing\n"
 
 

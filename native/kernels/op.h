@@ -17,6 +17,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/exact.h"
 #include "kernels/training.h"
 
 namespace tilewise {
@@ -90,6 +91,14 @@ struct DirectConv {
   std::vector<float> scale;  // [K]
   bool unfused = false;      // float: round products and sums apart, so that every machine agrees
   Epilogue epilogue;
+};
+
+// A direct convolution of bytes by int8 weights, with the same sums, by an exact fast algorithm
+// (kernels/exact.h): stride and dilation 1, an r x r window, V and U within int16, |sum| < 2^(31 - shift).
+struct ExactConv : DirectConv {
+  exact::Sizes sizes;
+  std::vector<std::int32_t> at, g, bt;
+  std::int64_t block = 0;  // as FastConv's
 };
 
 // Fast convolution by a bilinear algorithm, stage by stage as in kernels/winograd/contract.h; padding as

@@ -33,6 +33,8 @@ std::unique_ptr<Op> make(const KernelSet& set, const FastConv& conv) {
   return conv.u_int8.empty() ? set.fast_f32(conv) : set.fast_int8(conv);
 }
 
+std::unique_ptr<Op> make(const KernelSet& set, const ExactConv& conv) { return set.exact_int8(conv); }
+
 // Runs all tasks, in pieces, with scratch full of `poison`.
 void run(const Op& op, const Call& call, std::int64_t piece, unsigned char poison) {
   const std::size_t bytes = op.scratch_bytes() + kSlack + kAlignment;
@@ -270,6 +272,41 @@ void test_fast(Random& random) {
   }
 }
 
+// Against the direct convolution, which is what the reference set makes of it.
+void test_exact(Random& random) {
+  int turn = 0;
+  for (const ExactCase& algorithm : kExactCases) {
+    const std::int64_t r = algorithm.sizes.r;
+    for (const Shape& shape : kShapes) {
+      for (const Store& store : kStores) {
+        const Fill kind = kFills[++turn % 4];
+        const std::int64_t pad = r / 2 + turn % 2, images = 1 + turn % 3;
+        const std::int64_t height = shape.height + 2 * pad - r + 1, width = shape.width + 2 * pad - r + 1;
+        if (height < 1 || width < 1) continue;
+        const TensorRef y = tensor(store.dtype, height, width, shape.filters, store.is_signed);
+        Memory residual(tensor(kResiduals[turn % 3], height, width, shape.filters, false), images, 0);
+        fill(residual, images, Fill::kRandom, random);
+        Memory x(tensor(Dtype::kUint8, shape.height, shape.width, shape.channels, turn % 2 == 0), images, 0);
+        fill(x, images, kind, random);
+        const auto weight =
+            int8s(static_cast<std::size_t>(shape.filters * r * r * shape.channels), kind, random);
+        ExactConv conv{};
+        conv.x = &x.tensor, conv.y = &y;
+        conv.window = {.height = r, .width = r, .pad_top = pad, .pad_left = pad};
+        conv.weight_int8 = weight;
+        conv.scale = floats(static_cast<std::size_t>(shape.filters), 1e-4F, random);
+        conv.epilogue = epilogue(turn, &residual.tensor, shape.filters, random);
+        conv.sizes = algorithm.sizes;
+        conv.at = algorithm.at, conv.g = algorithm.g, conv.bt = algorithm.bt;
+        std::ostringstream text;
+        text << "exact " << algorithm.name << " of " << shape.height << "x" << shape.width << "x"
+             << shape.channels << " to " << shape.filters << ", turn " << turn;
+        compare(conv, images, 0, text.str());
+      }
+    }
+  }
+}
+
 // The problem of a fast convolution in the reference's terms: NCHW integers.
 winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
   const TensorRef& x = *conv.x;
@@ -386,6 +423,7 @@ int main(int count, char** arguments) {
   tilewise::testing::test_direct(random);
   tilewise::testing::test_fast(random);
   tilewise::testing::test_stages(random);
+  tilewise::testing::test_exact(random);
   for (const tilewise::KernelSet* const set : tilewise::kernel_sets()) {
     std::cout << set->name << (set->supported() ? ": compared\n" : ": not supported here\n");
   }

@@ -148,6 +148,21 @@ FastSpec fast(Node& node) {
           .block = node.fields().integer("block")};
 }
 
+ExactSpec exact(Node& node) {
+  const auto [pad_top, pad_left] = node.fields().pair("padding");
+  return {.algorithm = node.fields().text("algorithm"),
+          .at = node.array<std::int32_t, 2>("at"),
+          .g = node.array<std::int32_t, 2>("g"),
+          .bt = node.array<std::int32_t, 2>("bt"),
+          .weight = node.array<std::int8_t, 4>("weight"),
+          .scale = node.array<float, 1>("scale"),
+          .bias = node.array<float, 1>("bias"),
+          .pad_top = pad_top,
+          .pad_left = pad_left,
+          .activation = node.activation(),
+          .block = node.fields().integer("block")};
+}
+
 PoolSpec pool(Node& node) {
   return {.maximum = node.fields().flag("maximum"),
           .rows = node.array<std::int64_t, 2>("rows"),
@@ -184,10 +199,11 @@ void add(Plan& plan, Node& node) {
   const std::string op = node.fields().keyword();
   if (op == "import_nchw") return plan.import_nchw(node.name(), whole(node.fields().integer("y")));
   if (op == "export_nchw") return plan.export_nchw(node.name(), whole(node.fields().integer("x")));
-  const bool has_residual = op == "direct" || op == "fast" || op == "eltwise";
+  const bool has_residual = op == "direct" || op == "fast" || op == "exact" || op == "eltwise";
   const Wiring wiring = has_residual ? node.wiring_with_residual() : node.wiring();
   if (op == "direct") return plan.direct(wiring, whole(direct(node)));
   if (op == "fast") return plan.fast(wiring, whole(fast(node)));
+  if (op == "exact") return plan.exact(wiring, whole(exact(node)));
   if (op == "eltwise") return plan.eltwise(wiring, whole(eltwise(node)));
   if (op == "pool") return plan.pool(wiring, whole(pool(node)));
   if (op == "gather") return plan.gather(wiring, whole(gather(node)));

@@ -7,7 +7,7 @@
 //   kPanelVectors; kByteRows, kFloatRows    the accumulators of a micro-kernel (dot.h): what the registers
 //   hold kSignedRows              dot4 wants bytes less 128 for its first factors (dot.h subtracts them)
 //   dot4(sum, a, b)          sum + a0*b0 + a1*b1 + a2*b2 + a3*b3 per lane; a: unsigned bytes, b: signed bytes
-//   dot2(sum, a, b)          sum + a0*b0 + a1*b1 per lane; int16 pairs
+//   dot2(sum, a, b)          sum + a0*b0 + a1*b1 per lane, modulo 2^32; int16 pairs
 //   mulhrs(a, b)             (a*b + 2^14) >> 15
 //   fused(a, b, c)           a*b + c, rounded once where the machine can
 //   floor_to_int(v)          for |v| < 2^31
@@ -30,6 +30,7 @@ inline constexpr int kLanes = kBytes / 4;  // of float and int32
 
 using F32 [[gnu::vector_size(kBytes)]] = float;
 using I32 [[gnu::vector_size(kBytes)]] = std::int32_t;
+using U32 [[gnu::vector_size(kBytes)]] = std::uint32_t;
 using I16 [[gnu::vector_size(kBytes)]] = std::int16_t;   // 2 * kLanes of them
 using U16 [[gnu::vector_size(kBytes)]] = std::uint16_t;  // as many
 using I8 [[gnu::vector_size(kBytes)]] = std::int8_t;     // 4 * kLanes of them
@@ -38,8 +39,8 @@ using I64 [[gnu::vector_size(kBytes * 2)]] = std::int64_t;
 using U8 [[gnu::vector_size(kBytes / 4)]] = std::uint8_t;      // kLanes of them
 using U8Pair [[gnu::vector_size(kBytes / 2)]] = std::uint8_t;  // 2 * kLanes of them
 
-// Vectors anywhere in memory, whatever lies there. (A memcpy would say the same, but GCC 12 makes it a pair of
-// integers on aarch64, and then keeps accumulators in memory.)
+// Vectors anywhere in memory, whatever lies there. (A memcpy would say the same, but GCC 12 makes it a pair
+// of integers on aarch64, and then keeps accumulators in memory.)
 template <typename Vector>
 struct [[gnu::packed, gnu::may_alias]] Anywhere {
   Vector value;
@@ -51,6 +52,11 @@ template <typename Vector>
 template <typename Vector>
 [[gnu::always_inline]] inline void store(void* p, const Vector& v) {
   static_cast<Anywhere<Vector>*>(p)->value = v;
+}
+
+// Modulo 2^32.
+[[gnu::always_inline]] inline I32 wrapping_sum(I32 a, I32 b) {
+  return reinterpret_cast<I32>(reinterpret_cast<U32>(a) + reinterpret_cast<U32>(b));
 }
 
 [[gnu::always_inline]] inline F32 to_float(I32 v) { return __builtin_convertvector(v, F32); }

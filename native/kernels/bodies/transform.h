@@ -114,12 +114,17 @@ struct Listed {
       std::size_t term = 0;
       for (std::size_t row = 0; row < ends.size(); ++row) {
         Vector sum{};
-        for (; term < ends[row]; ++term)
-          sum = sum + get(terms[term].column) * static_cast<Scalar>(terms[term].factor);
+        for (; term < ends[row]; ++term) sum = sum + get(terms[term].column) * as<Scalar>(terms[term].factor);
         put(static_cast<int>(row), sum);
       }
     }
   };
+  // By way of int, as a float that is negative has no unsigned number.
+  template <typename Scalar>
+  static Scalar as(float factor) {
+    if constexpr (std::is_integral_v<Scalar>) return static_cast<Scalar>(static_cast<std::int32_t>(factor));
+    return static_cast<Scalar>(factor);
+  }
   Rows input_, output_;
 };
 

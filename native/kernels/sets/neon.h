@@ -17,7 +17,7 @@ namespace tilewise::TILEWISE_SET {
 [[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
   const auto x = reinterpret_cast<int16x8_t>(a), y = reinterpret_cast<int16x8_t>(b);
   const int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(y)), high = vmull_high_s16(x, y);
-  return sum + reinterpret_cast<I32>(vpaddq_s32(low, high));
+  return wrapping_sum(sum, reinterpret_cast<I32>(vpaddq_s32(low, high)));
 }
 [[gnu::always_inline]] inline I16 mulhrs(I16 a, I16 b) {
   return reinterpret_cast<I16>(

@@ -17,10 +17,10 @@ inline constexpr int kPanelVectors = 2, kByteRows = 4, kFloatRows = 4;  // 16 re
 
 [[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
 #ifdef __SSE2__  // every x86-64 has this instruction, and no spelling in plain C++ makes GCC use it
-  return sum +
-         reinterpret_cast<I32>(_mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+  return wrapping_sum(sum, reinterpret_cast<I32>(_mm_madd_epi16(reinterpret_cast<__m128i>(a),
+                                                                reinterpret_cast<__m128i>(b))));
 #else
-  return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+  return wrapping_sum(wrapping_sum(sum, ((a << 16) >> 16) * ((b << 16) >> 16)), (a >> 16) * (b >> 16));
 #endif
 }
 

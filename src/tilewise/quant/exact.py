@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-WRAPPING = {3: ("F4-textbook", "F4"), 5: ("SFC6",), 7: ("SFC6",)}
+WRAPPING = {3: ("F4",), 5: ("SFC6",), 7: ("SFC6",)}
 """Algorithms for wrapping sums by kernel size, those with cheaper transforms first: docs/exact.md has the counts."""
 TILES = (4, 6, 8, 10, 12, 14)
 """Outputs per tile that ``Residue(tile="auto")`` chooses among."""
