@@ -113,6 +113,7 @@ inline std::unique_ptr<Op> make_exact_int8(const ExactConv& conv) {
                       .m = conv.sizes.m,
                       .r = conv.sizes.r,
                       .n = conv.sizes.n,
+                      .stride = 1,
                       .pad_top = conv.window.pad_top,
                       .pad_left = conv.window.pad_left,
                       .bt = {conv.bt.begin(), conv.bt.end()},

@@ -31,11 +31,11 @@ def costs(plan: Plan, images: int) -> list[Cost]:
 
 def _cost(plan: Plan, i: int, node: dict[str, Any], images: int) -> Cost:
     touched = images * sum(_bytes(plan, node[role]) for role in ("x", "y", "residual") if node.get(role) is not None)
-    if node["op"] not in ("direct", "fast"):
+    if node["op"] not in ("direct", "exact", "fast"):
         return Cost(0, touched)
     y = plan.tensors[node["y"]]
-    weight = plan.arrays[f"{i}.weight" if node["op"] == "direct" else f"{i}.u"]
-    if node["op"] == "direct":
+    weight = plan.arrays[f"{i}.u" if node["op"] == "fast" else f"{i}.weight"]
+    if node["op"] != "fast":
         window = math.prod(weight.shape[1:])
     else:
         at, bt = plan.arrays[f"{i}.at"], plan.arrays[f"{i}.bt"]

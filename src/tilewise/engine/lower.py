@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tilewise.engine.exact import exact_fields
 from tilewise.engine.graph import Conv, Eltwise, Gather, Graph, Input, Node, Pool, Resize, Shuffle
 from tilewise.engine.layers import check_sums
 from tilewise.engine.memory import Lifetime, arrange
 from tilewise.engine.plan import ITEM_BYTES, OPERATIONS, Array, Plan
-from tilewise.nn import WinogradConv2d
+from tilewise.nn import QuantizedConv, WinogradConv2d
 from tilewise.nn.frozen import array
+from tilewise.quant import Exact
 
 LANES = 16
 
@@ -132,11 +134,13 @@ class _Lowering:
         named = {"same": (same[0], same[1]), "valid": (0, 0)}
         padding = named[layer.padding] if isinstance(layer.padding, str) else tuple(layer.padding)
         if not isinstance(layer, WinogradConv2d):
-            self.append(
-                "direct", node.name, **wires, weight=weight, scale=numbers.scale, bias=numbers.bias,
-                stride=tuple(layer.stride), padding=padding, dilation=tuple(layer.dilation),
-                unfused=self.unfused and numbers.grid is None and not bf16,
-            )  # fmt: skip
+            direct = {
+                **wires, "weight": weight, "scale": numbers.scale, "bias": numbers.bias,
+                "stride": tuple(layer.stride), "padding": padding, "dilation": tuple(layer.dilation),
+                "unfused": self.unfused and numbers.grid is None and not bf16,
+            }  # fmt: skip
+            exact = exact_fields(direct, vars(numbers.grid), _exact_names(layer)) if numbers.grid else None
+            self.append("exact" if exact else "direct", node.name, **(exact or direct))
             return
         self.append(
             "fast", node.name, **wires, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
@@ -144,6 +148,11 @@ class _Lowering:
             v_limit=numbers.v_limit, fraction_bits=numbers.fraction_bits, bias=numbers.bias,
             stride=layer.algorithm.stride, padding=padding, block=0,
         )  # fmt: skip
+
+
+def _exact_names(layer: QuantizedConv) -> tuple[str, ...]:
+    """Exact algorithms that a layer asks for."""
+    return layer.spec.resolve(layer.kernel_size[0]) if isinstance(layer.spec, Exact) else ()
 
 
 def to_bf16(x: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -48,6 +48,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "scale": Array(("float32",), 2, optional=True), "v_limit": "count", "fraction_bits": "count",
         "bias": _FLOATS, "stride": "count", "padding": "pair", "block": "size",
     },
+    "exact": {
+        **_CONV, "algorithm": "text", "at": Array(("int32",), 2), "g": Array(("int32",), 2), "bt": Array(("int32",), 2),
+        "weight": Array(("int8",), 4), "scale": _FLOATS, "bias": _FLOATS, "padding": "pair", "block": "size",
+    },
     "pool": {
         "x": "index", "y": "index", "maximum": "flag", "rows": Array(("int64",), 2), "cols": Array(("int64",), 2),
         "divisor": "size",

@@ -19,12 +19,15 @@ from torch import nn
 
 from tilewise.conversion import convert
 from tilewise.engine.engine import Choice, Engine
+from tilewise.engine.exact import with_exact
 from tilewise.engine.plan import Plan
 from tilewise.nn import QuantizedConv
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 ALGORITHMS = ("F2", "F4", "F6")
 BLOCKS = (12, 24, 48, 96)
+BLOCKED = ("fast", "exact")
+"""Operations whose tiles go through in blocks."""
 ROUNDS = 7
 WORTHWHILE = 0.98
 """What replaces the first choice has to take less than this share of its time: below that it is noise."""
@@ -75,7 +78,10 @@ def tune_plan(
         plans = {name or "direct": make(convert(model, spec) if spec else model) for name, spec in specs.items()}
         plan, found = _fastest(plans, example, threads)
         choices += found
-    if any(node["op"] == "fast" for node in plan.nodes):
+    if (faster := with_exact(plan)).nodes != plan.nodes:
+        plan, found = _fastest({"direct": plan, "exact": faster}, example, threads)
+        choices += found
+    if any(node["op"] in BLOCKED for node in plan.nodes):
         plans = {"model": plan} | {f"{block} tiles": with_block(plan, block) for block in BLOCKS}
         plan, found = _fastest(plans, example, threads)
         choices += found
@@ -83,8 +89,8 @@ def tune_plan(
 
 
 def with_block(plan: Plan, block: int) -> Plan:
-    """Give the plan with so many tiles in a block of every fast convolution."""
-    nodes = tuple({**node, "block": block} if node["op"] == "fast" else node for node in plan.nodes)
+    """Give the plan with so many tiles in a block of every fast or exact convolution."""
+    nodes = tuple({**node, "block": block} if node["op"] in BLOCKED else node for node in plan.nodes)
     return dataclasses.replace(plan, nodes=nodes)
 
 

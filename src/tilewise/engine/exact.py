@@ -1,0 +1,75 @@
+"""Direct int8 convolutions as exact fast ones: the same sums from fewer products (docs/exact.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tilewise.algebra import algorithm
+from tilewise.algebra.wraparound import WORD, Wraparound, wraparound
+from tilewise.engine.plan import OPERATIONS, Array, Plan
+from tilewise.quant.exact import WRAPPING
+
+MIN_CHANNELS = 4
+"""Fewest input channels: below, the transforms cost more than the products they save."""
+
+
+def with_exact(plan: Plan) -> Plan:
+    """Give the plan with an exact fast convolution wherever one has a direct one's sums; results stay the same."""
+    nodes, arrays = list(plan.nodes), dict(plan.arrays)
+    for i, node in enumerate(plan.nodes):
+        if node["op"] != "direct":
+            continue
+        names = WRAPPING.get(plan.arrays[f"{i}.weight"].shape[1], ())
+        own = {key.partition(".")[2]: value for key, value in plan.arrays.items() if key.startswith(f"{i}.")}
+        if (found := exact_fields({**node, **own}, plan.tensors[node["x"]], names)) is not None:
+            kinds = OPERATIONS["exact"]
+            nodes[i] = {"op": "exact", "name": node["name"]}
+            nodes[i] |= {k: v for k, v in found.items() if not isinstance(kinds[k], Array)}
+            arrays |= {f"{i}.{k}": v for k, v in found.items() if isinstance(kinds[k], Array)}
+    return dataclasses.replace(plan, nodes=tuple(nodes), arrays=arrays)
+
+
+def exact_fields(direct: dict[str, Any], x: dict[str, Any], names: Sequence[str]) -> dict[str, Any] | None:
+    """Turn the fields of a direct convolution into those of an exact fast one.
+
+    Parameters
+    ----------
+    direct : dict
+        Fields of ``OPERATIONS["direct"]``, arrays among them.
+    x : dict
+        The tensor that it reads.
+    names : sequence of str
+        Algorithms, the preferred one first.
+
+    Returns
+    -------
+    dict or None
+        Fields of ``OPERATIONS["exact"]``. None if the layer is none that these algorithms serve: its weights are not
+        int8, it has strides, or its sums could leave what they are exact for.
+    """
+    weight = direct["weight"]
+    window, plain = weight.shape[1:3], direct["stride"] == direct["dilation"] == (1, 1)
+    if weight.dtype != np.int8 or window[0] != window[1] or not plain or weight.shape[3] < MIN_CHANNELS:
+        return None
+    for name in names:
+        if (recipe := _proved(name, weight, x["low"])) is not None:
+            at, g, bt = (part.astype(np.int32) for part in recipe.parts)
+            kept = {k: v for k, v in direct.items() if k in OPERATIONS["exact"]}
+            return {**kept, "algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt, "block": 0}
+    return None
+
+
+def _proved(name: str, weight: NDArray[np.int8], low: int) -> Wraparound | None:
+    """Give the recipe of an algorithm if it is exact for these weights, whatever bytes the input holds."""
+    limits = (0, 255) if low == 0 else (-128, 127)
+    try:
+        recipe = wraparound(algorithm(name, weight.shape[1]), *limits)
+    except ValueError:
+        return None
+    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
+    return recipe if sums.max() * max(-limits[0], limits[1]) < 2 ** (WORD - 1 - recipe.shift) else None
