@@ -19,10 +19,20 @@ def calibrated(spec: tw.Winograd | tw.Direct) -> nn.Module:
 
 @pytest.mark.parametrize(
     "spec",
-    [tw.Direct(), tw.Winograd("F4", transforms="learned"), tw.Winograd("F2", quantizer="paper", scales="tensor")],
+    [
+        tw.Direct(),
+        tw.Winograd("F4", transforms="learned"),
+        tw.Winograd("F4", transforms="sparse"),
+        tw.Winograd("F6", transforms="exact"),
+        tw.Winograd("F2", quantizer="paper", scales="tensor"),
+    ],
 )
 def test_round_trip_restores_layers_weights_and_ranges(spec: tw.Winograd | tw.Direct, tmp_path: Path) -> None:
     model = calibrated(spec)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("BT", "points")):
+                parameter.add_(torch.randn_like(parameter), alpha=0.4)
     tw.save_weights(model, tmp_path / "m.safetensors")
     loaded = tw.load_weights(zoo.small_cnn(), tmp_path / "m.safetensors").eval()
     x = torch.randn(3, 1, 32, 32)
