@@ -236,7 +236,7 @@ def test_learned_structures(
     with torch.no_grad():
         for layer in model.modules():
             if isinstance(layer, WinogradConv2d):
-                for start in layer.structure.start():
+                for start in layer.structure.names:
                     layer.get_parameter(start).add_(torch.randn_like(layer.get_parameter(start)), alpha=0.4)
                 assert not (layer.transforms()[1].numpy() == layer.algorithm.to_float("float32")[1]).all()
     assert_same(tw.calibrate(model, [x]), x, interpret, monkeypatch)

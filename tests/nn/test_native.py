@@ -31,7 +31,7 @@ def trained(name: str, shape: tuple[int, ...], *, bias: bool = True, **spec: Any
     n, c, k, h, w = shape
     layer = WinogradConv2d.from_conv(nn.Conv2d(c, k, 3, padding=1, bias=bias), Winograd(name, **spec)).train()
     with torch.no_grad():
-        for start in layer.structure.start():
+        for start in layer.structure.names:
             layer.get_parameter(start).add_(0.1 * torch.randn_like(layer.get_parameter(start)))
     for _ in range(3):
         layer(torch.randn(n, c, h, w))

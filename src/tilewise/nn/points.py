@@ -45,6 +45,8 @@ class Interpolating(Static):
         If the algorithm has no points, or other ones, or its ``B^T`` no grid.
     """
 
+    names = ("points", "row_exponents", "column_exponents")
+
     def __init__(self, algorithm: Bilinear) -> None:
         super().__init__(algorithm)
         found, grid = Interpolation.of(algorithm), transform_bits(algorithm.BT)
@@ -66,11 +68,9 @@ class Interpolating(Static):
 
     def start(self) -> dict[str, npt.NDArray[np.float64]]:
         """The points beside 0 and infinity in the order of their products, and all exponents of two."""
-        return {
-            "points": np.array([float(p) for p in self._start.points if p]),
-            "row_exponents": np.log2([float(x) for x in self._start.rows]),
-            "column_exponents": np.log2([float(x) for x in self._start.columns]),
-        }
+        rows, columns = (np.log2([float(x) for x in factors]) for factors in self._start[1:])
+        points = np.array([float(p) for p in self._start.points if p])
+        return dict(zip(self.names, (points, rows, columns), strict=True))
 
     def used(self, parameters: Mapping[str, Tensor], like: Tensor) -> Matrices:
         """Give the matrices of :meth:`reached`, with the gradients of the closed formulas."""
@@ -93,7 +93,7 @@ class Interpolating(Static):
         return _algorithm(self._place(parameters))
 
     def _place(self, parameters: Mapping[str, Tensor]) -> _Place:
-        points, rows, columns = (parameters[name].detach().cpu().double().numpy() for name in self.start())
+        points, rows, columns = (parameters[name].detach().cpu().double().numpy() for name in self.names)
         if not all(np.isfinite(x).all() for x in (points, rows, columns)):
             raise ValueError(f"points {points.tolist()}, or exponents, are not finite; training has diverged")
         nearest = self._sets[((self._sets - np.sort(points)) ** 2).sum(1).argmin()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,15 @@ class Static:
         With integer ``A^T`` and ``B^T``.
     """
 
+    names: ClassVar[tuple[str, ...]] = ()
+    """Of the parameters."""
+
     def __init__(self, algorithm: Bilinear) -> None:
         self.algorithm = algorithm
         self._own: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
     def start(self) -> dict[str, npt.NDArray[np.float64]]:
-        """What is trained, by name, as it begins."""
+        """Give the parameters as they begin."""
         return {}
 
     def used(self, parameters: Mapping[str, Tensor], like: Tensor) -> Matrices:  # noqa: ARG002 - there are none
@@ -52,9 +55,11 @@ class Static:
 class Dense(Static):
     """Every entry is learned ("flex" in the 2020 paper)."""
 
+    names = ("AT", "G", "BT")
+
     def start(self) -> dict[str, npt.NDArray[np.float64]]:
         """The three matrices."""
-        return dict(zip(("AT", "G", "BT"), self.algorithm.to_float(), strict=True))
+        return dict(zip(self.names, self.algorithm.to_float(), strict=True))
 
     def used(self, parameters: Mapping[str, Tensor], like: Tensor) -> Matrices:  # noqa: ARG002 - theirs is the type
         """Give the matrices as they are trained."""

@@ -104,7 +104,7 @@ class WinogradConv2d(QuantizedConv):
 
     def transforms(self) -> tuple[Tensor, Tensor, Tensor]:
         """``A^T``, ``G`` and ``B^T`` as this layer uses them, in the weights' type."""
-        at, g, bt = self.structure.used({name: getattr(self, name) for name in self.structure.start()}, self.weight)
+        at, g, bt = self.structure.used({name: getattr(self, name) for name in self.structure.names}, self.weight)
         if self.spec.bits == FLOAT_BITS:
             return at, g, bt
         if self.spec.rules.everything:
