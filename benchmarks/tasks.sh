@@ -3,7 +3,7 @@
 #   sh benchmarks/tasks.sh DATA_ROOT [espcn|edsr|unet|report ...]      (about 1.5 hours on one core)
 # DATA_ROOT holds SR/T91, SR/Set5, SR/Set14 and CamVid/. What is there already is skipped, and interrupted training runs
 # (in RUNS, by default runs/tasks) continue.
-set -eu
+set -euf # patterns of layers are no file names
 ROOT=$1
 shift
 RESULTS=docs/results/tasks
@@ -18,21 +18,28 @@ measure() { # NAME COMMAND ...
   [ -e "$out" ] || $TILEWISE "$@" --threads 1 --json "$out"
 }
 
-super() { # NETWORK SCALE EPOCHS RATE, EPOCHS RATE of adapting: T91 -> Set5, Set14
-  net=$1
+as() { # CASE -> options; F4-inner leaves the first and the last layers direct
+  case $1 in
+    F4-inner) echo "--algorithm F4 --layers $inner" ;;
+    *) echo "--algorithm $1" ;;
+  esac
+}
+
+super() { # NETWORK SCALE EPOCHS RATE, EPOCHS RATE of adapting, INNER-LAYERS: T91 -> Set5, Set14
+  net=$1 inner=$7
   on="--model $net --scale $2 --data-root $ROOT"
   float="$RUNS/$net/last.safetensors"
   measure "$net-train" train $on --data set5 --epochs "$3" --lr "$4" --batch 16 --out "$RUNS/$net" --resume
   for set in set5 set14; do
     measure "$net-$set-float" evaluate $on --data $set --weights "$float"
-    for algorithm in direct F4 F6 SFC6 F2; do
-      measure "$net-$set-$algorithm" evaluate $on --data $set --weights "$float" --algorithm $algorithm \
+    for algorithm in direct F4 F4-inner F6 SFC6 F2; do
+      measure "$net-$set-$algorithm" evaluate $on --data $set --weights "$float" $(as $algorithm) \
         --calibration-images 32
     done
   done
-  for algorithm in F4 direct F6; do
+  for algorithm in F4 F4-inner direct F6; do
     run="$RUNS/$net-$algorithm"
-    measure "$net-$algorithm-adapt" adapt $on --data set5 --weights "$float" --algorithm $algorithm \
+    measure "$net-$algorithm-adapt" adapt $on --data set5 --weights "$float" $(as $algorithm) \
       --calibration-images 32 --transforms learned --distill --epochs "$5" --lr "$6" --batch 16 --out "$run" --resume
     for set in set5 set14; do
       measure "$net-$set-$algorithm-adapted" evaluate $on --data $set --weights "$run/last.safetensors"
@@ -64,8 +71,8 @@ unet() { # CamVid
   done
 }
 
-espcn() { super espcn 3 40 2e-3 8 1e-3; }
-edsr() { super edsr 2 12 1e-3 2 5e-4; }
+espcn() { super espcn 3 40 2e-3 8 1e-3 conv2; }
+edsr() { super edsr 2 12 1e-3 8 1e-3 "b*"; }
 report() { $PYTHON benchmarks/tasks_report.py "$ROOT" --runs "$RUNS"; }
 
 for part in ${*:-espcn edsr unet report}; do
