@@ -113,6 +113,13 @@ def test_worst_inputs_of_real_layers_come_back() -> None:
         np.testing.assert_array_equal(recipe.simulate(x, w, bias), correlate(x, w))
 
 
+@pytest.mark.parametrize(("name", "r"), [case for case in SERVED if case[0] != "F4-textbook"])
+def test_weights_take_all_factors(name: str, r: int) -> None:
+    """So the transforms are the named algorithm's, for which kernels have programs."""
+    recipe = wraparound(algorithm(name, r), 0, 255)
+    assert (recipe.AT, recipe.BT) == (recipe.algorithm.AT, recipe.algorithm.BT)
+
+
 def test_the_shift_is_what_the_points_cost() -> None:
     assert wraparound(algorithm("F4-textbook")).capacity == 2**26 - 1
     assert wraparound(algorithm("F4")).capacity == 2**30 - 1

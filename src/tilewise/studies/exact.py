@@ -33,7 +33,11 @@ REDUCTION = 5
 FINISH = 6
 """Instructions that make a vector of sums a vector of outputs: convert, scale, bias, clamp, convert, store."""
 
-WRAPPING = {3: ("F2", "F4-textbook", "F4", "SFC6(6)", "SFC6"), 5: ("SFC4", "SFC6(4)", "SFC6"), 7: ("SFC4", "SFC6")}
+WRAPPING = {
+    3: ("F2", "F4-textbook", "F4", "SFC6(6)", "SFC6"),
+    5: ("SFC4", "SFC6(4)", "SFC6(5)", "SFC6", "SFC6(7)"),
+    7: ("SFC6(4)", "SFC6(5)", "SFC6", "SFC6(7)"),
+}
 RESIDUE_BITS = (8, 11, 12, 13)
 TILES = (4, 6, 7, 8, 10, 12, 14)
 
