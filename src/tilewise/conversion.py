@@ -76,7 +76,8 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     Raises
     ------
     ValueError
-        If a pattern matches no convolution, a weight is not finite, or the model can not be traced.
+        If a pattern matches no convolution, a weight is not finite, an exact layer's moduli do not suffice for its
+        weights, or the model can not be traced.
     TypeError
         If a spec is none of these.
     """
@@ -92,6 +93,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
         spec = next((s for pattern, s in specs.items() if fnmatchcase(name, pattern)), None)
         if spec is not None:
             replacement[conv] = _layer(conv, spec)
+            _check_plan(name, replacement[conv])
     for module in list(converted.modules()):  # by parent, so that a layer used twice stays one layer
         for child_name, child in module._modules.items():  # noqa: SLF001 - named_children() skips a second name
             if child in replacement:
@@ -119,6 +121,15 @@ def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
     if reason := unsuitable(conv, spec):
         return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
     return (WinogradConv2d if isinstance(spec, Winograd) else ExactConv2d).from_conv(conv, spec)
+
+
+def _check_plan(name: str, layer: nn.Module) -> None:
+    """Refuse moduli that do not suffice for a layer, by its name, as soon as its input range is known."""
+    if isinstance(layer, ExactConv2d) and layer.get_range("input_range").ready:
+        try:
+            layer.plan()
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from error
 
 
 def describe(model: nn.Module) -> list[LayerReport]:

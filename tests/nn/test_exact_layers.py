@@ -147,9 +147,17 @@ def test_wide_moduli_sum_over_few_channels() -> None:
 
 def test_moduli_too_small_for_a_layer_are_refused() -> None:
     torch.manual_seed(0)
-    conv = nn.Conv2d(64, 8, 3)
-    with pytest.raises(ValueError, match=r"moduli 253 \* 251 = 63503 are too few .* suffices: 253 \* 251 \* 247"):
-        pair(tw.Residue(tile=6, moduli=(253, 251)), conv, torch.randn(1, 64, 8, 8))[1](torch.randn(1, 64, 8, 8))
+    net, x = nn.Sequential(nn.Conv2d(64, 8, 3)), torch.randn(1, 64, 8, 8)
+    few = {"*": tw.Residue(tile=6, moduli=(253, 251))}
+    message = r"moduli 253 \* 251 = 63503 are too few .* suffices: 253 \* 251 \* 247"
+    calibrated = tw.convert(net, {"*": tw.Direct()}).eval()
+    tw.calibrate(calibrated, [x])
+    with pytest.raises(ValueError, match=f"layer '0': {message}"):
+        tw.convert(calibrated, few)
+    late = tw.convert(net, few).eval()
+    tw.calibrate(late, [x])
+    with pytest.raises(ValueError, match=message):
+        late(x)
 
 
 def test_training_is_that_of_direct_layers() -> None:
