@@ -117,4 +117,6 @@ def test_exact_algorithms_have_to_fit() -> None:
         Exact("F6")
     with pytest.raises(ValueError, match="unknown algorithm 'F5'"):
         Exact("F5")
+    with pytest.raises(ValueError, match=r"algorithm is 'found\.json'; allowed: auto, or a name"):
+        Exact("found.json")
     assert (Exact().bits, Exact().rules) == (8, Direct().rules)

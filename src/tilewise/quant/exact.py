@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tilewise.algebra import algorithm
-from tilewise.algebra.catalogue import KERNELS
+from tilewise.algebra.catalogue import KERNELS, is_file
 from tilewise.algebra.residue import (
     ModuliSet,
     ResidueAlgorithm,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 WRAPPING = {3: ("F4",), 5: ("SFC6",), 7: ("SFC6",)}
 """Algorithms for wrapping sums by kernel size, those with cheaper transforms first: docs/exact.md has the counts."""
+GRIDS = ((-127, 127), (0, 255))
+"""Limits of 8-bit inputs."""
 TILES = (4, 6, 8, 10, 12, 14)
 """Outputs per tile that ``Residue(tile="auto")`` chooses among."""
 MODULUS_BITS = 13
@@ -118,6 +120,8 @@ class Exact(_Int8):
     kind: ClassVar[str] = "exact"
 
     def __post_init__(self) -> None:
+        if is_file(self.algorithm):
+            raise ValueError(f"algorithm is {self.algorithm!r}; allowed: auto, or a name")
         _serve_any_kernel(self.resolve)
 
     def resolve(self, r: int) -> tuple[str, ...]:
@@ -132,7 +136,8 @@ class Exact(_Int8):
             raise ValueError(f"exact algorithms serve {', '.join(f'{x}x{x}' for x in WRAPPING)} kernels, not {r}x{r}")
         names = WRAPPING[r] if self.algorithm == "auto" else (self.algorithm,)
         for name in names:
-            _recipe(name, r, -127, 127)
+            for low, high in GRIDS:
+                _recipe(name, r, low, high)
         return names
 
     def plan(self, weight: NDArray[np.integer], low: int, high: int) -> WrappingPlan:
