@@ -16,11 +16,21 @@ if TYPE_CHECKING:
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
-    from tilewise.train import Score, TrainConfig, calibrate, evaluate, fit, load_weights, save_weights
+    from tilewise.train import (
+        CalibrationConfig,
+        Score,
+        TrainConfig,
+        calibrate,
+        evaluate,
+        fit,
+        load_weights,
+        save_weights,
+    )
     from tilewise.winas import SearchConfig, search
 
 _HOME = {
     "Bilinear": "algebra",
+    "CalibrationConfig": "train",
     "Direct": "quant",
     "Engine": "engine",
     "Exact": "quant",
@@ -50,6 +60,7 @@ _PACKAGES = ("data", "zoo")
 __version__ = "0.1.0"
 __all__ = [
     "Bilinear",
+    "CalibrationConfig",
     "Direct",
     "Engine",
     "Exact",

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewise.commands.options import (
+    Calibration,
     Common,
     Layers,
     Source,
@@ -45,9 +46,8 @@ class Compile:
     """Measure candidates here, with --threads, and keep the fastest: algorithms of a float network, block sizes."""
     precision: Literal["float32", "bf16"] = "float32"
     """What layers that are not quantized multiply in."""
+    calibration: Calibration = field(default_factory=Calibration)
     common: Common = field(default_factory=Common)
-    calibration_images: int = 512
-    """Training images to measure ranges on, when an algorithm is given."""
 
     def run(self) -> dict[str, Any]:
         """Compile."""
@@ -58,7 +58,7 @@ class Compile:
         if self.batch < 1:
             raise ValueError(f"batch is {self.batch}; it must be at least 1")
         shape = load_data(self.source, "test").shape
-        model = converted_model(self.source, self.layers, self.common, self.calibration_images)
+        model = converted_model(self.source, self.layers, self.common, self.calibration)
         print_layers(model)
         threads = self.common.threads or len(os.sched_getaffinity(0))
         example = torch.zeros(self.batch, *shape)

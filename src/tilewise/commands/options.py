@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tilewise.data import Images, Pairs, Scenes
     from tilewise.quant import Spec
+    from tilewise.train import CalibrationConfig
 
 Split: TypeAlias = Literal["train", "val", "test"]
 
@@ -109,6 +110,40 @@ class Layers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How to measure, and refine, what was converted."""
+
+    calibration_images: int = 512
+    """Training images to measure on, when an algorithm is given. No label is used."""
+    refine: bool = False
+    """Bring one layer after another nearer to the float network; the options below say how."""
+    ranges: Literal["max", "percentile", "mse"] = "max"
+    """Where ranges end (with --refine)."""
+    balance: bool = True
+    """Give V's input channels grids of their own where that helps (with --refine)."""
+    correct_bias: bool = True
+    """Take mean errors into the bias (with --refine)."""
+    reconstruct: int = 300
+    """Steps of gradient descent for each fast layer, 0 for none (with --refine)."""
+
+    def config(self, seed: int) -> CalibrationConfig | None:
+        """Give what :func:`tilewise.calibrate` takes."""
+        from tilewise.train import CalibrationConfig
+
+        if self.calibration_images < 1:
+            raise ValueError(f"calibration-images is {self.calibration_images}; it must be at least 1")
+        if not self.refine:
+            return None
+        return CalibrationConfig(
+            ranges=self.ranges,
+            balance=self.balance,
+            correct_bias=self.correct_bias,
+            reconstruct=self.reconstruct,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """How to train."""
 
@@ -124,8 +159,6 @@ class Training:
     """Images per step."""
     freeze_norms: bool = False
     """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
-    calibration_images: int = 512
-    """Training images to measure ranges on beforehand, when an algorithm is given."""
     resume: bool = False
     """Continue the run in the folder."""
     devices: int = 1
@@ -183,7 +216,7 @@ def plain_model(source: Source, data: Images | Pairs | Scenes) -> nn.Module:
     return model if source.weights is None else load_weights(model, source.weights)
 
 
-def converted_model(source: Source, layers: Layers, common: Common, calibration_images: int) -> nn.Module:
+def converted_model(source: Source, layers: Layers, common: Common, calibration: Calibration) -> nn.Module:
     """Build the network, convert it as asked, and calibrate what is new."""
     import torch
 
@@ -198,10 +231,9 @@ def converted_model(source: Source, layers: Layers, common: Common, calibration_
     if specs or layers.skips == "quantized":
         model = convert(model, specs, skips=layers.skips)
     if any(spec.bits != FLOAT_BITS for spec in specs.values()):
-        if calibration_images < 1:
-            raise ValueError(f"calibration-images is {calibration_images}; it must be at least 1")
-        sample = train.subset(min(calibration_images, len(train)), seed=common.seed)
-        calibrate(model, sample.scoring(device=common.device), device=common.device, progress=True)
+        config = calibration.config(common.seed)
+        sample = train.subset(min(calibration.calibration_images, len(train)), seed=common.seed)
+        calibrate(model, sample.scoring(device=common.device), config, device=common.device, progress=True)
     return model
 
 

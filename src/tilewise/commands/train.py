@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tilewise.commands.options import (
+    Calibration,
     Common,
     Layers,
     Source,
@@ -25,22 +27,26 @@ class Evaluate:
 
     source: Source
     layers: Layers
+    calibration: Calibration = field(default_factory=Calibration)
     common: Common = field(default_factory=Common)
-    calibration_images: int = 512
-    """Training images to measure ranges on, when an algorithm is given."""
+    out: Path | None = None
+    """Save the calibrated network's weights, ranges and specs to this file."""
 
     def run(self) -> dict[str, Any]:
         """Evaluate."""
-        from tilewise.train import evaluate
+        from tilewise.train import evaluate, save_weights
 
         test = load_data(self.source, "test")
-        model = converted_model(self.source, self.layers, self.common, self.calibration_images)
+        model = converted_model(self.source, self.layers, self.common, self.calibration)
+        if self.out is not None:
+            save_weights(model, self.out)
         device, task = self.common.device, test.task
         score = evaluate(model, test.scoring(device=device), task=task, device=device, progress=True)
         print_layers(model)
         print(f"{task.metric} {score.value:.2f} {task.unit} of {score.images} images, loss {score.loss:.4f}")
         return {
             **layers_summary(self.layers),
+            "calibration": asdict(self.calibration),
             task.metric: score.value,
             "loss": score.loss,
             "images": score.images,
@@ -54,11 +60,12 @@ class Train:
     source: Source
     training: Training
     layers: Layers
+    calibration: Calibration = field(default_factory=Calibration)
     common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any] | None:
         """Train."""
-        return _launch(self.source, self.layers, self.training, self.common)
+        return _launch(self.source, self.layers, self.calibration, self.training, self.common)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,7 @@ class Adapt:
     source: Source
     training: Training
     layers: Layers
+    calibration: Calibration = field(default_factory=Calibration)
     common: Common = field(default_factory=Common)
     distill: bool = False
     """Learn the outputs of the network given by --weights instead of the labels."""
@@ -78,20 +86,28 @@ class Adapt:
             raise ValueError("adapt needs --weights: the trained network to start from")
         if not self.layers.specs():
             raise ValueError("adapt needs --algorithm: what to adapt to, such as F4; or --specs")
-        return _launch(self.source, self.layers, self.training, self.common, distill=self.distill)
+        return _launch(self.source, self.layers, self.calibration, self.training, self.common, distill=self.distill)
 
 
 def _launch(
-    source: Source, layers: Layers, training: Training, common: Common, *, distill: bool = False
+    source: Source,
+    layers: Layers,
+    calibration: Calibration,
+    training: Training,
+    common: Common,
+    *,
+    distill: bool = False,
 ) -> dict[str, Any] | None:
     from tilewise.train import launch
 
     return launch(
-        _fit, source, layers, training, common, distill, devices=training.devices, device=common.device
-    )  # fmt: skip
+        _fit, source, layers, calibration, training, common, distill, devices=training.devices, device=common.device
+    )
 
 
-def _fit(source: Source, layers: Layers, training: Training, common: Common, distill: bool) -> dict[str, Any]:
+def _fit(
+    source: Source, layers: Layers, calibration: Calibration, training: Training, common: Common, distill: bool
+) -> dict[str, Any]:
     from tilewise.quant.processes import Processes
     from tilewise.train import TrainConfig, evaluate, fit
 
@@ -102,7 +118,7 @@ def _fit(source: Source, layers: Layers, training: Training, common: Common, dis
     )  # fmt: skip
     processes = Processes.here()
     train, val = load_data(source, "train"), load_data(source, "val")
-    model = converted_model(source, layers, common, training.calibration_images)
+    model = converted_model(source, layers, common, calibration)
     if processes.first:
         print_layers(model)
     task, scored, before = train.task, val.scoring(device=common.device), None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tilewise.conversion import convert, skips_of, specs_of
 from tilewise.engine.file import write_whole
+from tilewise.nn import QuantizedConv
 from tilewise.quant import spec_from_dict
 
 VERSION = 1
@@ -154,6 +155,9 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 
 def load_state(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put tensors into a model, refusing any that are missing, unknown, of another shape or not finite."""
+    for name, module in model.named_modules():  # calibration gives biases to layers that had none
+        if isinstance(module, QuantizedConv) and module.bias is None and f"{name}.bias" in tensors:
+            module.bias = nn.Parameter(module.weight.new_zeros(module.out_channels))
     wanted = model.state_dict()
     # Files from before torch counted batches lack these counters, which nothing here reads.
     tensors = {**{n: t for n, t in wanted.items() if n.endswith(".num_batches_tracked")}, **tensors}
