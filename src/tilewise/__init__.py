@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
+    from tilewise.studies.doctor import doctor
     from tilewise.train import (
         CalibrationConfig,
         Score,
@@ -45,6 +46,7 @@ _HOME = {
     "compile": "engine.compiler",
     "convert": "conversion",
     "describe": "conversion",
+    "doctor": "studies.doctor",
     "evaluate": "train",
     "fit": "train",
     "load": "engine",
@@ -76,6 +78,7 @@ __all__ = [
     "convert",
     "data",
     "describe",
+    "doctor",
     "evaluate",
     "fit",
     "load",

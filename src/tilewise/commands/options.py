@@ -70,7 +70,7 @@ class Layers:
     hadamard_bits: int | None = None
     """Quantize the sums over channels to this width."""
     specs_file: Annotated[Path | None, tyro.conf.arg(name="specs")] = None
-    """Instead of an algorithm: an architecture that `tilewise search` found, each layer as it says."""
+    """Instead of an algorithm: an architecture that `tilewise search` found, or what `tilewise doctor` wrote."""
     layers: str = "*"
     """Which layers, as a shell pattern over their names; all others become direct at the same width."""
     skips: Literal["float", "quantized"] = "float"
@@ -79,12 +79,12 @@ class Layers:
     def specs(self) -> dict[str, Spec]:
         """Give the specs to convert with."""
         from tilewise.quant import Direct, Exact, Residue, Winograd
-        from tilewise.winas import Architecture
+        from tilewise.winas.architecture import load_specs
 
         if self.specs_file is not None:
             if self.algorithm is not None:
                 raise ValueError(f"both --algorithm {self.algorithm} and --specs {self.specs_file}; give one of them")
-            return dict(Architecture.load(self.specs_file).specs)
+            return load_specs(self.specs_file)
         if self.algorithm is None:
             return {}
         direct = Direct(bits=self.bits, quantizer=self.quantizer)

@@ -92,6 +92,22 @@ class Architecture:
             raise ValueError(f"{path} holds no architecture: {error}") from error
 
 
+def load_specs(path: str | Path) -> dict[str, Spec]:
+    """Read the specs by layer of a file: an architecture's, or those that ``tilewise doctor`` recommends.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it holds none.
+    """
+    try:
+        return {name: spec_from_dict(spec) for name, spec in json.loads(Path(path).read_bytes())["specs"].items()}
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"{path} holds no specs by layer: {error!r}") from error
+
+
 def label(spec: Spec) -> str:
     """Name a candidate briefly: ``"F4 int8"``, ``"direct fp32"``."""
     width = "fp32" if spec.bits == FLOAT_BITS else f"int{spec.bits}"
