@@ -37,7 +37,7 @@ class Doctor:
         if self.images < 1:
             raise ValueError(f"images is {self.images}; it must be at least 1")
         train = load_images(self.source, "train")
-        model = plain_model(self.source, train.classes, train.images.shape[1])
+        model = plain_model(self.source, train)
         sample = train.subset(min(self.images, len(train)), seed=self.common.seed)
         found = doctor(
             model, Batches(sample, 64), algorithms=self.algorithms or ALGORITHMS, bits=self.bits, progress=True
