@@ -204,7 +204,7 @@ void test_fast() {
       "2",
       [](OpCall& c) { c.stride = 2; });
   bad("the number of rows of bt is 0", [](OpCall& c) { c.n = 0; });
-  bad("the number of columns of bt is 32, must be 1..20", [](OpCall& c) { c.bt.resize(128); });
+  bad("the number of columns of bt is 32, must be 1..26", [](OpCall& c) { c.bt.resize(128); });
   bad("bt[0, 1] is 0.5, must be an integer", [](OpCall& c) { c.bt[1] = 0.5f; });
   bad("at holds nan", [](OpCall& c) { c.at[1] = kNan; });
   bad("a row of bt sum to 3001, must be at most 2901", [](OpCall& c) { c.bt[0] = 3000; });
