@@ -24,7 +24,7 @@ namespace tilewise {
 
 inline constexpr std::size_t kAlignment = 64;
 inline constexpr std::size_t kSlack = 64;
-inline constexpr std::int64_t kMaxTransform = 26;  // the largest n, m and t of a fast convolution: SFC12(10, 7)
+inline constexpr std::int64_t kMaxTransform = 26;  // largest n, m and t of an algorithm: SFC12(10, 7)
 
 // bf16 is the upper half of a float. Only direct convolutions read such tensors; import, convolutions and
 // element-wise operations write them.
