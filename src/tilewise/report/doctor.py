@@ -51,8 +51,8 @@ def plot_doctor(diagnosis: Diagnosis, path: Path) -> None:
         mark = {"safe": "", "needs refinement": " ~", "collapses": " ✗"}[found.verdict]
         dark = not 12 < found.output_db < 34
         axes.text(
-            column, row, f"{found.output_db:.0f}{mark}", ha="center", va="center", color="white" if dark else "black",
-            fontweight="bold" if found.verdict == "collapses" else "normal", fontsize=8,
+            column, row, f"{round(found.output_db)}{mark}", ha="center", va="center", fontsize=8,
+            color="white" if dark else "black", fontweight="bold" if found.verdict == "collapses" else "normal",
         )  # fmt: skip
     image = axes.imshow(values, cmap="RdYlGn", vmin=0, vmax=45, aspect="auto")
     axes.set_xticks(range(len(algorithms)), algorithms, rotation=20, ha="right")
