@@ -89,7 +89,7 @@ def test_tuning_takes_them_where_they_are_faster(monkeypatch: pytest.MonkeyPatch
         ({"g": lambda g: g + 1}, "must be a convolution times a positive integer"),
         ({"bt": lambda b: b * 400, "g": lambda g: g}, r"the largest value of B\^T q B is \d+, must be 0..32767"),
         ({"g": lambda g: g * 300}, r"a value of G w G\^T is -?\d+, must be -32767..32767"),
-        ({"at": lambda a: a * 2**14}, r"sum to \d+, must be at most \d+ for sums below 2\^"),
+        ({"at": lambda a: a * 2**11}, r"sum to \d+, must be at most \d+ for sums below 2\^"),
         ({"weight": lambda w: w[:, :2]}, "the height of weight is 2, must be 3"),
     ],
 )
