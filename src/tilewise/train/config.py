@@ -100,7 +100,7 @@ class TrainConfig:
 class CalibrationConfig:
     """How to refine a network layer by layer after its ranges were measured, without training and without labels.
 
-    The defaults are what kept ResNet-20 nearest to its float logits (docs/calibration.md).
+    The defaults follow from measurements on ResNet-20 (docs/calibration.md); more images and steps bring it nearer.
 
     Parameters
     ----------
