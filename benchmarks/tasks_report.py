@@ -125,7 +125,7 @@ def segmentations(root: Path, runs: Path) -> Figure | None:
         image, truth = scenes.images[i].permute(1, 2, 0), scenes.maps[i].numpy()
         differ = np.where(labels["float"] == labels["F4 int8"], 255, 0).astype(np.uint8)
         pictures = [image, COLOURS[truth], *(COLOURS[found] for found in labels.values()), differ]
-        titles = ["image", "truth (black: void)", *labels, f"they differ: {(differ == 0).mean():.1%}"]
+        titles = ["image", "truth (black: void)", *labels, f"float, F4 differ: {(differ == 0).mean():.1%}"]
         for axis, title, picture in zip(row, titles, pictures, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
             axis.set_title(title, fontsize=9)
