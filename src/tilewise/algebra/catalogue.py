@@ -141,7 +141,9 @@ def _algorithm(name: str, r: int, stride: int) -> Bilinear:
 
 def _sfc_tile(order: int, r: int, stride: int) -> int:
     usual = _SFC_TILE.get((order, r), 0)
-    return usual if stride == 1 else _SFC_STRIDED_TILE.get((order, r), usual)
+    if stride == 1:
+        return usual
+    return _SFC_STRIDED_TILE.get((order, r), usual) if order < max(ORDERS) else 0  # pieces are too short for length 12
 
 
 def piece(m: int, r: int) -> Bilinear:
@@ -187,5 +189,5 @@ def algorithm_names(r: int = 3, stride: int = 1) -> list[str]:
     sizes = (2, 4, 6)
     usual = [f"F{m}{family}" for family in (("", "-textbook") if stride == 1 else ("",)) for m in sizes]
     published = [f"F{m}-{family}" for family, points in _PUBLISHED.items() for m in sizes if m + r - 2 in points]
-    fourier = [f"SFC{order}" for order, taps in _SFC_TILE if taps == r]
+    fourier = [f"SFC{order}" for order, taps in _SFC_TILE if taps == r and _sfc_tile(order, r, stride)]
     return ["direct", *usual, *(published if stride == 1 else []), *fourier]
