@@ -20,18 +20,23 @@ MIN_CHANNELS = 4
 
 def with_exact(plan: Plan) -> Plan:
     """Give the plan with an exact fast convolution wherever one has a direct one's sums; results stay the same."""
-    nodes, arrays = list(plan.nodes), dict(plan.arrays)
     for i, node in enumerate(plan.nodes):
-        if node["op"] != "direct":
-            continue
-        names = WRAPPING.get(plan.arrays[f"{i}.weight"].shape[1], ())
-        own = {key.partition(".")[2]: value for key, value in plan.arrays.items() if key.startswith(f"{i}.")}
-        if (found := exact_fields({**node, **own}, plan.tensors[node["x"]], names)) is not None:
-            kinds = OPERATIONS["exact"]
-            nodes[i] = {"op": "exact", "name": node["name"]}
-            nodes[i] |= {k: v for k, v in found.items() if not isinstance(kinds[k], Array)}
-            arrays |= {f"{i}.{k}": v for k, v in found.items() if isinstance(kinds[k], Array)}
-    return dataclasses.replace(plan, nodes=tuple(nodes), arrays=arrays)
+        if node["op"] == "direct":
+            plan = as_exact(plan, i, WRAPPING.get(plan.arrays[f"{i}.weight"].shape[1], ())) or plan
+    return plan
+
+
+def as_exact(plan: Plan, i: int, names: Sequence[str]) -> Plan | None:
+    """Give the plan with its operation ``i``, a direct one, as an exact fast one; None as :func:`exact_fields`."""
+    node = plan.nodes[i]
+    own = {key.partition(".")[2]: value for key, value in plan.arrays.items() if key.startswith(f"{i}.")}
+    found = exact_fields({**node, **own}, plan.tensors[node["x"]], names)
+    if found is None:
+        return None
+    arrays = {f"{i}.{k}": v for k, v in found.items() if isinstance(OPERATIONS["exact"][k], Array)}
+    plain = {k: v for k, v in found.items() if f"{i}.{k}" not in arrays}
+    nodes = (*plan.nodes[:i], {"op": "exact", "name": node["name"], **plain}, *plan.nodes[i + 1 :])
+    return dataclasses.replace(plan, nodes=nodes, arrays=plan.arrays | arrays)
 
 
 def exact_fields(direct: dict[str, Any], x: dict[str, Any], names: Sequence[str]) -> dict[str, Any] | None:

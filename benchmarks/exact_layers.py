@@ -1,0 +1,100 @@
+"""Exact int8 layers against direct ones: time, stages and equality, layer by layer.
+
+    python benchmarks/exact_layers.py [--rounds 15] [--batch 1] [--threads 1] [--json docs/results/exact-layers.json]
+
+Single layers with random weights (`tilewise.latency.jobs`): direct, and each exact algorithm that serves the kernel's
+size, with blocks of 12 to 96 tiles and as the engine chooses; the fastest block of each algorithm is kept. They take
+turns in every round; the median of the convolution's own time counts. Outputs are compared bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = {3: ("F2", "F4", "SFC6", "SFC6(6)"), 5: ("SFC6(5)", "SFC6", "SFC6(7)")}
+BLOCKS = (0, 12, 24, 48, 96)
+STAGES = ("input_transform", "multiply", "output_transform")
+
+
+def plans(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
+    """Give the direct plan of a layer, and those of its exact algorithms by name and block."""
+    from tilewise.engine.exact import as_exact
+    from tilewise.latency.candidates import Candidate
+    from tilewise.latency.jobs import layer_plan
+    from tilewise.latency.shapes import LayerShape
+
+    shape = LayerShape(
+        batch=batch, in_channels=layer.channels, out_channels=layer.filters, kernel=(layer.r, layer.r),
+        padding=(layer.r // 2, layer.r // 2), height=layer.size, width=layer.size,
+    )  # fmt: skip
+    direct = layer_plan(shape, Candidate("direct", "int8"))
+    found = {("direct", 0): direct}
+    for name in NAMES[layer.r]:
+        exact = as_exact(direct, 1, (name,))
+        assert exact is not None, f"{name} does not serve {layer.name}"
+        for block in BLOCKS:
+            nodes = tuple({**n, "block": block} if n["op"] == "exact" else n for n in exact.nodes)
+            found[name, block] = dataclasses.replace(exact, nodes=nodes)
+    return found
+
+
+def measure(layer: Any, batch: int, rounds: int, threads: int) -> list[dict[str, Any]]:
+    """Measure one layer by everything, in turns."""
+    import tilewise as tw
+
+    engines = {key: tw.Engine(plan, threads=threads) for key, plan in plans(layer, batch).items()}
+    x = np.random.default_rng(0).normal(size=(batch, layer.channels, layer.size, layer.size)).astype(np.float32)
+    wanted = engines["direct", 0](x)
+    for key, engine in engines.items():
+        np.testing.assert_array_equal(engine(x), wanted, err_msg=f"{layer.name} by {key}")
+    samples: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in engines}
+    for _ in range(rounds):
+        for key, engine in engines.items():
+            samples[key].append(engine.profile(x, repeats=1)[1])
+    median = {key: statistics.median(row["seconds"] for row in rows) for key, rows in samples.items()}
+    rows = []
+    for name in ("direct", *NAMES[layer.r]):
+        block = min((key[1] for key in engines if key[0] == name), key=lambda b: median[name, b])
+        quartiles = statistics.quantiles((row["seconds"] for row in samples[name, block]), n=4)
+        stages = {stage: statistics.median(row[stage] for row in samples[name, block]) for stage in STAGES}
+        rows.append(
+            {
+                **layer._asdict(), "batch": batch, "algorithm": name, "block": block, "seconds": median[name, block],
+                "quartiles": [quartiles[0], quartiles[2]], "default_block": median[name, 0], "stages": stages,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    """Measure all layers, print and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=ROOT / "docs/results/exact-layers.json")
+    options = parser.parse_args()
+
+    from tilewise.latency.machine import Machine
+    from tilewise.studies.exact import LAYERS
+
+    rows = []
+    for layer in LAYERS:
+        rows += (measured := measure(layer, options.batch, options.rounds, options.threads))
+        direct = measured[0]["seconds"]
+        cells = [f"{r['algorithm']} {1e6 * r['seconds']:.0f} us, {direct / r['seconds']:.2f}x" for r in measured]
+        print(f"{layer.network} {layer.name}: {'; '.join(cells)}", flush=True)
+    result = {"machine": vars(Machine.here(options.threads)), "rounds": options.rounds, "rows": rows}
+    options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
