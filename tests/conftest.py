@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import torch
 from hypothesis import settings
 
+from tilewise.cli import main
 from tilewise.train import checkpoint
 
 # Derandomized, so that a run that passes here passes there; no deadline, because speed is no test's business.
@@ -51,3 +54,29 @@ def kill_and_resume(tmp_path: Path) -> Callable[[Start, int], tuple[Path, Path]]
         return whole, killed
 
     return both
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Run a command; give its result."""
+
+    def run(*arguments: object) -> dict[str, Any]:
+        monkeypatch.setattr(sys, "argv", ["tilewise", *map(str, arguments), "--json", str(tmp_path / "result.json")])
+        main()
+        result: dict[str, Any] = json.loads((tmp_path / "result.json").read_text())
+        return result
+
+    return run
+
+
+@pytest.fixture
+def refusal(cli: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must be refused; give its one line."""
+
+    def run(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stop:
+            cli(*arguments)
+        assert stop.value.code == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return run

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +9,8 @@ import pytest
 
 import tilewise as tw
 from tilewise import zoo
-from tilewise.cli import main
 
 SMALL = ("--model", "small", "--data", "digits", "--train-images", 128)
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Run a command; give its result."""
-
-    def run(*arguments: object) -> dict[str, Any]:
-        monkeypatch.setattr(sys, "argv", ["tilewise", *map(str, arguments), "--json", str(tmp_path / "result.json")])
-        main()
-        result: dict[str, Any] = json.loads((tmp_path / "result.json").read_text())
-        return result
-
-    return run
-
-
-def refusal(cli: Any, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        cli(*arguments)
-    assert stop.value.code == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("skips", ["float", "quantized"])
@@ -68,23 +45,19 @@ def test_swapped_after_training(cli: Any, tmp_path: Path, capsys: pytest.Capture
     assert "tuned" in capsys.readouterr().out
 
 
-def test_bad_input_ends_with_one_line(cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_ends_with_one_line(cli: Any, refusal: Any, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "m.tilewise")
-    assert "batch is 0" in refusal(cli, capsys, "compile", *SMALL, *out, "--batch", 0)
+    assert "batch is 0" in refusal("compile", *SMALL, *out, "--batch", 0)
     assert "up to 65535 at 16 bits; the engine allows" in refusal(
-        cli, capsys, "compile", *SMALL, *out, "--algorithm", "F4", "--bits", 16
+        "compile", *SMALL, *out, "--algorithm", "F4", "--bits", 16
     )
     assert not (tmp_path / "m.tilewise").exists()
-    assert "no compiled network at" in refusal(cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits")
+    assert "no compiled network at" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
     (tmp_path / "m.tilewise").write_bytes(b"damaged")
-    assert "not a readable" in refusal(cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits")
+    assert "not a readable" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
     cli("compile", "--model", "lenet5", "--data", "digits", *out)
-    assert "threads is 9999" in refusal(
-        cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits", "--threads", 9999
-    )
+    assert "threads is 9999" in refusal("run", tmp_path / "m.tilewise", "--data", "digits", "--threads", 9999)
     tw.compile(zoo.small_cnn(classes=3), tw.data.load("digits", "test").images[:1].float()).save(
         tmp_path / "m.tilewise"
     )
-    assert "results of shape (3,); digits needs (10,)" in refusal(
-        cli, capsys, "run", tmp_path / "m.tilewise", "--data", "digits"
-    )
+    assert "results of shape (3,); digits needs (10,)" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")

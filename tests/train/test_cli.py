@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tilewise.cli import main
 from tilewise.commands.options import Source, load_images
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Run a command; give its result."""
-
-    def run(*arguments: object) -> dict[str, Any]:
-        monkeypatch.setattr(sys, "argv", ["tilewise", *map(str, arguments), "--json", str(tmp_path / "result.json")])
-        main()
-        result: dict[str, Any] = json.loads((tmp_path / "result.json").read_text())
-        return result
-
-    return run
-
-
-def refusal(cli: Any, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        cli(*arguments)
-    assert stop.value.code == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.fixture
@@ -64,7 +41,7 @@ def test_segmentation_from_training_to_the_engine(cli: Any, camvid: tuple[object
     assert run["miou"] == scored["miou"]
 
 
-def test_super_resolution(cli: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_super_resolution(cli: Any, refusal: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for folder in ("T91", "Set5"):
         (tmp_path / "SR" / folder).mkdir(parents=True)
@@ -79,19 +56,14 @@ def test_super_resolution(cli: Any, capsys: pytest.CaptureFixture[str], tmp_path
     assert (swapped["images"], swapped["algorithm"]) == (2, "F4")
     cli("compile", *on, *weights, "--algorithm", "F4", "--out", tmp_path / "e.tilewise")
     run = ("run", tmp_path / "e.tilewise", "--data", "set5", "--data-root", tmp_path)
-    assert "set5 has images of many sizes" in refusal(cli, capsys, *run)
+    assert "set5 has images of many sizes" in refusal(*run)
 
 
-def test_bad_input_ends_with_one_line(
-    cli: Any, capsys: pytest.CaptureFixture[str], camvid: tuple[object, ...], tmp_path: Path
-) -> None:
-    def refused(*arguments: object) -> str:
-        return refusal(cli, capsys, *arguments)
-
+def test_bad_input_ends_with_one_line(refusal: Any, camvid: tuple[object, ...], tmp_path: Path) -> None:
     root = ("--data-root", tmp_path)
-    assert "unknown; allowed are cifar10" in refused("evaluate", "--model", "unet", "--data", "ade", *root)
-    assert "scale is 2, but camvid has no low resolution" in refused("evaluate", *camvid, "--scale", 2)
+    assert "unknown; allowed are cifar10" in refusal("evaluate", "--model", "unet", "--data", "ade", *root)
+    assert "scale is 2, but camvid has no low resolution" in refusal("evaluate", *camvid, "--scale", 2)
     other = ("evaluate", "--model", "small", "--data", "camvid", *root)
-    assert "the network gives a tensor of shape (2, 11); the task needs (2, 11, 18, 20)" in refused(*other)
+    assert "the network gives a tensor of shape (2, 11); the task needs (2, 11, 18, 20)" in refusal(*other)
     with pytest.raises(ValueError, match="camvid is no set of labelled images, which is what this command is for"):
         load_images(Source(model="unet", data="camvid", data_root=tmp_path), "train")
