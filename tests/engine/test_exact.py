@@ -17,6 +17,8 @@ import tilewise as tw
 from tilewise.engine import tuning
 from tilewise.engine.exact import exact_fields, with_exact
 
+NAMED = {3: tw.Exact("F4"), 5: tw.Exact("SFC6"), 7: tw.Exact("SFC6")}
+
 
 def network(r: int = 3, channels: int = 16, *, signed: bool = False) -> nn.Module:
     torch.manual_seed(r)
@@ -39,7 +41,7 @@ def operations(engine: tw.Engine) -> list[str]:
 @pytest.mark.parametrize("r", [3, 5, 7])
 def test_exact_layers_give_the_numbers_of_direct_ones(r: int, *, signed: bool) -> None:
     x = torch.randn(3, 3, 13, 17)
-    engines = [tw.compile(calibrated(network(r, signed=signed), s, x), x) for s in (tw.Direct(), tw.Exact())]
+    engines = [tw.compile(calibrated(network(r, signed=signed), s, x), x) for s in (tw.Direct(), NAMED[r])]
     assert operations(engines[0]) == ["direct"] * 3
     assert operations(engines[1]) == ["direct", "exact", "direct"]  # three input channels, stride 2
     np.testing.assert_array_equal(engines[0](x), engines[1](x))
@@ -57,13 +59,20 @@ def test_any_shape(channels: int, height: int, width: int, r: int, seed: int) ->
     torch.manual_seed(seed)
     x = torch.randn(2, 3, height, width)
     model = network(r, channels)[:3]
-    results = [tw.compile(calibrated(model, s, x), x)(x) for s in (tw.Direct(), tw.Exact())]
+    results = [tw.compile(calibrated(model, s, x), x)(x) for s in (tw.Direct(), NAMED[r])]
     np.testing.assert_array_equal(*results)
+
+
+def test_by_itself_only_where_it_is_faster() -> None:
+    x = torch.randn(1, 3, 12, 12)
+    for channels, wanted in ((16, "direct"), (32, "exact")):
+        model = nn.Sequential(nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3)).eval()
+        assert operations(tw.compile(calibrated(model, tw.Exact(), x), x)) == ["direct", wanted]
 
 
 def test_a_file_keeps_them(tmp_path: Path) -> None:
     x = torch.randn(1, 3, 12, 12)
-    engine = tw.compile(calibrated(network(), tw.Exact(), x), x)
+    engine = tw.compile(calibrated(network(), NAMED[3], x), x)
     engine.save(tmp_path / "exact.tilewise")
     again = tw.load(tmp_path / "exact.tilewise")
     assert operations(again) == operations(engine)
@@ -95,7 +104,7 @@ def test_tuning_takes_them_where_they_are_faster(monkeypatch: pytest.MonkeyPatch
 )
 def test_what_would_not_be_exact_is_refused(change: dict[str, Any], message: str) -> None:
     x = torch.randn(1, 3, 12, 12)
-    plan = tw.compile(calibrated(network(), tw.Exact(), x), x).plan
+    plan = tw.compile(calibrated(network(), NAMED[3], x), x).plan
     i = next(i for i, node in enumerate(plan.nodes) if node["op"] == "exact")
     changed = {f"{i}.{k}": np.ascontiguousarray(f(plan.arrays[f"{i}.{k}"])) for k, f in change.items()}
     with pytest.raises(ValueError, match=message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from tilewise.quant.exact import WRAPPING
 
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
+PAYS = {3: (32, 8 * 8), 5: (32, 28 * 28)}
+"""Fewest channels (in and out) and pixels of a map with which they are faster than direct, by kernel size: docs/exact.md."""
 
 
 def with_exact(plan: Plan) -> Plan:
@@ -67,6 +70,12 @@ def exact_fields(direct: dict[str, Any], x: dict[str, Any], names: Sequence[str]
             kept = {k: v for k, v in direct.items() if k in OPERATIONS["exact"]}
             return {**kept, "algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt, "block": 0}
     return None
+
+
+def pays(r: int, channels: int, pixels: int) -> bool:
+    """Whether an exact algorithm can be expected to be faster than direct: ``channels`` is the fewer of C and K."""
+    enough = PAYS.get(r, (math.inf, math.inf))
+    return channels >= enough[0] and pixels >= enough[1]
 
 
 def _proved(name: str, weight: NDArray[np.int8], low: int) -> Wraparound | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.engine.exact import exact_fields
+from tilewise.engine.exact import exact_fields, pays
 from tilewise.engine.graph import Conv, Eltwise, Gather, Graph, Input, Node, Pool, Resize, Shuffle
 from tilewise.engine.layers import check_sums
 from tilewise.engine.memory import Lifetime, arrange
@@ -139,7 +139,7 @@ class _Lowering:
                 "stride": tuple(layer.stride), "padding": padding, "dilation": tuple(layer.dilation),
                 "unfused": self.unfused and numbers.grid is None and not bf16,
             }  # fmt: skip
-            exact = exact_fields(direct, vars(numbers.grid), _exact_names(layer)) if numbers.grid else None
+            exact = exact_fields(direct, vars(numbers.grid), _exact_names(layer, node)) if numbers.grid else None
             self.append("exact" if exact else "direct", node.name, **(exact or direct))
             return
         self.append(
@@ -150,9 +150,13 @@ class _Lowering:
         )  # fmt: skip
 
 
-def _exact_names(layer: QuantizedConv) -> tuple[str, ...]:
-    """Exact algorithms that a layer asks for."""
-    return layer.spec.resolve(layer.kernel_size[0]) if isinstance(layer.spec, Exact) else ()
+def _exact_names(layer: QuantizedConv, node: Node) -> tuple[str, ...]:
+    """Exact algorithms for a layer: those it names; by itself one only where that is faster."""
+    spec, r = layer.spec, layer.kernel_size[0]
+    if not isinstance(spec, Exact):
+        return ()
+    channels, pixels = min(layer.in_channels, layer.out_channels), node.chw.height * node.chw.width
+    return spec.resolve(r) if spec.algorithm != "auto" or pays(r, channels, pixels) else ()
 
 
 def to_bf16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
