@@ -18,7 +18,7 @@ from tilewise.quant.exact import WRAPPING
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 28 * 28)}
-"""Fewest channels (in and out) and pixels of a map with which they are faster than direct, by kernel size: docs/exact.md."""
+"""Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size (docs/exact.md)."""
 
 
 def with_exact(plan: Plan) -> Plan:
