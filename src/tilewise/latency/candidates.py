@@ -86,7 +86,7 @@ class Candidate:
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision is {precision!r}; allowed: float32, bf16")
         dtype = precision if spec.bits == FLOAT_BITS else "int16" if spec.bits > BITS["int8"] else "int8"
-        if not isinstance(spec, Winograd):  # exact layers run as direct ones
+        if not isinstance(spec, Winograd):  # the others count as direct; works_of refuses exact kernels
             return cls("direct", dtype)  # type: ignore[arg-type]
         name = spec.algorithm.name if isinstance(spec.algorithm, Bilinear) else spec.algorithm
         # Learned ones of any structure run alike.

@@ -25,7 +25,16 @@ def works_of(plan: Plan, model: nn.Module) -> list[Work]:
         Of the model.
     model : torch.nn.Module
         Its layers tell the algorithms.
+
+    Raises
+    ------
+    ValueError
+        If a layer runs on an exact fast kernel, for which tables have no candidate.
     """
+    if (exact := next((node["name"] for node in plan.nodes if node["op"] == "exact"), None)) is not None:
+        raise ValueError(
+            f"layer {exact!r} is exact and runs on kernels that latency tables do not have; allowed: Direct, Winograd"
+        )
     return [
         _convolution(plan, i, node, model) if node["op"] in ("direct", "fast") else operation_of(plan, i)
         for i, node in enumerate(plan.nodes)
