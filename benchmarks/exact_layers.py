@@ -3,30 +3,37 @@
     python benchmarks/exact_layers.py [--rounds 15] [--batch 1] [--threads 1] [--json docs/results/exact-layers.json]
 
 Single layers with random weights (`tilewise.latency.jobs`): direct, and each exact algorithm that serves the kernel's
-size, with blocks of 12 to 96 tiles and as the engine chooses; the fastest block of each algorithm is kept. They take
+size, with blocks of 6 to 96 tiles and as the engine chooses; the fastest block of each algorithm is kept. They take
 turns in every round; the median of the convolution's own time counts. Outputs are compared bit for bit.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from tilewise.quant import Exact, Residue
+
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = {3: ("F2", "F4", "SFC6", "SFC6(6)"), 5: ("SFC6(5)", "SFC6", "SFC6(7)")}
-BLOCKS = (0, 12, 24, 48, 96)
+WRAPPING = {3: ("F2", "F4", "SFC6"), 5: ("SFC6(5)", "SFC6", "SFC6(7)")}
+TILES: dict[int, tuple[tuple[int, Literal[8, 13]], ...]] = {
+    3: ((8, 13), (14, 13), (14, 8)),
+    5: ((8, 13), (10, 13), (14, 13), (14, 8)),
+}
+"""Outputs and bits of moduli."""
+BLOCKS = (0, 6, 12, 24, 48, 96)
 STAGES = ("input_transform", "multiply", "output_transform")
 
 
 def plans(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
     """Give the direct plan of a layer, and those of its exact algorithms by name and block."""
     from tilewise.engine.exact import as_exact
+    from tilewise.engine.tuning import with_block
     from tilewise.latency.candidates import Candidate
     from tilewise.latency.jobs import layer_plan
     from tilewise.latency.shapes import LayerShape
@@ -37,13 +44,17 @@ def plans(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
     )  # fmt: skip
     direct = layer_plan(shape, Candidate("direct", "int8"))
     found = {("direct", 0): direct}
-    for name in NAMES[layer.r]:
-        exact = as_exact(direct, 1, (name,))
-        assert exact is not None, f"{name} does not serve {layer.name}"
-        for block in BLOCKS:
-            nodes = tuple({**n, "block": block} if n["op"] == "exact" else n for n in exact.nodes)
-            found[name, block] = dataclasses.replace(exact, nodes=nodes)
+    for name, spec in specs(layer.r).items():
+        exact = as_exact(direct, 1, spec)
+        if exact is not None:
+            found |= {(name, block): with_block(exact, block) for block in BLOCKS}
     return found
+
+
+def specs(r: int) -> dict[str, Exact | Residue]:
+    """Give what is measured for a kernel size, by name."""
+    found: dict[str, Exact | Residue] = {name: Exact(name) for name in WRAPPING[r]}
+    return found | {f"F({m}), {bits} bits": Residue(tile=m, residue_bits=bits) for m, bits in TILES[r]}
 
 
 def measure(layer: Any, batch: int, rounds: int, threads: int) -> list[dict[str, Any]]:
@@ -61,7 +72,7 @@ def measure(layer: Any, batch: int, rounds: int, threads: int) -> list[dict[str,
             samples[key].append(engine.profile(x, repeats=1)[1])
     median = {key: statistics.median(row["seconds"] for row in rows) for key, rows in samples.items()}
     rows = []
-    for name in ("direct", *NAMES[layer.r]):
+    for name in dict.fromkeys(key[0] for key in engines):
         block = min((key[1] for key in engines if key[0] == name), key=lambda b: median[name, b])
         quartiles = statistics.quantiles((row["seconds"] for row in samples[name, block]), n=4)
         stages = {stage: statistics.median(row[stage] for row in samples[name, block]) for stage in STAGES}

@@ -147,23 +147,36 @@ void add_fast(Plan& plan, const std::string& name, std::int64_t x, std::int64_t 
              .block = block});
 }
 
+IntegerSpec integer_spec(const std::string& algorithm, const Input<std::int8_t, 4>& weight,
+                         const Floats& scale, const Floats& bias, Pair padding, float act_low, float act_high,
+                         std::int64_t block) {
+  return {.algorithm = algorithm,
+          .weight = view<std::int8_t, 4>(weight),
+          .scale = view<float, 1>(scale),
+          .bias = view<float, 1>(bias),
+          .pad_top = padding.first,
+          .pad_left = padding.second,
+          .activation = {.low = act_low, .high = act_high},
+          .block = block};
+}
+
 void add_exact(Plan& plan, const std::string& name, std::int64_t x, std::int64_t y,
                const std::string& algorithm, const Input<std::int32_t, 2>& at,
                const Input<std::int32_t, 2>& g, const Input<std::int32_t, 2>& bt,
                const Input<std::int8_t, 4>& weight, const Floats& scale, const Floats& bias, Pair padding,
                Residual residual, float act_low, float act_high, std::int64_t block) {
   plan.exact({.name = name, .x = x, .y = y, .residual = residual},
-             {.algorithm = algorithm,
-              .at = view<std::int32_t, 2>(at),
-              .g = view<std::int32_t, 2>(g),
-              .bt = view<std::int32_t, 2>(bt),
-              .weight = view<std::int8_t, 4>(weight),
-              .scale = view<float, 1>(scale),
-              .bias = view<float, 1>(bias),
-              .pad_top = padding.first,
-              .pad_left = padding.second,
-              .activation = {.low = act_low, .high = act_high},
-              .block = block});
+             {integer_spec(algorithm, weight, scale, bias, padding, act_low, act_high, block),
+              view<std::int32_t, 2>(at), view<std::int32_t, 2>(g), view<std::int32_t, 2>(bt)});
+}
+
+void add_residue(Plan& plan, const std::string& name, std::int64_t x, std::int64_t y,
+                 const std::string& algorithm, std::int64_t m, const Input<std::int64_t, 1>& moduli,
+                 const Input<std::int8_t, 4>& weight, const Floats& scale, const Floats& bias, Pair padding,
+                 Residual residual, float act_low, float act_high, std::int64_t block) {
+  plan.residue({.name = name, .x = x, .y = y, .residual = residual},
+               {integer_spec(algorithm, weight, scale, bias, padding, act_low, act_high, block), m,
+                view<std::int64_t, 1>(moduli)});
 }
 
 void add_pool(Plan& plan, const std::string& name, std::int64_t x, std::int64_t y, bool maximum,
@@ -317,6 +330,9 @@ void bind_plan(nb::module_& module) {
            "g"_a.noconvert(), "bt"_a.noconvert(), "weight"_a.noconvert(), "scale"_a.noconvert(),
            "bias"_a.noconvert(), "padding"_a = Pair(0, 0), "residual"_a = none, "act_low"_a = -kInfinity,
            "act_high"_a = kInfinity, "block"_a = 0)
+      .def("residue", &add_residue, kw, "name"_a, "x"_a, "y"_a, "algorithm"_a, "m"_a, "moduli"_a.noconvert(),
+           "weight"_a.noconvert(), "scale"_a.noconvert(), "bias"_a.noconvert(), "padding"_a = Pair(0, 0),
+           "residual"_a = none, "act_low"_a = -kInfinity, "act_high"_a = kInfinity, "block"_a = 0)
       .def("pool", &add_pool, kw, "name"_a, "x"_a, "y"_a, "maximum"_a, "rows"_a.noconvert(),
            "cols"_a.noconvert(), "divisor"_a = 0)
       .def("eltwise", &add_eltwise, kw, "name"_a, "x"_a, "y"_a, "scale"_a.noconvert() = none,

@@ -44,7 +44,10 @@ TensorSpec tensor(std::int64_t number, const TensorSpec& spec, std::int64_t batc
 
 void direct(const std::string& name, const DirectSpec& spec, const TensorSpec& x, const TensorSpec& y);
 void fast(const std::string& name, const FastSpec& spec, const TensorSpec& x, const TensorSpec& y);
+// What exact convolutions have of the direct one.
+void integers(const std::string& name, const IntegerSpec& spec, const TensorSpec& x, const TensorSpec& y);
 void exact(const std::string& name, const ExactSpec& spec, const TensorSpec& x, const TensorSpec& y);
+void residue(const std::string& name, const ResidueSpec& spec, const TensorSpec& x, const TensorSpec& y);
 void pool(const std::string& name, const PoolSpec& spec, const TensorSpec& x, const TensorSpec& y);
 void eltwise(const std::string& name, const EltwiseSpec& spec, const TensorSpec& x, const TensorSpec& y);
 void gather(const std::string& name, const GatherSpec& spec, const TensorSpec& x, const TensorSpec& y);

@@ -49,6 +49,9 @@ Made make(const KernelSet& set, const DirectConv& params) {
   return {"direct_f32", set.direct_f32(params)};
 }
 Made make(const KernelSet& set, const ExactConv& params) { return {"exact_int8", set.exact_int8(params)}; }
+Made make(const KernelSet& set, const ResidueConv& params) {
+  return {"residue_int8", set.residue_int8(params)};
+}
 Made make(const KernelSet& set, const FastConv& params) {
   if (!params.u_int8.empty()) return {"fast_int8", set.fast_int8(params)};
   if (!params.u_int16.empty()) return {"fast_int16", set.fast_int16(params)};

@@ -53,30 +53,37 @@ void sums(const std::string& name, const TensorView<const std::int8_t, 4>& weigh
 
 }  // namespace
 
-void exact(const std::string& name, const ExactSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+void integers(const std::string& name, const IntegerSpec& spec, const TensorSpec& x, const TensorSpec& y) {
   if (x.dtype != Dtype::kUint8) refuse(name, ": x must be uint8, as the weights are int8");
-  const exact::Sizes sizes = matrices(name, spec);
+  algorithm_name(name, spec.algorithm);
   const Shape<4>& shape = spec.weight.shape;
+  const std::int64_t r = shape[1];
   equal(name, "the number of output channels of weight", shape[0], y.channels, "the channels of y");
-  equal(name, "the height of weight", shape[1], sizes.r, "the columns of g");
-  equal(name, "the width of weight", shape[2], sizes.r, "the columns of g");
+  equal(name, "the width of weight", shape[2], r, "its height");
   equal(name, "the number of input channels of weight", shape[3], x.channels, "the channels of x");
   range(name, "the padding above", spec.pad_top, 0, kMaxExtent);
   range(name, "the padding to the left", spec.pad_left, 0, kMaxExtent);
-  equal(name, "the height of y", y.height, x.height + 2 * spec.pad_top - sizes.r + 1,
+  equal(name, "the height of y", y.height, x.height + 2 * spec.pad_top - r + 1,
         "that of x with the padding, less the kernel's, plus 1");
-  equal(name, "the width of y", y.width, x.width + 2 * spec.pad_left - sizes.r + 1,
+  equal(name, "the width of y", y.width, x.width + 2 * spec.pad_left - r + 1,
         "that of x with the padding, less the kernel's, plus 1");
   vector(name, "scale", spec.scale, y.channels);
   vector(name, "bias", spec.bias, y.channels);
   activation(name, spec.activation);
   range(name, "block", spec.block, 0, kMaxBlock);
+}
+
+void exact(const std::string& name, const ExactSpec& spec, const TensorSpec& x, const TensorSpec& y) {
+  const exact::Sizes sizes = matrices(name, spec);
+  equal(name, "the height of weight", spec.weight.shape[1], sizes.r, "the columns of g");
+  integers(name, spec, x, y);
 
   const auto denominator = exact::denominator(sizes, entries(spec.at), entries(spec.g), entries(spec.bt));
   if (!denominator) refuse(name, ": at, g and bt must be a convolution times a positive integer");
   range(name, "the largest value of B^T q B",
         exact::largest_v(sizes, entries(spec.bt), -x.grid.zero, 255 - x.grid.zero), 0, exact::kMostShort);
-  const auto weights = std::span(spec.weight.data, static_cast<std::size_t>(element_count(shape)));
+  const auto weights =
+      std::span(spec.weight.data, static_cast<std::size_t>(element_count(spec.weight.shape)));
   for (const std::int64_t u : exact::transform_weights(sizes, entries(spec.g), weights, x.channels)) {
     range(name, "a value of G w G^T", u, -exact::kMostShort, exact::kMostShort);
   }

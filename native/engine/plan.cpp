@@ -47,6 +47,22 @@ std::vector<Resize::Tap> taps(const SpanList& list, const FloatVector& weights) 
   return result;
 }
 
+Plan::Step with_integers(const Wiring& wiring, const IntegerSpec& spec) {
+  Plan::Step step{.wiring = wiring, .algorithm = spec.algorithm};
+  step.weight_int8 = copy(spec.weight);
+  return step;
+}
+
+// What an exact convolution has of the direct one.
+template <typename Conv>
+void set_integers(Conv& conv, const IntegerSpec& spec) {
+  const std::int64_t r = spec.weight.shape[1];
+  conv.window = {.height = r, .width = r, .pad_top = spec.pad_top, .pad_left = spec.pad_left};
+  conv.scale = copy(spec.scale);
+  conv.epilogue = epilogue(copy(spec.bias), spec.activation);
+  conv.block = spec.block;
+}
+
 }  // namespace
 
 Dtype dtype_of(const std::string& name) {
@@ -152,19 +168,27 @@ void Plan::exact(const Wiring& wiring, const ExactSpec& spec) {
   const TensorSpec& y = writable(wiring);
   checks::exact(wiring.name, spec, tensors_[index(wiring.x)], y);
   check_residual(wiring, y);
-  checks::algorithm_name(wiring.name, spec.algorithm);
-  Step step{.wiring = wiring, .algorithm = spec.algorithm};
-  step.weight_int8 = copy(spec.weight);
-  const std::int64_t r = spec.g.shape[1];
+  Step step = with_integers(wiring, spec);
   ExactConv conv{};
-  conv.window = {.height = r, .width = r, .pad_top = spec.pad_top, .pad_left = spec.pad_left};
-  conv.scale = copy(spec.scale);
-  conv.epilogue = epilogue(copy(spec.bias), spec.activation);
-  conv.sizes = {.m = spec.at.shape[0], .r = r, .n = spec.g.shape[0]};
+  set_integers(conv, spec);
+  conv.sizes = {.m = spec.at.shape[0], .r = spec.g.shape[1], .n = spec.g.shape[0]};
   conv.at = copy(spec.at);
   conv.g = copy(spec.g);
   conv.bt = copy(spec.bt);
-  conv.block = spec.block;
+  step.params = std::move(conv);
+  append(std::move(step));
+}
+
+void Plan::residue(const Wiring& wiring, const ResidueSpec& spec) {
+  check_wiring(wiring);
+  const TensorSpec& y = writable(wiring);
+  checks::residue(wiring.name, spec, tensors_[index(wiring.x)], y);
+  check_residual(wiring, y);
+  Step step = with_integers(wiring, spec);
+  ResidueConv conv{};
+  set_integers(conv, spec);
+  conv.sizes = {.m = spec.m, .r = spec.weight.shape[1]};
+  conv.moduli.assign(spec.moduli.data, spec.moduli.data + spec.moduli.shape[0]);
   step.params = std::move(conv);
   append(std::move(step));
 }

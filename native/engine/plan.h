@@ -76,15 +76,25 @@ struct FastSpec {
   std::int64_t block = 0;  // tiles that go through the stages together; 0: as kernels/blocking.h says
 };
 
-// The integers of a direct convolution by an exact fast algorithm; stride and dilation are 1.
-struct ExactSpec {
-  std::string algorithm;  // its name, for profiles
-  TensorView<const std::int32_t, 2> at, g, bt;
+// The integers of a direct convolution by a fast algorithm; stride and dilation are 1.
+struct IntegerSpec {
+  std::string algorithm;                    // its name, for profiles
   TensorView<const std::int8_t, 4> weight;  // [K, r, r, C]
   FloatVector scale, bias;                  // [K]
   std::int64_t pad_top = 0, pad_left = 0;
   Activation activation;
   std::int64_t block = 0;
+};
+
+// By sums that wrap around.
+struct ExactSpec : IntegerSpec {
+  TensorView<const std::int32_t, 2> at, g, bt;
+};
+
+// By residues.
+struct ResidueSpec : IntegerSpec {
+  std::int64_t m = 2;
+  IndexVector moduli;
 };
 
 struct PoolSpec {
@@ -123,6 +133,7 @@ class Plan {
   void direct(const Wiring& wiring, const DirectSpec& spec);
   void fast(const Wiring& wiring, const FastSpec& spec);
   void exact(const Wiring& wiring, const ExactSpec& spec);
+  void residue(const Wiring& wiring, const ResidueSpec& spec);
   void pool(const Wiring& wiring, const PoolSpec& spec);
   void eltwise(const Wiring& wiring, const EltwiseSpec& spec);
   // Several gathers may write one tensor: the first one clears it, the others write the channels after its.
@@ -132,8 +143,8 @@ class Plan {
 
   // What the engine reads. The pointers and spans in `params` are empty: only the engine knows where tensors
   // are.
-  using Params = std::variant<Import, Export, DirectConv, ExactConv, FastConv, Pool, Eltwise, Gather,
-                              PixelShuffle, Resize>;
+  using Params = std::variant<Import, Export, DirectConv, ExactConv, ResidueConv, FastConv, Pool, Eltwise,
+                              Gather, PixelShuffle, Resize>;
   struct Step {
     Wiring wiring;
     std::string algorithm = {};  // of a fast or exact convolution

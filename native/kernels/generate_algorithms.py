@@ -13,7 +13,17 @@ from tilewise.algebra.wraparound import wraparound
 from tilewise.quant.quantizer import MULTIPLIER_BITS, fraction_bits
 
 NATIVE = Path(__file__).resolve().parents[1]
-EXACT = [("F2", 3), ("F4", 3), ("F4-textbook", 3), ("SFC4", 3), ("SFC6", 3), ("SFC6", 5), ("SFC6", 7)]
+EXACT = [
+    ("F2", 3),
+    ("F4", 3),
+    ("F4-textbook", 3),
+    ("SFC4", 3),
+    ("SFC6", 3),
+    ("SFC6", 5),
+    ("SFC6(7)", 5),
+    ("SFC6(5)", 5),
+    ("SFC6", 7),
+]
 TESTED = [
     *UNROLLED, ("F4-textbook", 3, 1), ("SFC4", 3, 1), ("F6", 5, 1), ("F2-textbook", 7, 1), ("SFC6", 7, 1),
     ("F4", 7, 1), ("F6", 3, 2), ("F2", 5, 2), ("SFC6", 7, 2),
@@ -100,7 +110,8 @@ def bodies() -> str:
         a = tw.algorithm(name, r, stride)
         bt, at = matrices(a)
         n, t, m = len(bt), len(bt[0]), len(at)
-        names.append(f"{name}x{r}" if stride == 1 else f"{name}x{r}s{stride}")
+        label = name.replace("(", "_").rstrip(")")
+        names.append(f"{label}x{r}" if stride == 1 else f"{label}x{r}s{stride}")
         short = max(a.growth.input * 128, a.growth.non_negative_input * 255) <= 32767
         text += (
             f"struct {names[-1]} {{\n"

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "kernels/exact.h"
+#include "kernels/residue.h"
 #include "kernels/training.h"
 
 namespace tilewise {
@@ -101,6 +102,14 @@ struct ExactConv : DirectConv {
   std::int64_t block = 0;  // as FastConv's
 };
 
+// The same by residues (kernels/residue.h): as bytes where all moduli are up to residue::kLargestByteModulus,
+// as int16 else; sums of products of residues below 2^31, |sum| at most 15/32 of the product of the moduli.
+struct ResidueConv : DirectConv {
+  residue::Sizes sizes;
+  std::vector<std::int32_t> moduli;
+  std::int64_t block = 0;  // as FastConv's
+};
+
 // Fast convolution by a bilinear algorithm, stage by stage as in kernels/winograd/contract.h; padding as
 // there.
 struct FastConv {
@@ -113,6 +122,9 @@ struct FastConv {
   bool integer = false;       // bt holds integers, and V is computed exactly
 
   std::int64_t t() const { return stride * (m - 1) + r; }
+
+  std::int64_t moduli = 1;  // each of which has its own products
+  std::int64_t taps() const { return moduli * n * n; }
 
   // Integers only: the requantized V lies in [-v_limit, v_limit], mult is [n*n][1 or C], scale [n*n][K].
   std::int64_t v_limit = 127;

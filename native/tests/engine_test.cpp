@@ -120,7 +120,8 @@ void test_profile() {
   CHECK(same_bits(y, run(engine, x)), "profile");
   CHECK(ops.size() == network.calls.size(), "profile");
   for (std::size_t i = 0; i < ops.size(); ++i) {
-    const bool fast = network.calls[i].kind == Kind::kFast;
+    const Kind kind = network.calls[i].kind;
+    const bool fast = kind == Kind::kFast || kind == Kind::kExact || kind == Kind::kResidue;
     CHECK(ops[i].name == network.calls[i].name && ops[i].seconds > 0, ops[i].name);
     CHECK(ops[i].algorithm == (fast ? "test" : ""), ops[i].name);
     CHECK(fast || ops[i].stages.multiply == 0, ops[i].name);

@@ -17,94 +17,10 @@
 #include "kernels/winograd/reference.h"
 #include "tests/check.h"
 #include "tests/kernel_algorithms.h"
-#include "tests/kernel_cases.h"
+#include "tests/kernel_compare.h"
 
 namespace tilewise::testing {
 namespace {
-
-std::unique_ptr<Op> make(const KernelSet& set, const DirectConv& conv) {
-  if (!conv.weight_int16.empty()) return set.direct_int16(conv);
-  if (!conv.weight_bf16.empty()) return set.direct_bf16(conv);
-  return conv.weight_int8.empty() ? set.direct_f32(conv) : set.direct_int8(conv);
-}
-std::unique_ptr<Op> make(const KernelSet& set, const FastConv& conv) {
-  if (!conv.u_int16.empty()) return set.fast_int16(conv);
-  if (!conv.u_bf16.empty()) return set.fast_bf16(conv);
-  return conv.u_int8.empty() ? set.fast_f32(conv) : set.fast_int8(conv);
-}
-
-std::unique_ptr<Op> make(const KernelSet& set, const ExactConv& conv) { return set.exact_int8(conv); }
-
-// Runs all tasks, in pieces, with scratch full of `poison`.
-void run(const Op& op, const Call& call, std::int64_t piece, unsigned char poison) {
-  const std::size_t bytes = op.scratch_bytes() + kSlack + kAlignment;
-  std::vector<std::byte> scratch(bytes, std::byte{poison});
-  void* start = scratch.data();
-  std::size_t room = bytes;
-  auto* const aligned = static_cast<std::byte*>(std::align(kAlignment, op.scratch_bytes(), start, room));
-  const std::int64_t tasks = op.tasks(call);
-  for (std::int64_t task = 0; task < tasks; task += piece) {
-    op.run(call, task, std::min(tasks, task + piece), aligned, nullptr);
-  }
-}
-
-template <typename Conv>
-std::vector<std::byte> result(const KernelSet& set, Conv conv, std::int64_t images, std::int64_t piece,
-                              unsigned char poison, const std::string& text) {
-  Memory y(*conv.y, images, poison);
-  conv.y = &y.tensor;
-  const std::unique_ptr<Op> op = make(set, conv);
-  run(*op, Call{images}, piece, poison);
-  CHECK(y.guards_intact(), text);
-  return y.contents();
-}
-
-int share = 1, problem = 0;
-bool takes_next_problem() { return ++problem % share == 0; }
-
-template <typename Conv>
-void compare(const Conv& conv, std::int64_t images, double tolerance, const std::string& text) {
-  if (!takes_next_problem()) return;
-  const auto expected = result(kernel_set("reference"), conv, images, 1, 0xFF, text);
-  for (const KernelSet* const set : kernel_sets()) {
-    if (!set->supported()) continue;
-    const std::string where = text + " by " + set->name;
-    const auto first = result(*set, conv, images, 1'000'000, 0xFF, where);
-    const auto again = result(*set, conv, images, 1, 0x7B, where);
-    CHECK(first == again, where);
-    if (tolerance == 0) CHECK(same(first, expected, conv.y->dtype), where);
-    if (tolerance > 0) CHECK(distance(first, expected, conv.y->dtype) <= tolerance, where);
-  }
-}
-
-struct Shape {
-  std::int64_t height, width, channels, filters;
-};
-constexpr Shape kShapes[] = {{1, 1, 1, 1},     {3, 7, 3, 5},    {7, 3, 15, 17},
-                             {8, 8, 16, 16},   {5, 9, 33, 31},  {13, 1, 4, 65},
-                             {10, 11, 63, 64}, {6, 6, 65, 129}, {2, 17, 20, 96}};
-
-struct Store {
-  Dtype dtype;
-  bool is_signed;
-};
-constexpr Store kStores[] = {{Dtype::kUint8, false},
-                             {Dtype::kUint8, true},
-                             {Dtype::kFloat32, false},
-                             {Dtype::kInt16, true},
-                             {Dtype::kBf16, false}};
-constexpr Dtype kInputs[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt16, Dtype::kBf16, Dtype::kUint8};
-constexpr Dtype kResiduals[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt16};
-
-// Bias, a residual of the other kind of grid, and a clipped activation, in turn.
-Epilogue epilogue(int turn, const TensorRef* residual, std::int64_t filters, Random& random) {
-  Epilogue e;
-  e.bias = floats(static_cast<std::size_t>(filters), 0.3F, random);
-  if (turn % 2 == 1) e.residual = residual;
-  if (turn % 3 != 0) e.low = 0;
-  if (turn % 3 == 2) e.high = 1.5F;
-  return e;
-}
 
 void test_direct(Random& random) {
   int turn = 0;
@@ -272,41 +188,6 @@ void test_fast(Random& random) {
   }
 }
 
-// Against the direct convolution, which is what the reference set makes of it.
-void test_exact(Random& random) {
-  int turn = 0;
-  for (const ExactCase& algorithm : kExactCases) {
-    const std::int64_t r = algorithm.sizes.r;
-    for (const Shape& shape : kShapes) {
-      for (const Store& store : kStores) {
-        const Fill kind = kFills[++turn % 4];
-        const std::int64_t pad = r / 2 + turn % 2, images = 1 + turn % 3;
-        const std::int64_t height = shape.height + 2 * pad - r + 1, width = shape.width + 2 * pad - r + 1;
-        if (height < 1 || width < 1) continue;
-        const TensorRef y = tensor(store.dtype, height, width, shape.filters, store.is_signed);
-        Memory residual(tensor(kResiduals[turn % 3], height, width, shape.filters, false), images, 0);
-        fill(residual, images, Fill::kRandom, random);
-        Memory x(tensor(Dtype::kUint8, shape.height, shape.width, shape.channels, turn % 2 == 0), images, 0);
-        fill(x, images, kind, random);
-        const auto weight =
-            int8s(static_cast<std::size_t>(shape.filters * r * r * shape.channels), kind, random);
-        ExactConv conv{};
-        conv.x = &x.tensor, conv.y = &y;
-        conv.window = {.height = r, .width = r, .pad_top = pad, .pad_left = pad};
-        conv.weight_int8 = weight;
-        conv.scale = floats(static_cast<std::size_t>(shape.filters), 1e-4F, random);
-        conv.epilogue = epilogue(turn, &residual.tensor, shape.filters, random);
-        conv.sizes = algorithm.sizes;
-        conv.at = algorithm.at, conv.g = algorithm.g, conv.bt = algorithm.bt;
-        std::ostringstream text;
-        text << "exact " << algorithm.name << " of " << shape.height << "x" << shape.width << "x"
-             << shape.channels << " to " << shape.filters << ", turn " << turn;
-        compare(conv, images, 0, text.str());
-      }
-    }
-  }
-}
-
 // The problem of a fast convolution in the reference's terms: NCHW integers.
 winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
   const TensorRef& x = *conv.x;
@@ -423,7 +304,6 @@ int main(int count, char** arguments) {
   tilewise::testing::test_direct(random);
   tilewise::testing::test_fast(random);
   tilewise::testing::test_stages(random);
-  tilewise::testing::test_exact(random);
   for (const tilewise::KernelSet* const set : tilewise::kernel_sets()) {
     std::cout << set->name << (set->supported() ? ": compared\n" : ": not supported here\n");
   }

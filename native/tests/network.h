@@ -18,7 +18,9 @@
 
 namespace tilewise::testing {
 
-enum class Kind { kImport, kExport, kDirect, kFast, kPool, kEltwise, kGather, kPixelShuffle, kResize };
+enum class Kind {
+  kImport, kExport, kDirect, kFast, kExact, kResidue, kPool, kEltwise, kGather, kPixelShuffle, kResize
+};
 
 // One call of the builder. Each kind uses the fields that the builder's method of that name takes.
 struct OpCall {
@@ -32,8 +34,8 @@ struct OpCall {
   std::vector<std::int16_t> weight_int16;
   std::vector<std::uint16_t> weight_bf16;
   std::vector<float> weight_f32, scale, bias, bt, at, row_weights, col_weights;
-  std::vector<std::int32_t> mult;
-  std::vector<std::int64_t> rows, cols;
+  std::vector<std::int32_t> mult, integers;  // integers: at, g and bt of an exact convolution, each [n][..]
+  std::vector<std::int64_t> rows, cols;      // rows of a residue convolution: its moduli
   std::int64_t stride = 1, pad_top = 0, pad_left = 0, dilation = 1;
   std::int64_t m = 2, n = 4, columns = 1;  // columns of mult
   std::int64_t v_limit = 127, fraction_bits = 15;
@@ -113,6 +115,30 @@ inline void add_fast(Plan& plan, const Wiring& wiring, const OpCall& call) {
   plan.fast(wiring, spec);
 }
 
+inline IntegerSpec integer_spec(const OpCall& call) {
+  return {.algorithm = "test",
+          .weight = {call.weight_int8.data(), {call.shape[0], call.shape[1], call.shape[2], call.shape[3]}},
+          .scale = view(call.scale),
+          .bias = view(call.bias),
+          .pad_top = call.pad_top,
+          .pad_left = call.pad_left,
+          .activation = {call.low, call.high},
+          .block = call.number};
+}
+
+// A^T, G and B^T one after the other: m rows, then n of r and n of t columns.
+struct ExactParts {
+  TensorView<const std::int32_t, 2> at, g, bt;
+};
+inline std::int64_t exact_inputs(const OpCall& call) {
+  return std::max<std::int64_t>(0, call.m + call.shape[1] - 1);
+}
+inline ExactParts exact_parts(const OpCall& call) {
+  const std::int64_t r = call.shape[1], t = exact_inputs(call);
+  const std::int32_t* const g = call.integers.data() + call.m * call.n;
+  return {{call.integers.data(), {call.m, call.n}}, {g, {call.n, r}}, {g + call.n * r, {call.n, t}}};
+}
+
 inline void add(Plan& plan, const OpCall& call) {
   const Wiring wiring{.name = call.name,
                       .x = call.x,
@@ -123,6 +149,11 @@ inline void add(Plan& plan, const OpCall& call) {
     case Kind::kExport: return plan.export_nchw(call.name, call.x);
     case Kind::kDirect: return add_direct(plan, wiring, call);
     case Kind::kFast: return add_fast(plan, wiring, call);
+    case Kind::kExact: {
+      const ExactParts parts = exact_parts(call);
+      return plan.exact(wiring, {integer_spec(call), parts.at, parts.g, parts.bt});
+    }
+    case Kind::kResidue: return plan.residue(wiring, {integer_spec(call), call.m, view(call.rows)});
     case Kind::kPool: return plan.pool(wiring, {call.flag, pairs(call.rows), pairs(call.cols), call.number});
     case Kind::kEltwise:
       return plan.eltwise(wiring,
@@ -180,6 +211,21 @@ class Builder {
     return c;
   }
   OpCall& fast(std::int64_t x, std::int64_t y, std::int64_t pad, std::int64_t stride = 1);
+  // F2 in integers, twice the convolution.
+  OpCall& exact(std::int64_t x, std::int64_t y) {
+    OpCall& c = direct(x, y, 3, 1, 1);
+    c.kind = Kind::kExact;
+    c.integers = {1, 1, 1,  0, 0, 1, -1, 1,                          // A^T
+                  2, 0, 0,  1, 1, 1, 1,  -1, 1, 0, 0, 2,              // G
+                  1, 0, -1, 0, 0, 1, 1,  0,  0, -1, 1, 0, 0, -1, 0, 1};  // B^T
+    return c;
+  }
+  OpCall& residue(std::int64_t x, std::int64_t y, std::int64_t m, const std::vector<std::int64_t>& moduli) {
+    OpCall& c = direct(x, y, 3, 1, 1);
+    c.kind = Kind::kResidue;
+    c.m = m, c.rows = moduli;
+    return c;
+  }
   OpCall& identity_gather(std::int64_t x, std::int64_t y, std::int64_t first, bool clear) {
     OpCall& c = call(Kind::kGather, x, y);
     for (std::int64_t i = 0; i < at(y).height; ++i) c.rows.push_back(i < at(x).height ? i : -1);
@@ -298,9 +344,12 @@ inline Network small_network(std::int64_t batch, bool exact) {
   b.pool(sum, pooled, true, 3, 2);
   b.fast(sum, strided, 1, 2).low = 0;
   b.reuse(sum);
+  const auto exact_sums = b.bytes(7, 6, 19, -127), residues = b.bytes(7, 6, 17, 0);
+  b.exact(strided, exact_sums).low = 0;
+  b.residue(exact_sums, residues, 4, {8191, 8189});
   const auto both = b.bytes(8, 6, 37, 0), real = b.floats(8, 6, 5);
   b.identity_gather(pooled, both, 0, true);
-  b.identity_gather(strided, both, 20, false);
+  b.identity_gather(residues, both, 20, false);
   const auto words = b.words(8, 6, 6, 0), more_words = b.words(8, 6, 9, -2047);
   b.direct(both, words, 1, 1, 0);
   b.fast(words, more_words, 1);

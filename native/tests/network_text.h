@@ -96,9 +96,29 @@ class TextWriter {
     floats("bias", call.bias);
   }
 
+  // What both kinds of exact convolution share.
+  void integers(const OpCall& call) {
+    out_ << " padding=" << call.pad_top << ',' << call.pad_left << " algorithm=test block=" << call.number;
+    if (call.kind == Kind::kResidue) out_ << " m=" << call.m;
+    out_ << '\n';
+    weights("weight", call);
+    floats("scale", call.scale);
+    floats("bias", call.bias);
+    if (call.kind == Kind::kResidue) return integers("moduli", call.rows, false);
+    const ExactParts parts = exact_parts(call);
+    matrix("at", parts.at);
+    matrix("g", parts.g);
+    matrix("bt", parts.bt);
+  }
+  void matrix(const char* of, const TensorView<const std::int32_t, 2>& values) {
+    array(of, "int32", std::vector<std::int32_t>(values.data, values.data + element_count(values.shape)),
+          {values.shape[0], values.shape[1]});
+  }
+
   void write(const OpCall& call) {
-    constexpr const char* kOps[] = {"import_nchw", "export_nchw", "direct",        "fast",  "pool",
-                                    "eltwise",     "gather",      "pixel_shuffle", "resize"};
+    constexpr const char* kOps[] = {"import_nchw", "export_nchw",   "direct", "fast",
+                                    "exact",       "residue",       "pool",   "eltwise",
+                                    "gather",      "pixel_shuffle", "resize"};
     begin(kOps[static_cast<int>(call.kind)], call);
     if (call.kind == Kind::kImport) {
       out_ << " y=" << call.y << '\n';
@@ -116,6 +136,10 @@ class TextWriter {
       case Kind::kFast:
         ending(call);
         return fast(call);
+      case Kind::kExact:
+      case Kind::kResidue:
+        ending(call);
+        return integers(call);
       case Kind::kEltwise:
         ending(call);
         out_ << '\n';

@@ -159,7 +159,7 @@ class Fuzzer {
     switch (below(10)) {
       case 0: return change(below(2) ? call.low : call.high);
       case 1: return change(below(2) ? call.rows : call.cols);
-      case 2: return change(call.mult);
+      case 2: return change(below(2) ? call.mult : call.integers);
       case 3: return change(call.weight_int8);
       case 4: return change(*floats[below(std::ssize(floats))]);
       case 5: return change_shape(call);
@@ -195,8 +195,16 @@ void make_consistent(OpCall& call) {
   const auto rows = [](std::int64_t wanted, std::size_t size) {
     return std::clamp<std::int64_t>(wanted, 0, static_cast<std::int64_t>(size));
   };
-  call.n = rows(call.n, call.bt.size());
-  call.m = rows(call.m, call.at.size());
+  if (call.kind == Kind::kFast) {
+    call.n = rows(call.n, call.bt.size());
+    call.m = rows(call.m, call.at.size());
+  }
+  if (call.kind == Kind::kExact) {
+    call.n = rows(call.n, 64);
+    call.m = rows(call.m, 64);
+    const std::int64_t r = call.shape[1], t = exact_inputs(call);
+    call.integers.resize(static_cast<std::size_t>(call.m * call.n + call.n * r + call.n * t), 1);
+  }
   call.columns = std::clamp<std::int64_t>(call.columns, 1, 1 << 20);
   call.fraction_bits = std::clamp<std::int64_t>(call.fraction_bits, -2147483648, 2147483647);
 }

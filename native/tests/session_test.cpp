@@ -42,7 +42,7 @@ void test_answers() {
   CHECK(got[1] == "{\"plan\":0}" && got[2] == "{\"plan\":1}", got[1] + got[2]);
   CHECK(count(got[3], "\"seconds\":") == network.calls.size(), got[3]);
   CHECK(count(got[3], "{\"op\":\"fast_int8\"") == 3 &&
-            count(got[3], "\"multiply\":0,") == network.calls.size() - 5,
+            count(got[3], "\"multiply\":0,") == network.calls.size() - 7,
         got[3]);
   CHECK(got[4] == "{}", got[4]);
   CHECK(got[5].starts_with("{\"seconds\":") && count(got[5], ",") == 0, got[5]);

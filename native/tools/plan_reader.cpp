@@ -148,12 +148,9 @@ FastSpec fast(Node& node) {
           .block = node.fields().integer("block")};
 }
 
-ExactSpec exact(Node& node) {
+IntegerSpec integers(Node& node) {
   const auto [pad_top, pad_left] = node.fields().pair("padding");
   return {.algorithm = node.fields().text("algorithm"),
-          .at = node.array<std::int32_t, 2>("at"),
-          .g = node.array<std::int32_t, 2>("g"),
-          .bt = node.array<std::int32_t, 2>("bt"),
           .weight = node.array<std::int8_t, 4>("weight"),
           .scale = node.array<float, 1>("scale"),
           .bias = node.array<float, 1>("bias"),
@@ -161,6 +158,15 @@ ExactSpec exact(Node& node) {
           .pad_left = pad_left,
           .activation = node.activation(),
           .block = node.fields().integer("block")};
+}
+
+ExactSpec exact(Node& node) {
+  return {integers(node), node.array<std::int32_t, 2>("at"), node.array<std::int32_t, 2>("g"),
+          node.array<std::int32_t, 2>("bt")};
+}
+
+ResidueSpec residue(Node& node) {
+  return {integers(node), node.fields().integer("m"), node.array<std::int64_t, 1>("moduli")};
 }
 
 PoolSpec pool(Node& node) {
@@ -199,11 +205,13 @@ void add(Plan& plan, Node& node) {
   const std::string op = node.fields().keyword();
   if (op == "import_nchw") return plan.import_nchw(node.name(), whole(node.fields().integer("y")));
   if (op == "export_nchw") return plan.export_nchw(node.name(), whole(node.fields().integer("x")));
-  const bool has_residual = op == "direct" || op == "fast" || op == "exact" || op == "eltwise";
+  const bool has_residual =
+      op == "direct" || op == "fast" || op == "exact" || op == "residue" || op == "eltwise";
   const Wiring wiring = has_residual ? node.wiring_with_residual() : node.wiring();
   if (op == "direct") return plan.direct(wiring, whole(direct(node)));
   if (op == "fast") return plan.fast(wiring, whole(fast(node)));
   if (op == "exact") return plan.exact(wiring, whole(exact(node)));
+  if (op == "residue") return plan.residue(wiring, whole(residue(node)));
   if (op == "eltwise") return plan.eltwise(wiring, whole(eltwise(node)));
   if (op == "pool") return plan.pool(wiring, whole(pool(node)));
   if (op == "gather") return plan.gather(wiring, whole(gather(node)));

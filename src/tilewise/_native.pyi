@@ -159,6 +159,54 @@ class Plan:
         axes, the padding that on both sides.
         """
 
+    def exact(
+        self,
+        *,
+        name: str,
+        x: int,
+        y: int,
+        algorithm: str,
+        at: _Int32,
+        g: _Int32,
+        bt: _Int32,
+        weight: _Int8,
+        scale: _Float32,
+        bias: _Float32,
+        padding: _Pair = (0, 0),
+        residual: int | None = None,
+        act_low: float = ...,
+        act_high: float = ...,
+        block: int = 0,
+    ) -> None:
+        """Add the int8 convolution of ``weight`` (K, r, r, C) with stride 1, by sums that wrap around in 32 bits.
+
+        ``at`` (m, n), ``g`` (n, r) and ``bt`` (n, m + r - 1) are a convolution times an integer. Refused unless these
+        weights and any bytes give the sums of ``direct``.
+        """
+
+    def residue(
+        self,
+        *,
+        name: str,
+        x: int,
+        y: int,
+        algorithm: str,
+        m: int,
+        moduli: _Int64,
+        weight: _Int8,
+        scale: _Float32,
+        bias: _Float32,
+        padding: _Pair = (0, 0),
+        residual: int | None = None,
+        act_low: float = ...,
+        act_high: float = ...,
+        block: int = 0,
+    ) -> None:
+        """Add the same by residues: F(m, r) modulo each of the ``moduli``, at the points 0, +-1, +-2, ...
+
+        Tiles have up to 18 inputs, an even number; moduli are two to four coprime odd numbers, 63..8191.
+        """
+
     def pool(self, *, name: str, x: int, y: int, maximum: bool, rows: _Int64, cols: _Int64, divisor: int = 0) -> None:
         """Add a maximum or mean over windows.
 

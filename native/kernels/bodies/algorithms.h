@@ -289,6 +289,112 @@ struct SFC6x5 {
     put(5, plus<2>(v12 + v13 + v20, v16) - v18);
   }
 };
+struct SFC6_7x5 {
+  static constexpr int m = 7, n = 17, t = 11;
+  static constexpr bool kShort = true;  // V of bytes fits 16 bits
+  static constexpr short bt[] = {0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 0, -1, -1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, -1, -1, 0, 0, 0, 0, 0, 1, 1, 0, -1, -1, 0, 0, 0, 0, 0, 0, 1, 0, -1, 1, 0, -1, 0, 0, 0, 0, 0, 0, 1, -1, 0, 1, -1, 0, 0, 0, 0, 0, 1, -1, 0, 1, -1, 0, 0, 0, 0, 0, 0, 1, -1, 1, -1, 1, -1, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1};
+  static constexpr short at[] = {1, 1, 1, -2, 1, 1, -2, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, -1, -1, -2, 1, 1, -1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, -2, 1, 1, -2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, -1, -1, 2, 1, 1, -2, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, -2, 1, 1, -2, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, -1, 2, -1, 1, -2, 1, -1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1, -2, 1, 1, -2, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1};
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8), v9 = get(9), v10 = get(10);
+    const V v11 = v2 - v5;
+    const V v12 = v2 + v5;
+    const V v13 = v2 - v8;
+    const V v14 = v3 - v6;
+    const V v15 = v3 + v6;
+    const V v16 = v4 - v7;
+    const V v17 = v4 + v7;
+    const V v18 = v1 - v7;
+    const V v19 = v3 - v9;
+    put(0, v12 + v15 + v17);
+    put(1, v11 - v16);
+    put(2, v14 + v16);
+    put(3, v11 + v14);
+    put(4, v12 - v17);
+    put(5, v15 - v17);
+    put(6, v12 - v15);
+    put(7, v11 + v16 - v14);
+    put(8, v0 - v6);
+    put(9, v18);
+    put(10, v18);
+    put(11, -v13);
+    put(12, -v13);
+    put(13, -v19);
+    put(14, -v13);
+    put(15, -v19);
+    put(16, v10 - v4);
+  }
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8), v9 = get(9), v10 = get(10), v11 = get(11), v12 = get(12), v13 = get(13), v14 = get(14), v15 = get(15), v16 = get(16);
+    const V v17 = v0 + v4;
+    const V v18 = v1 + v7;
+    const V v19 = v2 + v5;
+    const V v20 = v3 + v6;
+    const V v21 = v2 - v5;
+    const V v22 = v3 - v6;
+    const V v23 = v17 + v18;
+    const V v24 = v17 - v18;
+    const V v25 = v19 + v23;
+    const V v26 = plus<-2>(v0, v4);
+    const V v27 = scaled<2>(v1) - v7;
+    const V v28 = scaled<2>(v20) - v25;
+    put(0, v8 + v9 - v28);
+    put(1, v10 + v26 + v27 - v21 - v22);
+    put(2, plus<-2>(v20 + v23, v19));
+    put(3, plus<2>(v24, v22) - v21);
+    put(4, v11 + v19 + v20 + v26 - v27);
+    put(5, plus<2>(v12 + v13 + v24, v21) - v22);
+    put(6, v14 + v15 + v16 - v28);
+  }
+};
+struct SFC6_5x5 {
+  static constexpr int m = 5, n = 12, t = 9;
+  static constexpr bool kShort = true;  // V of bytes fits 16 bits
+  static constexpr short bt[] = {0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, -1, -1, 0, 1, 0, 0, 0, 0, 1, 1, 0, -1, -1, 0, 0, 0, 1, 1, 0, -1, -1, 0, 0, 0, 0, 1, 0, -1, 1, 0, -1, 0, 0, 0, 0, 1, -1, 0, 1, -1, 0, 0, 0, 1, -1, 0, 1, -1, 0, 0, 0, 0, 1, -1, 1, -1, 1, -1, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, -1, 0, 0, 0, 0, 0, 1};
+  static constexpr short at[] = {1, 2, -1, -1, -2, 1, 1, -1, 1, 0, 0, 0, 1, 1, -2, 1, 1, -2, 1, 1, 0, 0, 0, 0, 1, -1, -1, 2, 1, 1, -2, -1, 0, 0, 0, 0, 1, -2, 1, 1, -2, 1, 1, 1, 0, 1, 0, 0, 1, -1, 2, -1, 1, -2, 1, -1, 0, 0, 1, 1};
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8);
+    const V v9 = v1 - v4;
+    const V v10 = v1 + v4;
+    const V v11 = v2 - v5;
+    const V v12 = v2 + v5;
+    const V v13 = v3 - v6;
+    const V v14 = v3 + v6;
+    const V v15 = v1 - v7;
+    put(0, v10 + v12 + v14);
+    put(1, v9 - v13);
+    put(2, v11 + v13);
+    put(3, v9 + v11);
+    put(4, v10 - v14);
+    put(5, v12 - v14);
+    put(6, v10 - v12);
+    put(7, v9 + v13 - v11);
+    put(8, v0 - v6);
+    put(9, -v15);
+    put(10, -v15);
+    put(11, v8 - v2);
+  }
+  template <typename V, typename Get, typename Put>
+  [[gnu::always_inline]] static void output(const Get& get, const Put& put) {
+    const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8), v9 = get(9), v10 = get(10), v11 = get(11);
+    const V v12 = v0 + v6;
+    const V v13 = v3 + v7;
+    const V v14 = v1 - v4;
+    const V v15 = v2 - v5;
+    const V v16 = v1 + v4;
+    const V v17 = v2 + v5;
+    const V v18 = v12 - v13;
+    const V v19 = v12 + v13;
+    put(0, plus<2>(v8 + v18, v14) - v15);
+    put(1, plus<-2>(v16 + v19, v17));
+    const V v22 = v3 - v6;
+    put(2, plus<2>(v0, v22) - v7 - v14 - v15);
+    put(3, plus<-2>(v9 + v17 + v19, v16));
+    put(4, plus<2>(v10 + v11 + v18, v15) - v14);
+  }
+};
 struct F2x3s2 {
   static constexpr int m = 2, n = 5, t = 5;
   static constexpr bool kShort = true;  // V of bytes fits 16 bits
@@ -353,6 +459,8 @@ void for_each_named(const Call& call) {
   call(std::type_identity<F2x5>{});
   call(std::type_identity<F4x5>{});
   call(std::type_identity<SFC6x5>{});
+  call(std::type_identity<SFC6_7x5>{});
+  call(std::type_identity<SFC6_5x5>{});
   call(std::type_identity<F2x3s2>{});
   call(std::type_identity<F4x3s2>{});
 }

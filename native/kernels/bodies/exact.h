@@ -107,26 +107,24 @@ std::unique_ptr<Stage> named_or_listed(const Named& named, const Make& make) {
   return stage ? std::move(stage) : make(std::type_identity<Listed>{});
 }
 
+// The shape of an exact convolution.
+inline FastConv fast_of(const DirectConv& conv, std::int64_t m, std::int64_t r, std::int64_t n,
+                        std::int64_t block) {
+  FastConv fast{};
+  fast.x = conv.x, fast.y = conv.y;
+  fast.m = m, fast.r = r, fast.n = n, fast.stride = 1;
+  fast.pad_top = conv.window.pad_top, fast.pad_left = conv.window.pad_left;
+  fast.integer = true;
+  fast.block = block;
+  fast.scale = conv.scale;
+  fast.epilogue = conv.epilogue;
+  return fast;
+}
+
 inline std::unique_ptr<Op> make_exact_int8(const ExactConv& conv) {
-  const FastConv fast{.x = conv.x,
-                      .y = conv.y,
-                      .m = conv.sizes.m,
-                      .r = conv.sizes.r,
-                      .n = conv.sizes.n,
-                      .stride = 1,
-                      .pad_top = conv.window.pad_top,
-                      .pad_left = conv.window.pad_left,
-                      .bt = {conv.bt.begin(), conv.bt.end()},
-                      .at = {conv.at.begin(), conv.at.end()},
-                      .integer = true,
-                      .block = conv.block,
-                      .mult = {},
-                      .scale = conv.scale,
-                      .u_int8 = {},
-                      .u_int16 = {},
-                      .u_bf16 = {},
-                      .u_f32 = {},
-                      .epilogue = conv.epilogue};
+  FastConv fast = fast_of(conv, conv.sizes.m, conv.sizes.r, conv.sizes.n, conv.block);
+  fast.bt.assign(conv.bt.begin(), conv.bt.end());
+  fast.at.assign(conv.at.begin(), conv.at.end());
   const std::vector<std::int64_t> wide =
       exact::transform_weights(conv.sizes, conv.g, conv.weight_int8, conv.x->channels);
   const std::vector<std::int16_t> u(wide.begin(), wide.end());

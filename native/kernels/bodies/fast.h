@@ -45,7 +45,7 @@ class FastOp final : public Op {
         m_(conv.m),
         t_(conv.t()),
         stride_(conv.stride),
-        taps_(conv.n * conv.n),
+        taps_(conv.taps()),
         tile_rows_((y_.height + conv.m - 1) / conv.m),
         tile_cols_((y_.width + conv.m - 1) / conv.m),
         input_(std::move(input)),

@@ -262,9 +262,9 @@ std::unique_ptr<Op> make_direct_bf16(const DirectConv& conv) {
 std::unique_ptr<Op> make_direct_f32(const DirectConv& conv) {
   return std::make_unique<Direct<float>>(conv, conv.weight_f32);
 }
-std::unique_ptr<Op> make_exact_int8(const ExactConv& conv) {  // the same sums, by definition
-  return std::make_unique<Direct<std::int8_t>>(conv, conv.weight_int8);
-}
+// The same sums, by definition.
+std::unique_ptr<Op> make_exact_int8(const ExactConv& conv) { return make_direct_int8(conv); }
+std::unique_ptr<Op> make_residue_int8(const ResidueConv& conv) { return make_direct_int8(conv); }
 std::unique_ptr<Op> make_fast_int8(const FastConv& conv) {
   return std::make_unique<Fast<std::int8_t>>(conv, conv.u_int8);
 }

@@ -21,7 +21,7 @@ Row: TypeAlias = dict[int, int]
 
 UNROLLED = (
     ("F2", 3, 1), ("F4", 3, 1), ("F6", 3, 1), ("SFC6", 3, 1),
-    ("F2", 5, 1), ("F4", 5, 1), ("SFC6", 5, 1),
+    ("F2", 5, 1), ("F4", 5, 1), ("SFC6", 5, 1), ("SFC6(7)", 5, 1), ("SFC6(5)", 5, 1),
     ("F2", 3, 2), ("F4", 3, 2),
 )  # fmt: skip
 """Name, taps and stride of the algorithms whose programs the kernels are compiled with."""

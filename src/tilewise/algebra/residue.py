@@ -236,6 +236,20 @@ def moduli_for(width: int, m: int, r: int, bits: int = 8) -> ModuliSet:
     )
 
 
+def even_moduli(width: int, m: int, r: int, bits: int) -> ModuliSet:
+    """Give as few moduli as :func:`moduli_for`, but the smallest that suffice, all about the same size.
+
+    The smaller the residues, the more of their products add up within int32. Arguments and errors are its.
+    """
+    count = len(moduli_for(width, m, r, bits).moduli)
+    ascending = [p for p in reversed(usable_moduli(m, r, bits)) if p**count > width]
+    chosen: list[int] = []
+    for p in ascending:
+        if len(chosen) < count and all(math.gcd(p, q) == 1 for q in chosen):
+            chosen.append(p)
+    return ModuliSet(tuple(reversed(chosen))) if len(chosen) == count else moduli_for(width, m, r, bits)
+
+
 @functools.cache
 def _largest_set(candidates: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Pairwise coprime numbers of the largest product: depth first, cut where the rest can not catch up."""

@@ -31,7 +31,7 @@ def costs(plan: Plan, images: int) -> list[Cost]:
 
 def _cost(plan: Plan, i: int, node: dict[str, Any], images: int) -> Cost:
     touched = images * sum(_bytes(plan, node[role]) for role in ("x", "y", "residual") if node.get(role) is not None)
-    if node["op"] not in ("direct", "exact", "fast"):
+    if node["op"] not in ("direct", "exact", "residue", "fast"):
         return Cost(0, touched)
     y = plan.tensors[node["y"]]
     weight = plan.arrays[f"{i}.u" if node["op"] == "fast" else f"{i}.weight"]

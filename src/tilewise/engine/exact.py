@@ -4,72 +4,96 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tilewise.algebra import algorithm
+from tilewise.algebra.exactness import Reach, reach
+from tilewise.algebra.residue import residue_toom_cook, symmetric
 from tilewise.algebra.wraparound import WORD, Wraparound, wraparound
 from tilewise.engine.plan import OPERATIONS, Array, Plan
-from tilewise.quant.exact import WRAPPING
+from tilewise.quant.exact import WRAPPING, Exact, Residue
 
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 28 * 28)}
 """Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size (docs/exact.md)."""
+RESIDUES = {5: (Residue(tile=10, residue_bits=13), Residue(tile=14, residue_bits=13))}
+"""What tuning measures beside :data:`WRAPPING`, by kernel size."""
+
+MOST_INPUTS, SMALLEST_MODULUS, MODULI = 18, 63, (2, 4)
+"""Of the native residue kernels: inputs of a tile, and how many moduli of which size they take."""
+
+Fields = dict[str, Any]
 
 
-def with_exact(plan: Plan) -> Plan:
-    """Give the plan with an exact fast convolution wherever one has a direct one's sums; results stay the same."""
-    for i, node in enumerate(plan.nodes):
-        if node["op"] == "direct":
-            plan = as_exact(plan, i, WRAPPING.get(plan.arrays[f"{i}.weight"].shape[1], ())) or plan
-    return plan
+def candidates(plan: Plan) -> dict[str, Plan]:
+    """Give the plan with exact algorithms wherever they serve a direct convolution; results stay the same.
+
+    Some kernel sizes have several algorithms: one plan takes the first of each size, the next one the second. Each is
+    named after the algorithms in it.
+    """
+    found: dict[str, Plan] = {}
+    specs: dict[int, tuple[Exact | Residue, ...]] = {
+        r: (*map(Exact, names), *RESIDUES.get(r, ())) for r, names in WRAPPING.items()
+    }
+    for number in range(max(map(len, specs.values()))):
+        changed = plan
+        for i, node in enumerate(plan.nodes):
+            choice = specs.get(plan.arrays[f"{i}.weight"].shape[1], ()) if node["op"] == "direct" else ()
+            changed = (as_exact(changed, i, choice[number]) if number < len(choice) else None) or changed
+        used = [a["algorithm"] for a, b in zip(changed.nodes, plan.nodes, strict=True) if a is not b]
+        if used:
+            found[", ".join(dict.fromkeys(used))] = changed
+    return found
 
 
-def as_exact(plan: Plan, i: int, names: Sequence[str]) -> Plan | None:
-    """Give the plan with its operation ``i``, a direct one, as an exact fast one; None as :func:`exact_fields`."""
+def as_exact(plan: Plan, i: int, spec: Exact | Residue) -> Plan | None:
+    """Give the plan with its operation ``i``, a direct one, as an exact fast one; None as :func:`exact_node`."""
     node = plan.nodes[i]
     own = {key.partition(".")[2]: value for key, value in plan.arrays.items() if key.startswith(f"{i}.")}
-    found = exact_fields({**node, **own}, plan.tensors[node["x"]], names)
+    found = exact_node({**node, **own}, plan.tensors[node["x"]], plan.tensors[node["y"]], spec)
     if found is None:
         return None
-    arrays = {f"{i}.{k}": v for k, v in found.items() if isinstance(OPERATIONS["exact"][k], Array)}
-    plain = {k: v for k, v in found.items() if f"{i}.{k}" not in arrays}
-    nodes = (*plan.nodes[:i], {"op": "exact", "name": node["name"], **plain}, *plan.nodes[i + 1 :])
+    op, fields = found
+    arrays = {f"{i}.{k}": v for k, v in fields.items() if isinstance(OPERATIONS[op][k], Array)}
+    plain = {k: v for k, v in fields.items() if f"{i}.{k}" not in arrays}
+    nodes = (*plan.nodes[:i], {"op": op, "name": node["name"], **plain}, *plan.nodes[i + 1 :])
     return dataclasses.replace(plan, nodes=nodes, arrays=plan.arrays | arrays)
 
 
-def exact_fields(direct: dict[str, Any], x: dict[str, Any], names: Sequence[str]) -> dict[str, Any] | None:
+def exact_node(direct: Fields, x: Fields, y: Fields, spec: Exact | Residue) -> tuple[str, Fields] | None:
     """Turn the fields of a direct convolution into those of an exact fast one.
 
     Parameters
     ----------
     direct : dict
         Fields of ``OPERATIONS["direct"]``, arrays among them.
-    x : dict
-        The tensor that it reads.
-    names : sequence of str
-        Algorithms, the preferred one first.
+    x, y : dict
+        ``low`` of the tensor that it reads, ``height`` and ``width`` of the one that it writes.
+    spec : Exact or Residue
+        What it may be.
 
     Returns
     -------
-    dict or None
-        Fields of ``OPERATIONS["exact"]``. None if the layer is none that these algorithms serve: its weights are not
-        int8, it has strides, or its sums could leave what they are exact for.
+    (str, dict) or None
+        ``"exact"`` or ``"residue"``, and that operation's fields. None if the layer is none that the spec serves: its
+        weights are not int8, it has strides, or its sums could leave what the algorithms are exact for.
     """
     weight = direct["weight"]
     window, plain = weight.shape[1:3], direct["stride"] == direct["dilation"] == (1, 1)
     if weight.dtype != np.int8 or window[0] != window[1] or not plain or weight.shape[3] < MIN_CHANNELS:
         return None
-    for name in names:
-        if (recipe := _proved(name, weight, x["low"])) is not None:
-            at, g, bt = (part.astype(np.int32) for part in recipe.parts)
-            kept = {k: v for k, v in direct.items() if k in OPERATIONS["exact"]}
-            return {**kept, "algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt, "block": 0}
-    return None
+    limits, pixels = (0, 255) if x["low"] == 0 else (-128, 127), (y["height"], y["width"])
+    if isinstance(spec, Exact):
+        op, found = "exact", _wrapping(spec, weight, limits, pixels)
+    else:
+        op, found = "residue", _residues(spec, weight, limits, pixels)
+    if found is None:
+        return None
+    return op, {**{k: v for k, v in direct.items() if k in OPERATIONS[op]}, **found, "block": 0}
 
 
 def pays(r: int, channels: int, pixels: int) -> bool:
@@ -78,12 +102,72 @@ def pays(r: int, channels: int, pixels: int) -> bool:
     return channels >= enough[0] and pixels >= enough[1]
 
 
-def _proved(name: str, weight: NDArray[np.int8], low: int) -> Wraparound | None:
+def _wrapping(spec: Exact, weight: NDArray[np.int8], limits: tuple[int, int], pixels: tuple[int, int]) -> Fields | None:
+    """Give the algorithm and its matrices: of those proved exact the one with the fewest products for this map."""
+    recipes = [_proved(name, weight, limits) for name in spec.resolve(weight.shape[1])]
+    served = [recipe for recipe in recipes if recipe is not None]
+    if not served:
+        return None
+    recipe = min(served, key=lambda x: products(x.algorithm.m, len(x.BT), pixels))
+    at, g, bt = (part.astype(np.int32) for part in recipe.parts)
+    return {"algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt}
+
+
+def products(m: int, n: int, pixels: tuple[int, int]) -> int:
+    """Products of all tiles of a map of height x width outputs, for one input and output channel."""
+    return math.prod(-(-size // m) for size in pixels) * n**2
+
+
+def _proved(name: str, weight: NDArray[np.int8], limits: tuple[int, int]) -> Wraparound | None:
     """Give the recipe of an algorithm if it is exact for these weights, whatever bytes the input holds."""
-    limits = (0, 255) if low == 0 else (-128, 127)
     try:
         recipe = wraparound(algorithm(name, weight.shape[1]), *limits)
     except ValueError:
         return None
     sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
     return recipe if sums.max() * max(-limits[0], limits[1]) < 2 ** (WORD - 1 - recipe.shift) else None
+
+
+def _residues(
+    spec: Residue, weight: NDArray[np.int8], limits: tuple[int, int], pixels: tuple[int, int]
+) -> Fields | None:
+    """Give tile and moduli: of the tiles with moduli that the weights prove sufficient the one of fewest products."""
+    r = weight.shape[1]
+    bound = reach(weight, *limits)
+    tiles = [m for m in spec.resolve(r) if r % 2 == 1 and m % 2 == 0 and 6 <= m + r - 1 <= MOST_INPUTS]
+    for m in sorted(tiles, key=lambda m: (products(m, m + r - 1, pixels), m)):
+        moduli = _sufficient(spec, weight, bound, m)
+        if moduli is not None:
+            name = f"F({m}) mod {', '.join(map(str, moduli))}"
+            return {"algorithm": name, "m": m, "moduli": np.array(moduli, np.int64)}
+    return None
+
+
+def _sufficient(spec: Residue, weight: NDArray[np.int8], bound: Reach, m: int) -> tuple[int, ...] | None:
+    """Give moduli for the sums of a layer if the native kernels can use them: its checks are these.
+
+    Sums keep to 15/32 of the product of the moduli, products of residues over all channels to int32.
+    """
+    r = weight.shape[1]
+    most = max(int(bound.highest.max()), -int(bound.lowest.min()))
+    try:
+        moduli = spec.moduli_for(most * 32 // 15 + 64, m, r).moduli
+    except ValueError:
+        return None
+    fits = math.prod(moduli) // 32 * 15 >= most < 2**31 and math.prod(moduli[:-1]) <= 2**30
+    usable = MODULI[0] <= len(moduli) <= MODULI[1] and min(moduli) >= SMALLEST_MODULUS
+    if not fits or not usable or not all(_products_fit(weight, m, p) for p in moduli):
+        return None
+    return moduli
+
+
+def _products_fit(weight: NDArray[np.int8], m: int, modulus: int) -> bool:
+    """Whether sums over the channels of products of residues keep to int32."""
+    channels, r = weight.shape[3], weight.shape[1]
+    largest_v = modulus // 2 + modulus // 32  # more than float quotients leave
+    if channels * (modulus // 2) * largest_v < 2**31:
+        return True
+    g = np.array(residue_toom_cook(m, r, modulus).G)
+    rows = symmetric(np.einsum("ax,kxyc->akyc", g, weight.astype(np.int64)), modulus)
+    sums = max(int(np.abs(symmetric(np.einsum("y,akyc->akc", b, rows), modulus)).sum(2).max()) for b in g)
+    return sums * largest_v < 2**31

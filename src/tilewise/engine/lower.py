@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.engine.exact import exact_fields, pays
+from tilewise.engine.exact import Fields, exact_node, pays
 from tilewise.engine.graph import Conv, Eltwise, Gather, Graph, Input, Node, Pool, Resize, Shuffle
 from tilewise.engine.layers import check_sums
 from tilewise.engine.memory import Lifetime, arrange
 from tilewise.engine.plan import ITEM_BYTES, OPERATIONS, Array, Plan
 from tilewise.nn import QuantizedConv, WinogradConv2d
 from tilewise.nn.frozen import array
-from tilewise.quant import Exact
+from tilewise.quant import Exact, Residue
 
 LANES = 16
 
@@ -139,8 +139,8 @@ class _Lowering:
                 "stride": tuple(layer.stride), "padding": padding, "dilation": tuple(layer.dilation),
                 "unfused": self.unfused and numbers.grid is None and not bf16,
             }  # fmt: skip
-            exact = exact_fields(direct, vars(numbers.grid), _exact_names(layer, node)) if numbers.grid else None
-            self.append("exact" if exact else "direct", node.name, **(exact or direct))
+            op, fields = _exact(layer, node, direct, vars(numbers.grid) if numbers.grid else None) or ("direct", direct)
+            self.append(op, node.name, **fields)
             return
         self.append(
             "fast", node.name, **wires, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
@@ -150,13 +150,15 @@ class _Lowering:
         )  # fmt: skip
 
 
-def _exact_names(layer: QuantizedConv, node: Node) -> tuple[str, ...]:
-    """Exact algorithms for a layer: those it names; by itself one only where that is faster."""
-    spec, r = layer.spec, layer.kernel_size[0]
-    if not isinstance(spec, Exact):
-        return ()
+def _exact(layer: QuantizedConv, node: Node, direct: Fields, grid: Fields | None) -> tuple[str, Fields] | None:
+    """Give an exact layer's operation: what its spec names; where that leaves the choice, only what is faster."""
+    spec = layer.spec
+    if grid is None or not isinstance(spec, Exact | Residue):
+        return None
     channels, pixels = min(layer.in_channels, layer.out_channels), node.chw.height * node.chw.width
-    return spec.resolve(r) if spec.algorithm != "auto" or pays(r, channels, pixels) else ()
+    if isinstance(spec, Exact) and spec.algorithm == "auto" and not pays(layer.kernel_size[0], channels, pixels):
+        return None
+    return exact_node(direct, grid, {"height": node.chw.height, "width": node.chw.width}, spec)
 
 
 def to_bf16(x: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -52,6 +52,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         **_CONV, "algorithm": "text", "at": Array(("int32",), 2), "g": Array(("int32",), 2), "bt": Array(("int32",), 2),
         "weight": Array(("int8",), 4), "scale": _FLOATS, "bias": _FLOATS, "padding": "pair", "block": "size",
     },
+    "residue": {
+        **_CONV, "algorithm": "text", "m": "count", "moduli": Array(("int64",), 1),
+        "weight": Array(("int8",), 4), "scale": _FLOATS, "bias": _FLOATS, "padding": "pair", "block": "size",
+    },
     "pool": {
         "x": "index", "y": "index", "maximum": "flag", "rows": Array(("int64",), 2), "cols": Array(("int64",), 2),
         "divisor": "size",

@@ -19,14 +19,14 @@ from torch import nn
 
 from tilewise.conversion import convert
 from tilewise.engine.engine import Choice, Engine
-from tilewise.engine.exact import with_exact
+from tilewise.engine.exact import candidates
 from tilewise.engine.plan import Plan
 from tilewise.nn import QuantizedConv
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 ALGORITHMS = ("F2", "F4", "F6")
 BLOCKS = (12, 24, 48, 96)
-BLOCKED = ("fast", "exact")
+BLOCKED = ("fast", "exact", "residue")
 """Operations whose tiles go through in blocks."""
 ROUNDS = 7
 WORTHWHILE = 0.98
@@ -78,8 +78,8 @@ def tune_plan(
         plans = {name or "direct": make(convert(model, spec) if spec else model) for name, spec in specs.items()}
         plan, found = _fastest(plans, example, threads)
         choices += found
-    if (faster := with_exact(plan)).nodes != plan.nodes:
-        plan, found = _fastest({"direct": plan, "exact": faster}, example, threads)
+    if exact := candidates(plan):
+        plan, found = _fastest({"direct": plan, **exact}, example, threads)
         choices += found
     if any(node["op"] in BLOCKED for node in plan.nodes):
         plans = {"model": plan} | {f"{block} tiles": with_block(plan, block) for block in BLOCKS}
@@ -89,7 +89,7 @@ def tune_plan(
 
 
 def with_block(plan: Plan, block: int) -> Plan:
-    """Give the plan with so many tiles in a block of every fast or exact convolution."""
+    """Give the plan with so many tiles in a block of every convolution that goes through in blocks."""
     nodes = tuple({**node, "block": block} if node["op"] in BLOCKED else node for node in plan.nodes)
     return dataclasses.replace(plan, nodes=nodes)
 

@@ -12,7 +12,7 @@ from tilewise.algebra.catalogue import KERNELS, is_file
 from tilewise.algebra.residue import (
     ModuliSet,
     ResidueAlgorithm,
-    moduli_for,
+    even_moduli,
     residue_toom_cook,
     total_ratio,
     usable_moduli,
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-WRAPPING = {3: ("F4",), 5: ("SFC6",), 7: ("SFC6",)}
-"""Algorithms for wrapping sums by kernel size, those with cheaper transforms first: docs/exact.md has the counts."""
+WRAPPING = {3: ("F4",), 5: ("SFC6", "SFC6(7)", "SFC6(5)"), 7: ("SFC6",)}
+"""Algorithms for wrapping sums by kernel size; which of several suits a map best, the engine finds."""
 GRIDS = ((-127, 127), (0, 255))
 """Limits of 8-bit inputs."""
 TILES = (4, 6, 8, 10, 12, 14)
 """Outputs per tile that ``Residue(tile="auto")`` chooses among."""
-MODULUS_BITS = 13
-LARGEST_MODULUS = 2**MODULUS_BITS - 1
+RESIDUE_BITS = (8, 13)
+LARGEST_MODULUS = 2 ** RESIDUE_BITS[-1] - 1
 """Of these, sums over 128 channels still fit int32."""
 MOST_BLOCKS = 4
 """Blocks of channels that ``Residue(moduli="auto")`` considers, for fewer moduli."""
@@ -181,7 +181,9 @@ class Residue(_Int8):
         transforms included.
     moduli : tuple of int or "auto"
         Pairwise coprime odd numbers: up to 255 for products of bytes, up to 8191 for products of 16-bit numbers. Auto
-        takes the fewest up to 255 that the layer's weights prove sufficient.
+        takes the fewest that the layer's weights prove sufficient.
+    residue_bits : int
+        What auto allows: 8 or 13. Moduli of 13 bits are fewer, but their products have half the rate of bytes' or less.
 
     Raises
     ------
@@ -196,11 +198,14 @@ class Residue(_Int8):
     _: KW_ONLY
     tile: int | Literal["auto"] = "auto"
     moduli: tuple[int, ...] | Literal["auto"] = "auto"
+    residue_bits: Literal[8, 13] = 8
     kind: ClassVar[str] = "residue"
 
     def __post_init__(self) -> None:
         if self.tile != "auto" and (isinstance(self.tile, bool) or self.tile not in range(2, 15)):
             raise ValueError(f"tile is {self.tile!r}; allowed: 2 to 14, auto")
+        if self.residue_bits not in RESIDUE_BITS:
+            raise ValueError(f"residue_bits is {self.residue_bits!r}; allowed: 8, 13")
         if self.moduli != "auto":
             if not all(isinstance(p, int) for p in self.moduli):
                 raise ValueError(f"moduli is {self.moduli!r}; allowed: auto, or numbers such as (253, 251, 247)")
@@ -222,11 +227,15 @@ class Residue(_Int8):
         tiles = TILES if self.tile == "auto" else (self.tile,)
         if self.moduli == "auto":
             return tiles
-        served = tuple(m for m in tiles if set(self.moduli) <= set(usable_moduli(m, r, MODULUS_BITS)))
+        served = tuple(m for m in tiles if set(self.moduli) <= set(usable_moduli(m, r, RESIDUE_BITS[-1])))
         if not served:
             for p in self.moduli:
                 residue_toom_cook(tiles[0], r, p)  # says which points collide
         return served
+
+    def moduli_for(self, width: int, m: int, r: int) -> ModuliSet:
+        """Give the moduli for sums that differ by ``width``: the spec's own, or the fewest and smallest."""
+        return even_moduli(width, m, r, self.residue_bits) if self.moduli == "auto" else ModuliSet(self.moduli)
 
     def plan(self, weight: NDArray[np.integer], low: int, high: int) -> ResiduePlan:
         """Choose tile, moduli and blocks of channels for a layer; arguments as :meth:`Exact.plan`'s.
@@ -244,7 +253,7 @@ class Residue(_Int8):
             for count in range(1, channels + 1):
                 blocks = equal_blocks(channels, count)
                 width = max(reach(weight[:, block], low, high).width for block in blocks)
-                moduli = moduli_for(width, m, r) if self.moduli == "auto" else ModuliSet(self.moduli)
+                moduli = self.moduli_for(width, m, r)
                 algorithms = tuple(_residue_algorithm(m, r, p) for p in moduli.moduli)
                 if blocks[0].stop > min(a.channels for a in algorithms):
                     continue  # sums of such residues would leave int32
@@ -258,7 +267,10 @@ class Residue(_Int8):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form."""
         moduli = "auto" if self.moduli == "auto" else list(self.moduli)
-        return {"kind": self.kind, "version": SPEC_VERSION, "tile": self.tile, "moduli": moduli}
+        return {
+            "kind": self.kind, "version": SPEC_VERSION, "tile": self.tile, "moduli": moduli,
+            "residue_bits": self.residue_bits,
+        }  # fmt: skip
 
 
 @functools.cache
