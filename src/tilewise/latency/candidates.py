@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 from tilewise.algebra import Bilinear
-from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
+from tilewise.quant import FLOAT_BITS, Direct, Exact, Spec, Winograd
+from tilewise.quant.exact import WRAPPING
 
 Dtype = Literal["float32", "bf16", "int16", "int8"]
 Transforms = Literal["static", "learned"]
@@ -31,16 +33,21 @@ class Candidate:
         What is multiplied. Widths of 2 to 8 bits run as int8, 9 to 16 as int16.
     transforms : {"static", "learned"}
         Learned ones have no zeros to leave out.
+    exact : bool
+        Whether the numbers are direct int8's, by 16-bit factors and wrapping sums (docs/exact.md).
 
     Raises
     ------
     ValueError
-        If the algorithm or a value is unknown, or a direct convolution shall have learned transforms.
+        If the algorithm or a value is unknown, a direct convolution shall have learned transforms, or an exact one be
+        anything but a named algorithm of fixed transforms in int8.
 
     Examples
     --------
     >>> str(Candidate("F4", "int8", "learned"))
     'F4 learned int8'
+    >>> Candidate.parse("exact F4 int8").spec()
+    Exact(algorithm='F4')
     >>> Candidate.parse("direct float32").spec()
     Direct(bits=32, quantizer='tap')
     """
@@ -48,6 +55,7 @@ class Candidate:
     algorithm: str
     dtype: Dtype
     transforms: Transforms = "static"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name, kinds in (("dtype", Dtype), ("transforms", Transforms)):
@@ -55,16 +63,18 @@ class Candidate:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(get_args(kinds))}")
         if self.algorithm == "direct" and self.transforms == "learned":
             raise ValueError("a direct convolution has no transforms to learn; allowed: static")
+        if self.exact and (self.algorithm in ("auto", "direct") or (self.dtype, self.transforms) != ("int8", "static")):
+            raise ValueError(f"{str(self)!r} has no exact kernel; allowed: a fast algorithm, static, int8: exact F4 int8")
         self.spec()
 
     def __str__(self) -> str:
         """Give the form that :meth:`parse` reads."""
         learned = ["learned"] if self.transforms == "learned" else []
-        return " ".join([self.algorithm, *learned, self.dtype])
+        return " ".join([*(["exact"] if self.exact else []), self.algorithm, *learned, self.dtype])
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a text such as ``"F4 int8"``, ``"F4 learned int8"`` or ``"direct float32"``.
+        """Read a text such as ``"F4 int8"``, ``"F4 learned int8"``, ``"exact F4 int8"`` or ``"direct float32"``.
 
         Raises
         ------
@@ -76,17 +86,29 @@ class Candidate:
                 return cls(algorithm, dtype)  # type: ignore[arg-type]
             case [algorithm, "learned", dtype]:
                 return cls(algorithm, dtype, "learned")  # type: ignore[arg-type]
+            case ["exact", algorithm, dtype]:
+                return cls(algorithm, dtype, exact=True)  # type: ignore[arg-type]
         raise ValueError(
-            f"candidate is {text!r}; allowed: an algorithm, perhaps 'learned', and a type: F4 learned int8"
+            f"candidate is {text!r}; allowed: an algorithm and a type, perhaps 'learned' between or 'exact' before "
+            "them: F4 learned int8, exact F4 int8"
         )
 
     @classmethod
     def of(cls, spec: Spec, precision: str = "float32") -> Self:
-        """Give the candidate of a spec; ``precision`` is that of float layers, as in :func:`tilewise.compile`."""
+        """Give the candidate of a spec; ``precision`` is that of float layers, as in :func:`tilewise.compile`.
+
+        Raises
+        ------
+        ValueError
+            If the precision is unknown, or the spec leaves its exact algorithm open (``latency.jobs.run_as`` says what
+            it comes to).
+        """
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision is {precision!r}; allowed: float32, bf16")
         dtype = precision if spec.bits == FLOAT_BITS else "int16" if spec.bits > BITS["int8"] else "int8"
-        if not isinstance(spec, Winograd):  # the others count as direct; works_of refuses exact kernels
+        if isinstance(spec, Exact):
+            return cls(spec.algorithm, "int8", exact=True)
+        if not isinstance(spec, Winograd):
             return cls("direct", dtype)  # type: ignore[arg-type]
         name = spec.algorithm.name if isinstance(spec.algorithm, Bilinear) else spec.algorithm
         # Learned ones of any structure run alike.
@@ -96,6 +118,8 @@ class Candidate:
         """Give a spec that stands for all that this candidate does."""
         if self.algorithm == "direct":
             return Direct(bits=BITS[self.dtype])
+        if self.exact:
+            return Exact(self.algorithm)
         return Winograd(self.algorithm, bits=BITS[self.dtype], transforms=self.transforms)
 
     @property
@@ -115,6 +139,7 @@ CANDIDATES = tuple(
     for text in (
         *(f"{name} {dtype}" for dtype in ("float32", "int8") for name in ("direct", *FAST)),
         *(f"{name} learned int8" for name in FAST),
+        *(f"exact {name} int8" for name in dict.fromkeys(itertools.chain(*WRAPPING.values()))),
         *(f"{name} {dtype}" for dtype in ("bf16", "int16") for name in ("direct", "F2", "F4")),
     )
 )

@@ -8,7 +8,7 @@ algorithms that are bound by other stages do not.
 from __future__ import annotations
 
 from tilewise.algebra import algorithm
-from tilewise.latency.candidates import BITS
+from tilewise.latency.candidates import BITS, Candidate, Dtype
 from tilewise.latency.records import Convolution
 from tilewise.latency.works import ends_bytes
 from tilewise.quant import FLOAT_BITS
@@ -56,7 +56,7 @@ def modelled_seconds(work: Convolution) -> float:
     wide = 2.0 if BITS[candidate.dtype] == FLOAT_BITS else 1.0
     return (
         CALL
-        + 2 * products / PRODUCTS[candidate.dtype]
+        + 2 * products / PRODUCTS[_factors(candidate)]
         + transformed * wide / TRANSFORMED
         + weight_bytes(work) / WEIGHT_BYTES
         + ends_bytes(work) / ACTIVATION_BYTES
@@ -65,8 +65,13 @@ def modelled_seconds(work: Convolution) -> float:
 
 def weight_bytes(work: Convolution) -> int:
     """Bytes of weights, as they are multiplied."""
-    item = {"int8": 1, "int16": 2, "bf16": 2, "float32": 4}[work.candidate.dtype]
+    item = {"int8": 1, "int16": 2, "bf16": 2, "float32": 4}[_factors(work.candidate)]
     return item * work.shape.in_channels * work.shape.out_channels * _tiling(work)[0]
+
+
+def _factors(candidate: Candidate) -> Dtype:
+    """Give the type of what is multiplied: exact kernels take 16-bit factors to give 8-bit layers' sums."""
+    return "int16" if candidate.exact else candidate.dtype
 
 
 def _round_up(value: int, multiple: int) -> int:
