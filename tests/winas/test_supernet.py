@@ -55,8 +55,13 @@ def test_exact_is_a_way_to_compute_direct_int8_and_no_branch_of_its_own() -> Non
     assert len(net.choices["layer1.0.conv1"].candidates) == 6
     assert [len(ways) for ways in net.ways["conv1"]] == [1, 1, 1]  # three input channels
     assert [len(ways) for ways in net.ways["layer2.0.conv1"]] == [1, 1, 1]  # stride 2
-    large = SuperNet(nn.Sequential(nn.Conv2d(8, 8, 5), nn.Conv2d(8, 8, 3)), SearchConfig(algorithms=("direct", "exact", "F6")))
-    assert large.ways == {"0": [[tw.Direct(), tw.Exact("SFC6")]], "1": [[tw.Direct(), tw.Exact("F4")], [tw.Winograd("F6")]]}
+    net = SuperNet(
+        nn.Sequential(nn.Conv2d(8, 8, 5), nn.Conv2d(8, 8, 3)),
+        SearchConfig(algorithms=("direct", "exact", "F4-barabasz")),  # which serves 3x3 only
+    )
+    assert net.choices.keys() == {"1"}
+    assert net.ways["0"] == [[tw.Direct(), tw.Exact("SFC6")]]
+    assert net.ways["1"] == [[tw.Direct(), tw.Exact("F4")], [tw.Winograd("F4-barabasz")]]
 
 
 def test_without_any_choice_there_is_nothing_to_search() -> None:

@@ -64,7 +64,7 @@ class Candidate:
         if self.algorithm == "direct" and self.transforms == "learned":
             raise ValueError("a direct convolution has no transforms to learn; allowed: static")
         if self.exact and (self.algorithm in ("auto", "direct") or (self.dtype, self.transforms) != ("int8", "static")):
-            raise ValueError(f"{str(self)!r} has no exact kernel; allowed: a fast algorithm, static, int8: exact F4 int8")
+            raise ValueError(f"{str(self)!r} has no kernel; allowed: a fast algorithm in int8, static: exact F4 int8")
         self.spec()
 
     def __str__(self) -> str:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 HOW = "measure it: tilewise measure --model ... for a network's layers, tilewise measure --grid for sizes between"
-HOW_AS = 'measure it: tilewise measure --candidates "{}", with --model ... for a network\'s layers, --grid for sizes between'
+HOW_AS = (
+    'measure it: tilewise measure --candidates "{}" with --model ... for a network\'s layers, --grid for sizes between'
+)
 
 
 class LatencyTable:

@@ -250,8 +250,9 @@ class _Search:
             for name in self.net.choices
         }
         return Architecture(
-            specs=self.prices.picked(chosen), expected_seconds=self.prices.total(chosen), baseline_seconds=self.prices.baseline,
-            budget_seconds=budget, lambda2=self._price(self._expected(), budget), probabilities=shares,
+            specs=self.prices.picked(chosen), expected_seconds=self.prices.total(chosen),
+            baseline_seconds=self.prices.baseline, budget_seconds=budget,
+            lambda2=self._price(self._expected(), budget), probabilities=shares,
         )  # fmt: skip
 
     def _restore(self) -> int:
