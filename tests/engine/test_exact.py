@@ -16,7 +16,6 @@ from torch import nn
 import tilewise as tw
 from tilewise.engine import tuning
 from tilewise.engine.exact import as_exact, candidates, exact_node
-from tilewise.latency.works import works_of
 
 NAMED = {3: tw.Exact("F4"), 5: tw.Exact("SFC6"), 7: tw.Exact("SFC6")}
 
@@ -128,13 +127,6 @@ def test_layers_that_no_bound_covers_stay_direct() -> None:
     ):  # fmt: skip
         heavy = {**node, "weight": np.full((4, 3, 3, channels), 127, np.int8)}
         assert (exact_node(heavy, x_tensor, y_tensor, spec) is not None) == served
-
-
-def test_latency_tables_say_that_they_lack_them() -> None:
-    x = torch.randn(1, 3, 12, 12)
-    model = calibrated(network(), NAMED[3], x)
-    with pytest.raises(ValueError, match="layer '2' is exact and runs on kernels that latency tables do not have"):
-        works_of(tw.compile(model, x).plan, model)
 
 
 RESIDUES = {

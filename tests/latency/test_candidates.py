@@ -20,6 +20,7 @@ def test_of_specs() -> None:
     assert str(Candidate.of(tw.Winograd("SFC6", bits=9))) == "SFC6 int16"
     assert str(Candidate.of(tw.Winograd(tw.algorithm("F2"), bits=32))) == "F2 float32"
     assert str(Candidate.of(tw.Direct(bits=16))) == "direct int16"
+    assert str(Candidate.of(tw.Exact("SFC6"), "bf16")) == "exact SFC6 int8"
     assert str(Candidate.of(tw.Direct(bits=32), "bf16")) == "direct bf16"
     assert str(Candidate.of(tw.Direct(bits=8), "bf16")) == "direct int8"
 

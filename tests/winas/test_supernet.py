@@ -8,10 +8,15 @@ from torch import nn
 
 import tilewise as tw
 from tilewise import zoo
+from tilewise.engine.exact import worth_measuring
 from tilewise.winas import WA_Q, SearchConfig
 from tilewise.winas.architecture import label
 from tilewise.winas.paths import Paths
 from tilewise.winas.supernet import Choice, SuperNet
+
+
+def labels(net: SuperNet, name: str) -> list[list[str]]:
+    return [[label(spec) for spec in ways] for ways in net.ways[name]]
 
 
 def small_net(**settings: object) -> SuperNet:
@@ -32,16 +37,33 @@ def test_candidates_share_one_weight_and_one_bias() -> None:
 
 def test_layers_that_fast_algorithms_do_not_serve_have_direct_candidates_only() -> None:
     net = SuperNet(zoo.resnet20(), SearchConfig())
-    assert net.first.keys() - net.choices == {"conv1", "layer2.0.conv1", "layer3.0.conv1"}
-    assert set(net.first.values()) == {tw.Direct()}
-    assert [label(s) for s in net.choices["layer1.0.conv1"].specs] == ["direct int8", "F2 int8", "F4 int8", "F6 int8"]
+    assert net.ways.keys() - net.choices == {"conv1", "layer2.0.conv1", "layer3.0.conv1"}
+    assert labels(net, "conv1") == [["direct int8"]]
+    assert labels(net, "layer1.0.conv1") == [["direct int8"], ["F2 int8"], ["F4 int8"], ["F6 int8"]]
 
 
 def test_several_widths_are_choices_everywhere() -> None:
     net = SuperNet(zoo.resnet20(), SearchConfig(algorithms=("direct", "F4"), widths=WA_Q))
-    assert net.first.keys() == net.choices.keys()
-    assert [label(s) for s in net.choices["conv1"].specs] == ["direct int8", "direct int10", "direct fp32"]
-    assert len(net.choices["layer1.0.conv1"].specs) == 6
+    assert net.ways.keys() == net.choices.keys()
+    assert labels(net, "conv1") == [["direct int8"], ["direct int10"], ["direct fp32"]]
+    assert len(net.choices["layer1.0.conv1"].candidates) == 6
+
+
+def test_exact_is_a_way_to_compute_direct_int8_and_no_branch_of_its_own() -> None:
+    net = SuperNet(zoo.resnet20(), SearchConfig(algorithms=("direct", "exact", "F4"), widths=WA_Q))
+    assert labels(net, "layer1.0.conv1")[:3] == [["direct int8", "exact int8"], ["F4 int8"], ["direct int10"]]
+    assert net.ways["layer1.0.conv1"][0] == [tw.Direct(), tw.Exact("F4")]
+    assert len(net.choices["layer1.0.conv1"].candidates) == 6
+    assert [len(ways) for ways in net.ways["conv1"]] == [1, 1, 1]  # three input channels
+    assert [len(ways) for ways in net.ways["layer2.0.conv1"]] == [1, 1, 1]  # stride 2
+    net = SuperNet(
+        nn.Sequential(nn.Conv2d(8, 8, 5), nn.Conv2d(8, 8, 3)),
+        SearchConfig(algorithms=("direct", "exact", "F4-barabasz")),  # which serves 3x3 only
+    )
+    assert net.choices.keys() == {"1"}
+    assert net.ways["0"] == [[tw.Direct(), *worth_measuring(5)]]
+    assert {type(spec) for spec in worth_measuring(5)} == {tw.Exact, tw.Residue}
+    assert net.ways["1"] == [[tw.Direct(), tw.Exact("F4")], [tw.Winograd("F4-barabasz")]]
 
 
 def test_without_any_choice_there_is_nothing_to_search() -> None:

@@ -155,6 +155,8 @@ class Training:
     """paper: Adam, rate / 10 at 3/5 and 4/5; modern: AdamW, warm-up and cosine."""
     lr: float = 1e-3
     """Peak learning rate."""
+    transform_rate: float = 1.0
+    """Rate of learned transforms, as a share of it: 0.1 suits refined ones."""
     batch: int = 64
     """Images per step."""
     freeze_norms: bool = False

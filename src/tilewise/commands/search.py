@@ -36,7 +36,7 @@ class Search:
     bits: int = 8
     """Width of mode WA."""
     algorithms: tuple[str, ...] = ("direct", "F2", "F4", "F6")
-    """Candidates of layers that fast algorithms serve."""
+    """Candidates of layers that fast algorithms serve; exact: direct int8 on exact kernels where faster."""
     transforms: Literal["static", "learned"] = "static"
     """Whether the candidates' transform matrices are trained too."""
     lambda2: float = 0.1

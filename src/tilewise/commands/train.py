@@ -113,7 +113,7 @@ def _fit(
 
     config = TrainConfig(
         epochs=training.epochs, recipe=training.recipe, lr=training.lr, out=training.out, resume=training.resume,
-        freeze_norms=training.freeze_norms,
+        transform_rate=training.transform_rate, freeze_norms=training.freeze_norms,
         device=common.device, seed=common.seed,
     )  # fmt: skip
     processes = Processes.here()

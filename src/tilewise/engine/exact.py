@@ -14,16 +14,13 @@ from tilewise.algebra.exactness import Reach, reach
 from tilewise.algebra.residue import residue_toom_cook, symmetric
 from tilewise.algebra.wraparound import WORD, Wraparound, wraparound
 from tilewise.engine.plan import OPERATIONS, Array, Plan
-from tilewise.quant.exact import WRAPPING, Exact, Residue
+from tilewise.quant.exact import RESIDUE_TILES, WRAPPING, Exact, Residue
 
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 28 * 28)}
 """Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size (docs/exact.md)."""
-RESIDUES = {5: (Residue(tile=10, residue_bits=13), Residue(tile=14, residue_bits=13))}
-"""What tuning measures beside :data:`WRAPPING`, by kernel size."""
-
-MOST_INPUTS, SMALLEST_MODULUS, MODULI = 18, 63, (2, 4)
+LEAST_INPUTS, MOST_INPUTS, SMALLEST_MODULUS, MODULI = 6, 18, 63, (2, 4)
 """Of the native residue kernels: inputs of a tile, and how many moduli of which size they take."""
 
 Fields = dict[str, Any]
@@ -36,9 +33,7 @@ def candidates(plan: Plan) -> dict[str, Plan]:
     named after the algorithms in it.
     """
     found: dict[str, Plan] = {}
-    specs: dict[int, tuple[Exact | Residue, ...]] = {
-        r: (*map(Exact, names), *RESIDUES.get(r, ())) for r, names in WRAPPING.items()
-    }
+    specs = {r: worth_measuring(r) for r in WRAPPING}
     for number in range(max(map(len, specs.values()))):
         changed = plan
         for i, node in enumerate(plan.nodes):
@@ -48,6 +43,12 @@ def candidates(plan: Plan) -> dict[str, Plan]:
         if used:
             found[", ".join(dict.fromkeys(used))] = changed
     return found
+
+
+def worth_measuring(r: int) -> tuple[Exact | Residue, ...]:
+    """Give the exact specs among which measuring decides for an ``r x r`` kernel."""
+    residues = (Residue(tile=m, residue_bits=13) for m in RESIDUE_TILES.get(r, ()))
+    return (*map(Exact, WRAPPING.get(r, ())), *residues)
 
 
 def as_exact(plan: Plan, i: int, spec: Exact | Residue) -> Plan | None:
@@ -103,14 +104,18 @@ def pays(r: int, channels: int, pixels: int) -> bool:
 
 
 def _wrapping(spec: Exact, weight: NDArray[np.int8], limits: tuple[int, int], pixels: tuple[int, int]) -> Fields | None:
-    """Give the algorithm and its matrices: of those proved exact the one with the fewest products for this map."""
-    recipes = [_proved(name, weight, limits) for name in spec.resolve(weight.shape[1])]
-    served = [recipe for recipe in recipes if recipe is not None]
-    if not served:
-        return None
-    recipe = min(served, key=lambda x: products(x.algorithm.m, len(x.BT), pixels))
-    at, g, bt = (part.astype(np.int32) for part in recipe.parts)
-    return {"algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt}
+    """Give an algorithm and its matrices: the first one that is proved exact."""
+    for name in in_order(spec, weight.shape[1], pixels):
+        if (recipe := _proved(name, weight, limits)) is not None:
+            at, g, bt = (part.astype(np.int32) for part in recipe.parts)
+            return {"algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt}
+    return None
+
+
+def in_order(spec: Exact, r: int, pixels: tuple[int, int]) -> list[str]:
+    """Give the names that a spec allows, those first that need the fewest products for a map of height x width."""
+    forms = {name: algorithm(name, r) for name in spec.resolve(r)}
+    return sorted(forms, key=lambda name: products(forms[name].m, forms[name].products, pixels))
 
 
 def products(m: int, n: int, pixels: tuple[int, int]) -> int:
@@ -132,15 +137,23 @@ def _residues(
     spec: Residue, weight: NDArray[np.int8], limits: tuple[int, int], pixels: tuple[int, int]
 ) -> Fields | None:
     """Give tile and moduli: of the tiles with moduli that the weights prove sufficient the one of fewest products."""
-    r = weight.shape[1]
     bound = reach(weight, *limits)
-    tiles = [m for m in spec.resolve(r) if r % 2 == 1 and m % 2 == 0 and 6 <= m + r - 1 <= MOST_INPUTS]
-    for m in sorted(tiles, key=lambda m: (products(m, m + r - 1, pixels), m)):
+    for m in tiles(spec, weight.shape[1], pixels):
         moduli = _sufficient(spec, weight, bound, m)
         if moduli is not None:
             name = f"F({m}) mod {', '.join(map(str, moduli))}"
             return {"algorithm": name, "m": m, "moduli": np.array(moduli, np.int64)}
     return None
+
+
+def tiles(spec: Residue, r: int, pixels: tuple[int, int]) -> list[int]:
+    """Give the tiles that a spec allows and the native kernels have, in the order of :func:`in_order`.
+
+    Points come in pairs, so a tile has an even number of inputs and of outputs.
+    """
+    even = [m for m in spec.resolve(r) if r % 2 == 1 and m % 2 == 0] if r > 1 else []
+    served = [m for m in even if LEAST_INPUTS <= m + r - 1 <= MOST_INPUTS]
+    return sorted(served, key=lambda m: (products(m, m + r - 1, pixels), m))
 
 
 def _sufficient(spec: Residue, weight: NDArray[np.int8], bound: Reach, m: int) -> tuple[int, ...] | None:

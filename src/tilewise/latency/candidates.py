@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 from tilewise.algebra import Bilinear
-from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
+from tilewise.quant import FLOAT_BITS, Direct, Exact, Residue, Spec, Winograd
+from tilewise.quant.exact import RESIDUE_TILES, WRAPPING
 
 Dtype = Literal["float32", "bf16", "int16", "int8"]
 Transforms = Literal["static", "learned"]
@@ -26,21 +29,27 @@ class Candidate:
     Parameters
     ----------
     algorithm : str
-        A name of :func:`tilewise.algorithm`, ``"direct"`` among them.
+        A name of :func:`tilewise.algorithm`, ``"direct"`` among them; for exact candidates also ``"residue-10-13"``:
+        residues modulo numbers of up to 13 bits (or 8), tiles of 10 outputs.
     dtype : {"float32", "bf16", "int16", "int8"}
         What is multiplied. Widths of 2 to 8 bits run as int8, 9 to 16 as int16.
     transforms : {"static", "learned"}
         Learned ones have no zeros to leave out.
+    exact : bool
+        Whether the numbers are direct int8's, by wrapping sums or residues (docs/exact.md).
 
     Raises
     ------
     ValueError
-        If the algorithm or a value is unknown, or a direct convolution shall have learned transforms.
+        If the algorithm or a value is unknown, a direct convolution shall have learned transforms, or an exact one be
+        anything but a named algorithm of fixed transforms in int8.
 
     Examples
     --------
     >>> str(Candidate("F4", "int8", "learned"))
     'F4 learned int8'
+    >>> Candidate.parse("exact F4 int8").spec()
+    Exact(algorithm='F4')
     >>> Candidate.parse("direct float32").spec()
     Direct(bits=32, quantizer='tap')
     """
@@ -48,6 +57,7 @@ class Candidate:
     algorithm: str
     dtype: Dtype
     transforms: Transforms = "static"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name, kinds in (("dtype", Dtype), ("transforms", Transforms)):
@@ -55,16 +65,21 @@ class Candidate:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(get_args(kinds))}")
         if self.algorithm == "direct" and self.transforms == "learned":
             raise ValueError("a direct convolution has no transforms to learn; allowed: static")
+        if self.exact and (self.algorithm in ("auto", "direct") or (self.dtype, self.transforms) != ("int8", "static")):
+            raise ValueError(
+                f"{str(self)!r} has no kernel; allowed: a fast algorithm in int8, static: exact F4 int8, exact "
+                "residue-10-13 int8"
+            )
         self.spec()
 
     def __str__(self) -> str:
         """Give the form that :meth:`parse` reads."""
         learned = ["learned"] if self.transforms == "learned" else []
-        return " ".join([self.algorithm, *learned, self.dtype])
+        return " ".join([*(["exact"] if self.exact else []), self.algorithm, *learned, self.dtype])
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a text such as ``"F4 int8"``, ``"F4 learned int8"`` or ``"direct float32"``.
+        """Read a text such as ``"F4 int8"``, ``"F4 learned int8"``, ``"exact F4 int8"`` or ``"direct float32"``.
 
         Raises
         ------
@@ -76,17 +91,31 @@ class Candidate:
                 return cls(algorithm, dtype)  # type: ignore[arg-type]
             case [algorithm, "learned", dtype]:
                 return cls(algorithm, dtype, "learned")  # type: ignore[arg-type]
+            case ["exact", algorithm, dtype]:
+                return cls(algorithm, dtype, exact=True)  # type: ignore[arg-type]
         raise ValueError(
-            f"candidate is {text!r}; allowed: an algorithm, perhaps 'learned', and a type: F4 learned int8"
+            f"candidate is {text!r}; allowed: an algorithm and a type, perhaps 'learned' between or 'exact' before "
+            "them: F4 learned int8, exact F4 int8"
         )
 
     @classmethod
     def of(cls, spec: Spec, precision: str = "float32") -> Self:
-        """Give the candidate of a spec; ``precision`` is that of float layers, as in :func:`tilewise.compile`."""
+        """Give the candidate of a spec; ``precision`` is that of float layers, as in :func:`tilewise.compile`.
+
+        Raises
+        ------
+        ValueError
+            If the precision is unknown, or the spec leaves its exact algorithm open (``latency.jobs.run_as`` says what
+            it comes to).
+        """
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision is {precision!r}; allowed: float32, bf16")
         dtype = precision if spec.bits == FLOAT_BITS else "int16" if spec.bits > BITS["int8"] else "int8"
-        if not isinstance(spec, Winograd):  # the others count as direct; works_of refuses exact kernels
+        if isinstance(spec, Exact):
+            return cls(spec.algorithm, "int8", exact=True)
+        if isinstance(spec, Residue):
+            return cls(f"residue-{spec.tile}-{spec.residue_bits}", "int8", exact=True)
+        if not isinstance(spec, Winograd):
             return cls("direct", dtype)  # type: ignore[arg-type]
         name = spec.algorithm.name if isinstance(spec.algorithm, Bilinear) else spec.algorithm
         # Learned ones of any structure run alike.
@@ -96,7 +125,17 @@ class Candidate:
         """Give a spec that stands for all that this candidate does."""
         if self.algorithm == "direct":
             return Direct(bits=BITS[self.dtype])
+        if residue := self.residue:
+            return Residue(tile=residue[0], residue_bits=8 if residue[1] == 8 else 13)
+        if self.exact:
+            return Exact(self.algorithm)
         return Winograd(self.algorithm, bits=BITS[self.dtype], transforms=self.transforms)
+
+    @property
+    def residue(self) -> tuple[int, int] | None:
+        """Outputs of a tile and bits of the moduli, if it computes by residues."""
+        match = re.fullmatch(r"residue-(\d+)-(8|13)", self.algorithm) if self.exact else None
+        return (int(match[1]), int(match[2])) if match else None
 
     @property
     def precision(self) -> Literal["float32", "bf16"]:
@@ -115,6 +154,8 @@ CANDIDATES = tuple(
     for text in (
         *(f"{name} {dtype}" for dtype in ("float32", "int8") for name in ("direct", *FAST)),
         *(f"{name} learned int8" for name in FAST),
+        *(f"exact {name} int8" for name in dict.fromkeys(itertools.chain(*WRAPPING.values()))),
+        *(f"exact residue-{m}-13 int8" for m in dict.fromkeys(itertools.chain(*RESIDUE_TILES.values()))),
         *(f"{name} {dtype}" for dtype in ("bf16", "int16") for name in ("direct", "F2", "F4")),
     )
 )

@@ -8,7 +8,7 @@ algorithms that are bound by other stages do not.
 from __future__ import annotations
 
 from tilewise.algebra import algorithm
-from tilewise.latency.candidates import BITS
+from tilewise.latency.candidates import BITS, Candidate, Dtype
 from tilewise.latency.records import Convolution
 from tilewise.latency.works import ends_bytes
 from tilewise.quant import FLOAT_BITS
@@ -48,15 +48,14 @@ def modelled_seconds(work: Convolution) -> float:
     products = per_tile * tiles * c * k
     transformed = 0.0
     if candidate.algorithm != "direct":
-        a = algorithm(candidate.algorithm, shape.kernel[0], shape.stride[0])
-        n, t = a.products, a.tile
-        dense = LEARNED if candidate.transforms == "learned" else 1.0
-        into, out = n * t * (n + t), a.m * n * (a.m + n)
-        transformed = dense * tiles * (into * c + out * k)
+        m, n, t, times = _sizes(work)
+        dense = LEARNED if candidate.transforms == "learned" or candidate.residue else 1.0
+        into, out = n * t * (n + t), m * n * (m + n)
+        transformed = dense * times * tiles * (into * c + out * k)
     wide = 2.0 if BITS[candidate.dtype] == FLOAT_BITS else 1.0
     return (
         CALL
-        + 2 * products / PRODUCTS[candidate.dtype]
+        + 2 * products / PRODUCTS[_factors(candidate)]
         + transformed * wide / TRANSFORMED
         + weight_bytes(work) / WEIGHT_BYTES
         + ends_bytes(work) / ACTIVATION_BYTES
@@ -65,8 +64,14 @@ def modelled_seconds(work: Convolution) -> float:
 
 def weight_bytes(work: Convolution) -> int:
     """Bytes of weights, as they are multiplied."""
-    item = {"int8": 1, "int16": 2, "bf16": 2, "float32": 4}[work.candidate.dtype]
+    item = {"int8": 1, "int16": 2, "bf16": 2, "float32": 4}[_factors(work.candidate)]
     return item * work.shape.in_channels * work.shape.out_channels * _tiling(work)[0]
+
+
+def _factors(candidate: Candidate) -> Dtype:
+    """Give the type of what is multiplied: exact kernels mostly take 16-bit factors to give 8-bit layers' sums."""
+    bytes_only = candidate.residue is not None and candidate.residue[1] == BITS["int8"]
+    return "int16" if candidate.exact and not bytes_only else candidate.dtype
 
 
 def _round_up(value: int, multiple: int) -> int:
@@ -79,5 +84,15 @@ def _tiling(work: Convolution) -> tuple[int, int]:
     rows, cols = shape.out
     if work.candidate.algorithm == "direct":
         return shape.kernel[0] * shape.kernel[1], shape.batch * rows * cols
-    a = algorithm(work.candidate.algorithm, shape.kernel[0], shape.stride[0])
-    return a.products**2, shape.batch * -(-rows // a.m) * -(-cols // a.m)
+    m, n, _, times = _sizes(work)
+    return times * n**2, shape.batch * -(-rows // m) * -(-cols // m)
+
+
+def _sizes(work: Convolution) -> tuple[int, int, int, int]:
+    """Give outputs, products and inputs of a tile, per dimension, and how many times all is done: for each modulus."""
+    r = work.shape.kernel[0]
+    if residue := work.candidate.residue:
+        m, bits = residue
+        return m, m + r - 1, m + r - 1, 2 if bits == 13 else 3
+    a = algorithm(work.candidate.algorithm, r, work.shape.stride[0])
+    return a.m, a.products, a.tile, 1

@@ -9,12 +9,13 @@ from torch import nn
 
 from tilewise.conversion import convert
 from tilewise.engine.compiler import make_plan
+from tilewise.engine.exact import in_order, pays, tiles
 from tilewise.engine.plan import Plan
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.records import Convolution, convolution
 from tilewise.latency.shapes import LayerShape
 from tilewise.nn import WinogradConv2d, unsuitable
-from tilewise.quant import Winograd
+from tilewise.quant import Direct, Exact, Residue, Spec
 from tilewise.train import calibrate
 
 GRIDS = {"uint8": {"low": 0, "high": 255}, "int16": {"low": 0, "high": 1023}}
@@ -23,9 +24,22 @@ GRIDS = {"uint8": {"low": 0, "high": 255}, "int16": {"low": 0, "high": 1023}}
 def served(shape: LayerShape, candidate: Candidate) -> Candidate:
     """Give what a layer becomes: the candidate, or direct at its width where that serves no layer of this shape."""
     spec = candidate.spec()
-    if isinstance(spec, Winograd) and unsuitable(_conv(shape, "meta"), spec):
+    if not isinstance(spec, Direct) and unsuitable(_conv(shape, "meta"), spec):
         return Candidate("direct", candidate.dtype)
     return candidate
+
+
+def run_as(shape: LayerShape, spec: Spec) -> Spec:
+    """Give what the engine runs a layer as whose spec leaves the exact algorithm open; any other spec as it is."""
+    r, (rows, cols) = shape.kernel[0], shape.out
+    if isinstance(spec, Residue):
+        served = tiles(spec, r, shape.out)
+        words = spec.residue_bits == 13 if spec.moduli == "auto" else max(spec.moduli) > 255
+        return Residue(tile=served[0], residue_bits=13 if words else 8) if served else Direct()
+    if not isinstance(spec, Exact) or spec.algorithm != "auto":
+        return spec
+    paid = pays(r, min(shape.in_channels, shape.out_channels), rows * cols)
+    return Exact(in_order(spec, r, shape.out)[0]) if paid else Direct()
 
 
 def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) -> Plan:
@@ -45,6 +59,11 @@ def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) 
     Plan
         Three operations: import, the convolution, export. The convolution writes what a next layer of its own type
         would read. Its record's work is :func:`layer_work`.
+
+    Raises
+    ------
+    ValueError
+        If an exact kernel has so many channels that random weights do not prove its sums.
     """
     work = layer_work(shape, candidate, mixed=mixed)
     with torch.random.fork_rng():
@@ -53,6 +72,8 @@ def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) 
         x = torch.randn(shape.batch, shape.in_channels, shape.height, shape.width)
         calibrate(move_transforms(model), [x])
         plan = make_plan(model, x, work.candidate.precision)
+    if work.candidate.exact and plan.nodes[1]["op"] not in ("exact", "residue"):
+        raise ValueError(f"{work} can not be measured: with random weights its sums may leave what is exact")
     node = plan.nodes[1] | ({"unfused": work.unfused} if plan.nodes[1]["op"] == "direct" else {})
     y = plan.tensors[1] | {"dtype": work.output, **GRIDS.get(work.output, {}), "step": 0.05, "factor": 20.0}
     return dataclasses.replace(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.cost import ACTIVATION_BYTES, modelled_seconds
 from tilewise.latency.interpolation import MissingError, OutsideError, Point, coordinates, family, interpolate
-from tilewise.latency.jobs import served
+from tilewise.latency.jobs import run_as, served
 from tilewise.latency.light import LightModel
 from tilewise.latency.machine import Machine
 from tilewise.latency.records import Convolution, Operation, Record, Work, convolution
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 HOW = "measure it: tilewise measure --model ... for a network's layers, tilewise measure --grid for sizes between"
+HOW_AS = (
+    'measure it: tilewise measure --candidates "{}" with --model ... for a network\'s layers, --grid for sizes between'
+)
 
 
 class LatencyTable:
@@ -184,7 +187,7 @@ class LatencyTable:
         ValueError
             If neither was measured, naming the entry and how to measure it.
         """
-        candidate = served(shape, Candidate.of(spec, precision))
+        candidate = served(shape, Candidate.of(run_as(shape, spec), precision))
         asked = (True, False) if mixed is None else (mixed,)
         works = list(dict.fromkeys(convolution(shape, candidate, mixed=one) for one in asked))
         for work in works:
@@ -265,12 +268,13 @@ class LatencyTable:
 
     def _interpolated(self, work: Convolution) -> float:
         """Give the model's seconds times the ratio to them on the grid."""
+        how = HOW_AS.format(work.candidate)
         if not (ratios := self._ratios(work)):
-            raise ValueError(f"the latency table of {self._where()} has no entry for {work}; {HOW}")
+            raise ValueError(f"the latency table of {self._where()} has no entry for {work}; {how}")
         try:
             ratio = interpolate(ratios, coordinates(work))
         except (OutsideError, MissingError) as error:
-            raise ValueError(f"{work} is not within what was measured: {_explain(error)}; {HOW}") from error
+            raise ValueError(f"{work} is not within what was measured: {_explain(error)}; {how}") from error
         return ratio * modelled_seconds(work)
 
     def _ratios(self, work: Convolution) -> dict[Point, float]:

@@ -6,14 +6,20 @@ from typing import Any
 
 from torch import nn
 
+from tilewise.algebra import algorithm
 from tilewise.engine.plan import ITEM_BYTES, Plan
 from tilewise.latency.candidates import Candidate, Dtype
 from tilewise.latency.records import Convolution, Operation, Work
 from tilewise.latency.shapes import LayerShape
-from tilewise.nn import WinogradConv2d
+from tilewise.nn import QuantizedConv, WinogradConv2d
+from tilewise.quant import Exact
 
 _DTYPES: dict[str, Dtype] = {"float32": "float32", "uint16": "bf16", "int16": "int16", "int8": "int8"}
 """By the type of a plan's weights."""
+
+
+CONVOLUTIONS = ("direct", "fast", "exact", "residue")
+"""Operations of a plan that are kept as convolutions."""
 
 
 def works_of(plan: Plan, model: nn.Module) -> list[Work]:
@@ -26,17 +32,9 @@ def works_of(plan: Plan, model: nn.Module) -> list[Work]:
     model : torch.nn.Module
         Its layers tell the algorithms.
 
-    Raises
-    ------
-    ValueError
-        If a layer runs on an exact fast kernel, for which tables have no candidate.
     """
-    if (exact := next((node["name"] for node in plan.nodes if node["op"] == "exact"), None)) is not None:
-        raise ValueError(
-            f"layer {exact!r} is exact and runs on kernels that latency tables do not have; allowed: Direct, Winograd"
-        )
     return [
-        _convolution(plan, i, node, model) if node["op"] in ("direct", "fast") else operation_of(plan, i)
+        _convolution(plan, i, node, model) if node["op"] in CONVOLUTIONS else operation_of(plan, i)
         for i, node in enumerate(plan.nodes)
     ]
 
@@ -71,12 +69,16 @@ def operation_of(plan: Plan, i: int) -> Operation:
 
 def _convolution(plan: Plan, i: int, node: dict[str, Any], model: nn.Module) -> Convolution:
     x, y = plan.tensors[node["x"]], plan.tensors[node["y"]]
-    fast = node["op"] == "fast"
-    weight = plan.arrays[f"{i}.u" if fast else f"{i}.weight"]
+    weight = plan.arrays[f"{i}.u" if node["op"] == "fast" else f"{i}.weight"]
     dtype = _DTYPES[str(weight.dtype)]
     candidate = Candidate("direct", dtype)
-    kernel, stride = weight.shape[1:3], node["stride"]
-    if fast:
+    kernel, stride = weight.shape[1:3], node.get("stride", (1, 1))
+    if node["op"] == "exact":
+        candidate = Candidate(_exact_name(node, model), dtype, exact=True)
+    if node["op"] == "residue":
+        bits = 8 if plan.arrays[f"{i}.moduli"].max() < 2**8 else 13
+        candidate = Candidate(f"residue-{node['m']}-{bits}", dtype, exact=True)
+    if node["op"] == "fast":
         layer = model.get_submodule(node["name"])
         assert isinstance(layer, WinogradConv2d)
         candidate = Candidate.of(layer.spec, "bf16" if dtype == "bf16" else "float32")
@@ -99,6 +101,15 @@ def _convolution(plan: Plan, i: int, node: dict[str, Any], model: nn.Module) -> 
         residual=None if residual is None else plan.tensors[residual]["dtype"],
         unfused=node.get("unfused", False),
     )
+
+
+def _exact_name(node: dict[str, Any], model: nn.Module) -> str:
+    """Give the name that specs have for the algorithm of an exact operation, whose own one names its tile too."""
+    layer = model.get_submodule(node["name"])
+    assert isinstance(layer, QuantizedConv)
+    r = layer.kernel_size[0]
+    spec = layer.spec if isinstance(layer.spec, Exact) else Exact()  # tuning makes direct layers exact
+    return next(name for name in spec.resolve(r) if algorithm(name, r).name == node["algorithm"])
 
 
 def _tensor(plan: Plan, number: int) -> tuple[str, int, int, int]:

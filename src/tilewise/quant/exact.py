@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 WRAPPING = {3: ("F4",), 5: ("SFC6", "SFC6(7)", "SFC6(5)"), 7: ("SFC6",)}
 """Algorithms for wrapping sums by kernel size; which of several suits a map best, the engine finds."""
+RESIDUE_TILES = {5: (10, 14)}
+"""Tiles for residues of 13 bits that are worth measuring beside them, by kernel size."""
 GRIDS = ((-127, 127), (0, 255))
 """Limits of 8-bit inputs."""
 TILES = (4, 6, 8, 10, 12, 14)

@@ -14,6 +14,11 @@ CLIP_NORM = 5.0
 WARMUP_SHARE = 0.05
 
 
+TRANSFORMS = ("AT", "G", "BT", "points", "row_exponents", "column_exponents")
+"""Parameters of learned transforms."""
+_IDENTITY = ("epochs", "recipe", "lr", "transform_rate", "freeze_norms", "seed")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of one training run.
@@ -27,6 +32,10 @@ class TrainConfig:
         ``"modern"``: AdamW, warm-up and cosine by step, no decay on vectors and transforms, gradient norm clipped.
     lr : float
         Peak learning rate.
+    transform_rate : float
+        Of learned transforms, as a share of ``lr``: 1 for those that start from an algorithm's own matrices, whose
+        entries are whole numbers and fractions; less for refined ones, which have small entries and gain little by
+        long ways (docs/decisions.md). With the modern recipe.
     freeze_norms : bool
         Keep the statistics of batch normalisation as they are. For adapting a trained network: statistics of the last
         few batches alone cost ResNet-20 0.3 points (docs/decisions.md).
@@ -51,6 +60,7 @@ class TrainConfig:
     epochs: int = 20
     recipe: Literal["modern", "paper"] = "modern"
     lr: float = 1e-3
+    transform_rate: float = 1.0
     freeze_norms: bool = False
     out: str | Path | None = None
     resume: bool = False
@@ -63,6 +73,10 @@ class TrainConfig:
             raise ValueError(f"epochs is {self.epochs}; it must be at least 1")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr is {self.lr}; it must be positive and finite")
+        if not 0 <= self.transform_rate <= 1:
+            raise ValueError(f"transform_rate is {self.transform_rate}; allowed: 0 to 1")
+        if self.transform_rate != 1 and self.recipe != "modern":
+            raise ValueError(f"transform_rate is {self.transform_rate}; the {self.recipe} recipe has one rate for all")
         if self.recipe not in ("modern", "paper"):
             raise ValueError(f"recipe is {self.recipe!r}; allowed: modern, paper")
         if self.resume and self.out is None:
@@ -70,7 +84,7 @@ class TrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """What must agree for one run to be the continuation of another."""
-        return {k: v for k, v in asdict(self).items() if k in ("epochs", "recipe", "lr", "freeze_norms", "seed")}
+        return {k: v for k, v in asdict(self).items() if k in _IDENTITY}
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make the recipe's optimizer for all trainable parameters of the model."""
@@ -80,8 +94,13 @@ class TrainConfig:
         if self.recipe == "paper":
             return torch.optim.Adam([p for _, p in parameters], lr=self.lr, weight_decay=4e-5)
         decayed = [p for n, p in parameters if p.ndim > 1 and n.rpartition(".")[2] == "weight"]
-        rest = [p for n, p in parameters if not (p.ndim > 1 and n.rpartition(".")[2] == "weight")]
-        groups = [{"params": decayed, "weight_decay": 1e-2}, {"params": rest, "weight_decay": 0.0}]
+        slow = [p for n, p in parameters if n.rpartition(".")[2] in TRANSFORMS] if self.transform_rate != 1 else []
+        apart = {id(p) for p in (*decayed, *slow)}
+        groups = [
+            {"params": decayed, "weight_decay": 1e-2, "rate": 1.0},
+            {"params": [p for _, p in parameters if id(p) not in apart], "weight_decay": 0.0, "rate": 1.0},
+            {"params": slow, "weight_decay": 0.0, "rate": self.transform_rate},
+        ]
         return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lr)
 
     def lr_at(self, epoch: int, step: int, steps: int) -> float:

@@ -146,7 +146,7 @@ def train_step(
 ) -> Tensor:
     """Take one step of the weights; give this process's share in the loss before it."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("rate", 1.0)
     optimizer.zero_grad(set_to_none=True)
     loss = part_of_loss(model, images, y, task, teacher, config.device, processes)
     loss.backward()  # type: ignore[no-untyped-call]

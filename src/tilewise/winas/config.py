@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tilewise.quant import Direct, Spec, Winograd
+from tilewise.quant import Direct, Exact, Spec, Winograd
 from tilewise.train import TrainConfig
 
 WA_Q = (8, 10, 32)
@@ -22,7 +22,8 @@ class SearchConfig:
     ----------
     algorithms : tuple of str
         Candidates of every layer that fast algorithms serve, ``"direct"`` or names of the catalogue. The others are
-        direct.
+        direct. ``"exact"`` is no candidate beside direct at 8 bits but another way to its numbers: every such layer
+        then is the faster of the two (docs/search.md).
     widths : tuple of int
         Bit widths of the candidates. One is the paper's mode WA (algorithm free), several its WA-Q (width free too).
     transforms : {"static", "learned"}
@@ -80,6 +81,11 @@ class SearchConfig:
             values = getattr(self, field)
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{field} is {values!r}; it must name at least one candidate, each once")
+        if Exact.kind in self.algorithms and not (Direct.kind in self.algorithms and Exact.bits in self.widths):
+            raise ValueError(
+                f"algorithms is {self.algorithms!r} at {self.widths!r} bits, but exact has the numbers of direct at "
+                f"{Exact.bits} bits; allowed with it: direct among the algorithms and {Exact.bits} among the widths"
+            )
         for field in ("lambda1", "lambda2"):
             value = getattr(self, field)
             if not (math.isfinite(value) and value >= 0):
@@ -99,8 +105,8 @@ class SearchConfig:
         )  # fmt: skip
 
     def specs(self) -> list[Spec]:
-        """Give all candidates, as a layer that every algorithm serves has them."""
-        return [self._spec(name, bits) for bits in self.widths for name in self.algorithms]
+        """Give all candidates, as a layer that every algorithm serves has them; each has numbers of its own."""
+        return [self._spec(name, bits) for bits in self.widths for name in self.algorithms if name != Exact.kind]
 
     def _spec(self, name: str, bits: int) -> Spec:
         if name == "direct":

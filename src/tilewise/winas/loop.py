@@ -205,7 +205,7 @@ class _Search:
             "epoch": epoch + 1, "train_loss": weights_loss, "arch_loss": arch_loss, "expected_ms": 1e3 * expected,
             "budget_ms": None if budget is None else 1e3 * budget, "lambda2": self._price(expected, budget),
             "entropy": self.paths.entropy(),
-            "chosen": {name: label(self.net.choices[name].specs[i]) for name, i in self._chosen(budget).items()},
+            "chosen": {name: label(self.prices.specs[name][i]) for name, i in self._chosen(budget).items()},
             "seconds": round(time.perf_counter() - began, 2),
         }  # fmt: skip
 
@@ -245,15 +245,14 @@ class _Search:
     def _snapshot(self, budget: float | None) -> Architecture:
         """Give the present answer, its layers in the model's order."""
         chosen = self._chosen(budget)
-        picked = {name: choice.specs[chosen[name]] for name, choice in self.net.choices.items()}
-        specs = {name: picked.get(name, only) for name, only in self.net.first.items()}
         shares = {
-            name: dict(zip(map(label, choice.specs), self.paths.probabilities(name).tolist(), strict=True))
-            for name, choice in self.net.choices.items()
+            name: dict(zip(map(label, self.prices.specs[name]), self.paths.probabilities(name).tolist(), strict=True))
+            for name in self.net.choices
         }
         return Architecture(
-            specs=specs, expected_seconds=self.prices.total(chosen), baseline_seconds=self.prices.baseline,
-            budget_seconds=budget, lambda2=self._price(self._expected(), budget), probabilities=shares,
+            specs=self.prices.picked(chosen), expected_seconds=self.prices.total(chosen),
+            baseline_seconds=self.prices.baseline, budget_seconds=budget,
+            lambda2=self._price(self._expected(), budget), probabilities=shares,
         )  # fmt: skip
 
     def _restore(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -53,7 +53,9 @@ class Reach(NamedTuple):
 
 
 class Prices:
-    """Seconds of every candidate of every choice, and of the rest of the network.
+    """What every candidate of every choice comes to, its seconds, and those of the rest of the network.
+
+    A candidate that can be computed in several ways, with the same numbers, is the fastest of them.
 
     Parameters
     ----------
@@ -74,16 +76,25 @@ class Prices:
 
     def __init__(self, net: SuperNet, model: nn.Module, table: Latencies, example: Tensor) -> None:
         shapes = layer_shapes(model, example)
+        self.specs: dict[str, list[Spec]] = {name: [specs[0] for specs in ways] for name, ways in net.ways.items()}
         self.seconds: dict[str, Tensor] = {}
-        for name, choice in net.choices.items():
+        for name, ways in net.ways.items():
+            if ways == [[self.specs[name][0]]]:  # nothing to choose
+                continue
             if name not in shapes:
                 raise ValueError(f"layer {name!r} does not run on the example, so it has no latency")
-            seconds = [_checked(table.seconds(shapes[name], spec), name, spec) for spec in choice.specs]
-            self.seconds[name] = torch.tensor(seconds, dtype=torch.float64)
+            fastest = [_fastest(specs, table, name, shapes[name]) for specs in ways]
+            self.specs[name] = [spec for _, spec in fastest]
+            if name in net.choices:
+                self.seconds[name] = torch.tensor([seconds for seconds, _ in fastest], dtype=torch.float64)
         # What the table predicts of the whole with first candidates, less these: the same whatever is chosen.
-        first = calibrate(convert(model, net.first, skips="quantized"), [example])
+        first = calibrate(convert(model, self.picked({}), skips="quantized"), [example])
         self.baseline = table.predict(first, example)
         self.rest = self.baseline - sum(float(s[0]) for s in self.seconds.values())
+
+    def picked(self, chosen: Mapping[str, int]) -> dict[str, Spec]:
+        """Give the specs of a network by layer, from each choice's index; first candidates where there is none."""
+        return {name: specs[chosen.get(name, 0)] for name, specs in self.specs.items()}
 
     def reach(self) -> Reach:
         """Give the fastest and the slowest network there is."""
@@ -113,6 +124,12 @@ class Prices:
         """
         shares = [torch.softmax(a.double(), 0) @ self.seconds[name].to(a.device) for name, a in alphas.items()]
         return torch.stack(shares).sum() + self.rest
+
+
+def _fastest(specs: Sequence[Spec], table: Latencies, name: str, shape: LayerShape) -> tuple[float, Spec]:
+    """Give the seconds and the spec that takes least, the first of equal ones."""
+    timed = [(_checked(table.seconds(shape, spec), name, spec), spec) for spec in specs]
+    return min(timed, key=lambda pair: pair[0])
 
 
 def _checked(seconds: float, name: str, spec: Spec) -> float:

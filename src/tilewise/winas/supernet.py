@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from tilewise.engine.exact import worth_measuring
 from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, unsuitable
-from tilewise.quant import Direct, Spec
+from tilewise.quant import Direct, Exact, Spec
 from tilewise.winas.config import SearchConfig
 
 
@@ -33,11 +34,6 @@ class Choice(nn.Module):
         """Which candidates run: one, or the two that the gates belong to."""
         self.gates: Tensor | None = None
         """Factors of the two, shape (2,): 1 and 0."""
-
-    @property
-    def specs(self) -> list[Spec]:
-        """What the candidates are."""
-        return [self.candidate(i).spec for i in range(len(self.candidates))]
 
     def candidate(self, index: int) -> QuantizedConv:
         """Give one of the candidates."""
@@ -80,13 +76,13 @@ class SuperNet:
     def __init__(self, model: nn.Module, config: SearchConfig) -> None:
         self.model = copy.deepcopy(model)
         self.choices: dict[str, Choice] = {}
-        self.first: dict[str, Spec] = {}
-        """The first candidate of every convolution, in the model's order; the only one where there is no choice."""
+        self.ways: dict[str, list[list[Spec]]] = {}
+        """Of every convolution, in the model's order: for each of its candidates the specs with its very numbers."""
         replacement: dict[nn.Module, nn.Module] = {}
         for name, conv in list(self.model.named_modules()):
             if isinstance(conv, nn.Conv2d):
                 specs = candidates(conv, config)
-                self.first[name] = specs[0]
+                self.ways[name] = [ways(conv, spec, config) for spec in specs]
                 if len(specs) > 1:
                     replacement[conv] = self.choices[name] = Choice(conv, specs)
                 else:
@@ -134,6 +130,23 @@ def candidates(conv: nn.Conv2d, config: SearchConfig) -> list[Spec]:
     """
     served = [spec for spec in config.specs() if isinstance(spec, Direct) or not unsuitable(conv, spec)]
     return served or [Direct(bits=bits) for bits in config.widths]
+
+
+def ways(conv: nn.Conv2d, spec: Spec, config: SearchConfig) -> list[Spec]:
+    """Give the specs that compute a candidate's very numbers: itself, and exact ones of direct int8 if asked for.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv2d
+        The layer.
+    spec : Spec
+        The candidate.
+    config : SearchConfig
+        Says whether exact ones are asked for.
+    """
+    asked = Exact.kind in config.algorithms and spec == Direct(bits=Exact.bits)
+    exact = worth_measuring(conv.kernel_size[0]) if asked else ()
+    return [spec, *(other for other in exact if not unsuitable(conv, other))]
 
 
 def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
