@@ -43,6 +43,24 @@ def test_training_learns(recipe: Any) -> None:
     assert not model.training
 
 
+def test_transforms_have_a_rate_of_their_own() -> None:
+    """Adam moves every number by about its rate in the first step, whatever the gradient."""
+    spec = tw.Winograd("F4", transforms="learned")
+    moved: list[dict[str, float]] = []
+    for rate in (1.0, 0.1, 0.0):
+        torch.manual_seed(0)
+        start = tw.convert(zoo.small_cnn(), {"*": spec}).state_dict()
+        trained = run(spec, epochs=1, lr=1e-3, transform_rate=rate).state_dict()
+        kinds: dict[str, float] = {}
+        for key, value in trained.items():
+            kind = key.rpartition(".")[2]
+            kinds[kind] = max(kinds.get(kind, 0.0), float((value.double() - start[key].double()).abs().max()))
+        moved.append(kinds)
+    for matrix in ("AT", "G", "BT"):
+        assert moved[0][matrix] > 3 * moved[1][matrix] > moved[2][matrix] == 0
+    assert all(kinds["weight"] > 1e-3 for kinds in moved)
+
+
 def test_same_seed_same_weights_other_seed_others() -> None:
     a, b, c = (run(tw.Direct(), epochs=1, seed=seed) for seed in (0, 0, 1))
     states = [m.state_dict() for m in (a, b, c)]
@@ -160,6 +178,8 @@ def test_no_data() -> None:
         ({"lr": float("nan")}, "lr is nan"),
         ({"lr": -1.0}, "lr is -1.0"),
         ({"recipe": "best"}, "recipe is 'best'; allowed: modern, paper"),
+        ({"transform_rate": 2.0}, "transform_rate is 2.0; allowed: 0 to 1"),
+        ({"transform_rate": 0.1, "recipe": "paper"}, "the paper recipe has one rate for all"),
         ({"resume": True}, "out is not"),
     ],
 )
