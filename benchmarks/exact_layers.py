@@ -2,9 +2,9 @@
 
     python benchmarks/exact_layers.py [--rounds 15] [--batch 1] [--threads 1] [--json docs/results/exact-layers.json]
 
-Single layers with random weights (`tilewise.latency.jobs`): direct, and each exact algorithm that serves the kernel's
-size, with blocks of 6 to 96 tiles and as the engine chooses; the fastest block of each algorithm is kept. They take
-turns in every round; the median of the convolution's own time counts. Outputs are compared bit for bit.
+Single layers with Gaussian weights: direct, and each exact algorithm that serves the kernel's size, with blocks of 12
+to 48 tiles and as the engine chooses; the fastest block of each algorithm is kept. They take turns in every round,
+three runs at a time, as in tuning; the median of the convolution's own time counts. Outputs are compared bit for bit.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tilewise.quant import Exact, Residue
 
 ROOT = Path(__file__).resolve().parent.parent
 WRAPPING = {3: ("F2", "F4", "SFC6"), 5: ("SFC6(5)", "SFC6", "SFC6(7)")}
 TILES: dict[int, tuple[tuple[int, Literal[8, 13]], ...]] = {
-    3: ((8, 13), (14, 13), (14, 8)),
-    5: ((8, 13), (10, 13), (14, 13), (14, 8)),
+    3: ((8, 13),),
+    5: ((10, 13), (14, 13), (14, 8)),
 }
 """Outputs and bits of moduli."""
-BLOCKS = (0, 6, 12, 24, 48, 96)
+CHANNELS = (16, 32, 64, 96, 128, 192, 256)
+BLOCKS = (0, 12, 24, 48)
+REPEATS = 3
 STAGES = ("input_transform", "multiply", "output_transform")
 
 
@@ -43,12 +46,18 @@ def plans(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
         padding=(layer.r // 2, layer.r // 2), height=layer.size, width=layer.size,
     )  # fmt: skip
     direct = layer_plan(shape, Candidate("direct", "int8"))
+    direct.arrays["1.weight"] = gaussian(direct.arrays["1.weight"].shape)
     found = {("direct", 0): direct}
     for name, spec in specs(layer.r).items():
         exact = as_exact(direct, 1, spec)
         if exact is not None:
             found |= {(name, block): with_block(exact, block) for block in BLOCKS}
     return found
+
+
+def gaussian(shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """Give weights as trained ones are spread: their sums, and so the moduli, are smaller than uniform ones'."""
+    return np.clip(np.rint(np.random.default_rng(0).normal(size=shape) * 32), -127, 127).astype(np.int8)
 
 
 def specs(r: int) -> dict[str, Exact | Residue]:
@@ -69,7 +78,7 @@ def measure(layer: Any, batch: int, rounds: int, threads: int) -> list[dict[str,
     samples: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in engines}
     for _ in range(rounds):
         for key, engine in engines.items():
-            samples[key].append(engine.profile(x, repeats=1)[1])
+            samples[key].append(engine.profile(x, repeats=REPEATS)[1])
     median = {key: statistics.median(row["seconds"] for row in rows) for key, rows in samples.items()}
     rows = []
     for name in dict.fromkeys(key[0] for key in engines):
@@ -85,6 +94,16 @@ def measure(layer: Any, batch: int, rounds: int, threads: int) -> list[dict[str,
     return rows
 
 
+def draw(path: Path, picture: Path) -> None:
+    """Draw what was measured."""
+    from tilewise.report.exact import measured_figure
+
+    rows, channels = (
+        json.loads(p.read_text())["rows"] for p in (path, path.with_name(path.stem + "-channels" + path.suffix))
+    )
+    measured_figure(rows, channels, picture)
+
+
 def main() -> None:
     """Measure all layers, print and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,13 +111,19 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=ROOT / "docs/results/exact-layers.json")
+    parser.add_argument("--channels", action="store_true", help="maps of 56x56 with 16 to 256 channels instead")
+    parser.add_argument("--picture", type=Path, help="PNG of the rows so far, and of those of --channels beside them")
     options = parser.parse_args()
 
     from tilewise.latency.machine import Machine
-    from tilewise.studies.exact import LAYERS
+    from tilewise.studies.exact import LAYERS, Layer
 
+    if options.picture:
+        draw(options.json, options.picture)
+        return
     rows = []
-    for layer in LAYERS:
+    layers = [Layer("56x56", c, c, 56, r) for r in (3, 5) for c in CHANNELS] if options.channels else LAYERS
+    for layer in layers:
         rows += (measured := measure(layer, options.batch, options.rounds, options.threads))
         direct = measured[0]["seconds"]
         cells = [f"{r['algorithm']} {1e6 * r['seconds']:.0f} us, {direct / r['seconds']:.2f}x" for r in measured]

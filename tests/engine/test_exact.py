@@ -15,7 +15,7 @@ from torch import nn
 
 import tilewise as tw
 from tilewise.engine import tuning
-from tilewise.engine.exact import as_exact, candidates, exact_node
+from tilewise.engine.exact import as_exact, by_itself, candidates, exact_node, in_order
 
 NAMED = {3: tw.Exact("F4"), 5: tw.Exact("SFC6"), 7: tw.Exact("SFC6")}
 
@@ -68,6 +68,16 @@ def test_by_itself_only_where_it_is_faster() -> None:
     for channels, wanted in ((16, "direct"), (32, "exact")):
         model = nn.Sequential(nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3)).eval()
         assert operations(tw.compile(calibrated(model, tw.Exact(), x), x)) == ["direct", wanted]
+
+
+def test_what_an_open_spec_comes_to() -> None:
+    residues, wrapping = by_itself(tw.Exact(), 5, 256, 56 * 56)
+    assert (residues, wrapping) == (tw.Residue(tile=14, residue_bits=13), tw.Exact())
+    assert by_itself(tw.Exact(), 5, 128, 56 * 56) == (tw.Exact(),)
+    assert by_itself(tw.Exact(), 3, 31, 56 * 56) == by_itself(tw.Exact(), 1, 256, 56 * 56) == ()
+    assert by_itself(tw.Exact("F2"), 3, 4, 1) == (tw.Exact("F2"),)
+    for pixels, wanted in (((56, 56), "SFC6(7)"), ((112, 112), "SFC6"), ((10, 15), "SFC6(5)")):
+        assert in_order(tw.Exact(), 5, pixels)[0] == wanted
 
 
 def test_a_file_keeps_them(tmp_path: Path) -> None:

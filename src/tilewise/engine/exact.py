@@ -18,8 +18,10 @@ from tilewise.quant.exact import RESIDUE_TILES, WRAPPING, Exact, Residue
 
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
-PAYS = {3: (32, 8 * 8), 5: (32, 28 * 28)}
+PAYS = {3: (32, 8 * 8), 5: (32, 14 * 14)}
 """Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size (docs/exact.md)."""
+RESIDUES_PAY = {5: (256, 56 * 56)}
+"""The same for residues against wrapping sums."""
 LEAST_INPUTS, MOST_INPUTS, SMALLEST_MODULUS, MODULI = 6, 18, 63, (2, 4)
 """Of the native residue kernels: inputs of a tile, and how many moduli of which size they take."""
 
@@ -97,9 +99,30 @@ def exact_node(direct: Fields, x: Fields, y: Fields, spec: Exact | Residue) -> t
     return op, {**{k: v for k, v in direct.items() if k in OPERATIONS[op]}, **found, "block": 0}
 
 
-def pays(r: int, channels: int, pixels: int) -> bool:
-    """Whether an exact algorithm can be expected to be faster than direct: ``channels`` is the fewer of C and K."""
-    enough = PAYS.get(r, (math.inf, math.inf))
+def by_itself(spec: Exact, r: int, channels: int, pixels: int) -> tuple[Exact | Residue, ...]:
+    """Give what a spec comes to whose algorithm is left open, in order of preference; nothing where direct is faster.
+
+    Parameters
+    ----------
+    spec : Exact
+        One that names its algorithm comes to itself.
+    r : int
+        Kernel size.
+    channels : int
+        The fewer of C and K.
+    pixels : int
+        Of the output.
+    """
+    if spec.algorithm != "auto":
+        return (spec,)
+    if not _reached(PAYS, r, channels, pixels):
+        return ()
+    residues = (Residue(tile=14, residue_bits=13),) if _reached(RESIDUES_PAY, r, channels, pixels) else ()
+    return (*residues, spec)
+
+
+def _reached(limits: dict[int, tuple[int, int]], r: int, channels: int, pixels: int) -> bool:
+    enough = limits.get(r, (math.inf, math.inf))
     return channels >= enough[0] and pixels >= enough[1]
 
 

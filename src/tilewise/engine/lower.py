@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.engine.exact import Fields, exact_node, pays
+from tilewise.engine.exact import Fields, by_itself, exact_node
 from tilewise.engine.graph import Conv, Eltwise, Gather, Graph, Input, Node, Pool, Resize, Shuffle
 from tilewise.engine.layers import check_sums
 from tilewise.engine.memory import Lifetime, arrange
@@ -156,9 +156,9 @@ def _exact(layer: QuantizedConv, node: Node, direct: Fields, grid: Fields | None
     if grid is None or not isinstance(spec, Exact | Residue):
         return None
     channels, pixels = min(layer.in_channels, layer.out_channels), node.chw.height * node.chw.width
-    if isinstance(spec, Exact) and spec.algorithm == "auto" and not pays(layer.kernel_size[0], channels, pixels):
-        return None
-    return exact_node(direct, grid, {"height": node.chw.height, "width": node.chw.width}, spec)
+    choices = by_itself(spec, layer.kernel_size[0], channels, pixels) if isinstance(spec, Exact) else (spec,)
+    size = {"height": node.chw.height, "width": node.chw.width}
+    return next(filter(None, (exact_node(direct, grid, size, choice) for choice in choices)), None)
 
 
 def to_bf16(x: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from tilewise.conversion import convert
 from tilewise.engine.compiler import make_plan
-from tilewise.engine.exact import in_order, pays, tiles
+from tilewise.engine.exact import by_itself, in_order, tiles
 from tilewise.engine.plan import Plan
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.records import Convolution, convolution
@@ -32,14 +32,14 @@ def served(shape: LayerShape, candidate: Candidate) -> Candidate:
 def run_as(shape: LayerShape, spec: Spec) -> Spec:
     """Give what the engine runs a layer as whose spec leaves the exact algorithm open; any other spec as it is."""
     r, (rows, cols) = shape.kernel[0], shape.out
+    if isinstance(spec, Exact):
+        channels = min(shape.in_channels, shape.out_channels)
+        spec = next(iter(by_itself(spec, r, channels, rows * cols)), Direct())
     if isinstance(spec, Residue):
         served = tiles(spec, r, shape.out)
         words = spec.residue_bits == 13 if spec.moduli == "auto" else max(spec.moduli) > 255
         return Residue(tile=served[0], residue_bits=13 if words else 8) if served else Direct()
-    if not isinstance(spec, Exact) or spec.algorithm != "auto":
-        return spec
-    paid = pays(r, min(shape.in_channels, shape.out_channels), rows * cols)
-    return Exact(in_order(spec, r, shape.out)[0]) if paid else Direct()
+    return Exact(in_order(spec, r, shape.out)[0]) if isinstance(spec, Exact) else spec
 
 
 def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) -> Plan:
