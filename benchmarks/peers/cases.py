@@ -39,6 +39,12 @@ LAYERS = {
     "5x5, 32 to 64 ch, 28x28": Layer(32, 64, 28, 5),
     "5x5, 64 ch, 56x56": Layer(64, 64, 56, 5),
     "5x5, 128 ch, 28x28": Layer(128, 128, 28, 5),
+    "128 ch, 112x112": Layer(128, 128, 112),
+    "64 to 96 ch, 35x35": Layer(64, 96, 35),
+    "5x5, 48 to 64 ch, 35x35": Layer(48, 64, 35, 5),
+    "5x5, 64 ch, 112x112": Layer(64, 64, 112, 5),
+    "5x5, 128 ch, 56x56": Layer(128, 128, 56, 5),
+    "5x5, 256 ch, 56x56": Layer(256, 256, 56, 5),
 }
 
 # By name: how to build it, and the height and width of its images.

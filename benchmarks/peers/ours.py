@@ -20,6 +20,8 @@ FORCED_BY = "TILEWISE_ISA"
 DIRECT = "direct"
 MIXTURE = "F4, F2 up to 4x4"
 FASTEST = "fastest per layer"
+EXACT = "exact"
+"""Direct int8's numbers by ``tw.Exact()``; where that expects no gain it is direct."""
 
 
 class Serves(NamedTuple):
@@ -34,18 +36,18 @@ class Serves(NamedTuple):
 # F6 at 8 bits does not keep a network's accuracy without training (docs/results.md).
 DTYPES = {
     "fp32": Serves(32, ("F2", "F4", "F6"), ("F2", "F4", "F6")),
-    "int8": Serves(8, ("F2", "F4", "F6", "SFC6", "F4 learned"), ("F2", "F4", "SFC6")),
+    "int8": Serves(8, ("F2", "F4", "F6", "SFC6", "F4 learned", EXACT), ("F2", "F4", "SFC6")),
     "bf16": Serves(32, ("F2", "F4"), ("F2", "F4"), precision="bf16"),
     "int16": Serves(10, ("F2", "F4"), ("F2", "F4")),
 }
-CONVOLUTIONS = ("direct", "fast")
+CONVOLUTIONS = ("direct", "fast", "exact", "residue")
 
 VARIANTS = tuple(
     variant
     for dtype, serves in DTYPES.items()
     for variant in (
         Variant(DIRECT, dtype),
-        *(Variant(name, dtype, fast=True, networks=name in ("F2", "F4")) for name in serves.algorithms),
+        *(Variant(name, dtype, fast=True, networks=name in ("F2", "F4", EXACT)) for name in serves.algorithms),
         Variant(MIXTURE, dtype, fast=True, layers=False),
         Variant(FASTEST, dtype, fast=True, layers=False),
     )
@@ -62,6 +64,8 @@ def spec(algorithm: str, dtype: str) -> Spec:
     bits = DTYPES[dtype].bits
     if algorithm == DIRECT:
         return tw.Direct(bits=bits)
+    if algorithm == EXACT:
+        return tw.Exact()
     transforms: Literal["learned", "static"] = "learned" if algorithm.endswith(LEARNED) else "static"
     return tw.Winograd(algorithm.removesuffix(LEARNED), bits=bits, transforms=transforms)
 

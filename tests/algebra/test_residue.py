@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tilewise.algebra.exactness import channel_blocks, reach
 from tilewise.algebra.residue import (
     ModuliSet,
+    even_moduli,
     moduli_for,
     product_ratio,
     residue_toom_cook,
@@ -147,3 +148,17 @@ def test_channels_are_blocked_where_sums_are_too_wide() -> None:
     assert channel_blocks(w, -1, 1, 2000) == [slice(0, 10)]
     with pytest.raises(ValueError, match="single channel differ by 200; allowed: 99"):
         channel_blocks(w, -1, 1, 99)
+
+
+@given(
+    width=st.integers(1, 2**40),
+    m=st.sampled_from([4, 6, 10, 14]),
+    r=st.sampled_from([3, 5]),
+    bits=st.sampled_from([8, 13]),
+)
+def test_even_moduli_are_as_few_and_suffice(width: int, m: int, r: int, bits: int) -> None:
+    few, even = moduli_for(width, m, r, bits).moduli, even_moduli(width, m, r, bits).moduli
+    assert len(even) == len(few)
+    assert math.prod(even) > width
+    assert set(even) <= set(usable_moduli(m, r, bits))
+    assert even == few or min(even) ** len(even) > width, "each of them is needed at its size"

@@ -10,7 +10,7 @@ from tilewise.algebra.wraparound import wraparound
 from tilewise.cli import main
 from tilewise.commands.options import Layers
 from tilewise.quant import Direct, Exact, Residue
-from tilewise.report.exact import best_of_each
+from tilewise.report.exact import best_of_each, measured_figure
 from tilewise.studies import exact
 from tilewise.studies.exact import (
     EFFICIENCY,
@@ -82,3 +82,14 @@ def test_commands_take_exact_layers_of_8_bits() -> None:
     assert Layers(algorithm="residue", layers="body*").specs() == {"body*": Residue(), "*": Direct()}
     with pytest.raises(ValueError, match="bits is 6, quantizer tap; algorithm exact allows 8 and tap"):
         Layers(algorithm="exact", bits=6).specs()
+
+
+def test_measured_rows_are_drawn(tmp_path: Path) -> None:
+    stages = {"input_transform": 1.0, "multiply": 2.0, "output_transform": 1.0}
+    rows = [
+        {"r": r, "size": 56, "channels": c, "filters": c, "algorithm": name, "seconds": seconds, "stages": stages}
+        for r in (3, 5) for c in (16, 32) for name, seconds in (("direct", 2.0), ("F4", 1.0), ("F(8), 13 bits", 3.0))
+    ]  # fmt: skip
+    some = [row for row in rows if row["algorithm"] != "F(8), 13 bits" or row["r"] == 5]  # not all serve all layers
+    measured_figure(some, rows, tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 10000
