@@ -67,6 +67,18 @@ def test_balance_is_never_worse_than_none_and_keeps_multipliers_in_bounds(name: 
     assert mult.max() <= 2**15 - 1
 
 
+def test_a_channel_that_wakes_up_does_not_drown_the_others() -> None:
+    """One that calibration saw silent gets a signal of a tenth of the others' while the network is trained on."""
+    fast, data = layer(tw.Winograd("F4"))
+    quiet = [x.clone().index_fill_(1, torch.tensor([5]), 0.0) for x in data.inputs]
+    with torch.no_grad():
+        wanted = [torch.nn.functional.conv2d(x, fast.weight, padding=1) for x in quiet]
+    refinement.fit_ranges(fast, Sample(quiet, wanted), tw.CalibrationConfig())
+    largest = fast.get_range("v_range").absmax.amax(1, keepdim=True)
+    fast.get_range("v_range").absmax[:, 5:] = 0.1 * largest
+    assert refinement.error(fast, Sample(quiet, wanted)) < 0.01
+
+
 def v_error(fast: WinogradConv2d, x: Tensor) -> float:
     """Square error of V after requantization, in units that leave balance out."""
     step = fast.get_range("input_range").grid()[0]

@@ -33,6 +33,8 @@ CLIPPED_SHARE = 1e-4
 BALANCES = (0.5, 0.75, 1.0)
 """Exponents that the search of a balance tries; no balance is tried too."""
 IMAGES_PER_STEP = 32
+QUIET = 1 / 16
+"""Share of a tap's largest value that balance takes a channel to have at least."""
 WEIGHT_RATE, TRANSFORM_RATE = 1e-2, 4e-2
 """Peak rates of reconstruction: what a step moves, in units of what is moved."""
 
@@ -175,8 +177,8 @@ def _search_balance(layer: WinogradConv2d, sample: Sample) -> None:
     """
     if layer.spec.scales == "tensor":
         return
-    largest_v = _positive(layer.get_range("v_range").absmax)
-    largest_u = _positive(weight_transform(layer.weight, layer.transforms()[1]).abs().amax(1))
+    largest_v = _lifted(layer.get_range("v_range").absmax)
+    largest_u = _lifted(weight_transform(layer.weight, layer.transforms()[1]).abs().amax(1))
     candidates = [torch.ones_like(largest_v)] + [largest_v**a / largest_u ** (1 - a) for a in BALANCES]
     errors = []
     for balance in candidates:
@@ -185,9 +187,12 @@ def _search_balance(layer: WinogradConv2d, sample: Sample) -> None:
     layer.balance.copy_(candidates[errors.index(min(errors))])
 
 
-def _positive(x: Tensor) -> Tensor:
-    """Lift values that are nothing next to the largest of their row."""
-    return x.maximum(x.amax(1, keepdim=True).clamp_min(1e-30) * 1e-6)
+def _lifted(x: Tensor) -> Tensor:
+    """Lift values that are little next to the largest of their row: channels without a signal on these images.
+
+    With a grid made for nothing such a channel, once training or other images wake it, would widen the grids of all.
+    """
+    return x.maximum(x.amax(1, keepdim=True).clamp_min(1e-30) * QUIET)
 
 
 def _descend(layer: WinogradConv2d, sample: Sample, config: CalibrationConfig) -> None:
