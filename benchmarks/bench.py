@@ -25,12 +25,12 @@ QUICK_ROUNDS, QUICK_SECONDS = 3, 0.02
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    from peers.cases import LAYERS, NETWORKS
+    from peers.cases import LAYERS, MORE_LAYERS, NETWORKS
     from peers.registry import PEERS
     from peers.results import DTYPES
     from tilewise import _native
 
-    every, cores = [*LAYERS, *NETWORKS], len(os.sched_getaffinity(0))
+    every, cores = [*LAYERS, *MORE_LAYERS, *NETWORKS], len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--cases", nargs="+", metavar="NAME", choices=["layers", "networks", *every], default=["layers", "networks"]

@@ -39,6 +39,8 @@ LAYERS = {
     "5x5, 32 to 64 ch, 28x28": Layer(32, 64, 28, 5),
     "5x5, 64 ch, 56x56": Layer(64, 64, 56, 5),
     "5x5, 128 ch, 28x28": Layer(128, 128, 28, 5),
+}
+MORE_LAYERS = {
     "128 ch, 112x112": Layer(128, 128, 112),
     "64 to 96 ch, 35x35": Layer(64, 96, 35),
     "5x5, 48 to 64 ch, 35x35": Layer(48, 64, 35, 5),
@@ -46,6 +48,7 @@ LAYERS = {
     "5x5, 128 ch, 56x56": Layer(128, 128, 56, 5),
     "5x5, 256 ch, 56x56": Layer(256, 256, 56, 5),
 }
+"""Measured if they are named: no mean is over them."""
 
 # By name: how to build it, and the height and width of its images.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
@@ -91,7 +94,8 @@ def network(name: str) -> Net:
 
 def make(name: str, batch: int) -> Sample:
     """Give a case by name, with input, reference and ranges; layers see what comes out of a ReLU."""
-    net = layer_net(LAYERS[name]) if name in LAYERS else network(name)
+    layers = LAYERS | MORE_LAYERS
+    net = layer_net(layers[name]) if name in layers else network(name)
     torch.manual_seed(1)
     x = torch.randn(batch, *net.input_shape)
     return sample(net, x.relu() if net.is_layer else x)

@@ -62,7 +62,7 @@ class Job:
     def keys(self) -> Iterator[Key]:
         """Give case, data type, batch, threads and launch of each unit, in order."""
         for launch, threads, case in product(range(self.launches), self.threads, self.cases):
-            for batch, dtype in product((1,) if case in cases.LAYERS else self.batches, self.dtypes):
+            for batch, dtype in product(self.batches if case in cases.NETWORKS else (1,), self.dtypes):
                 yield case, dtype, batch, threads, launch
 
 

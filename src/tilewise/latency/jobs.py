@@ -31,6 +31,8 @@ def served(shape: LayerShape, candidate: Candidate) -> Candidate:
 
 def run_as(shape: LayerShape, spec: Spec) -> Spec:
     """Give what the engine runs a layer as whose spec leaves the exact algorithm open; any other spec as it is."""
+    if isinstance(spec, Exact | Residue) and unsuitable(_conv(shape, "meta"), spec):
+        return Direct()
     r, (rows, cols) = shape.kernel[0], shape.out
     if isinstance(spec, Exact):
         channels = min(shape.in_channels, shape.out_channels)
