@@ -2,7 +2,8 @@
 
     make bench
     python benchmarks/bench.py [--cases NAME ...] [--dtypes fp32 int8] [--threads 1 2] [--batches 1 8]
-                               [--peers NAME ...] [--launches N] [--quick] [--isa avx2] [--json FILE]
+                               [--layer-batches 1 8] [--peers NAME ...] [--launches N] [--quick] [--isa avx2]
+                               [--json FILE]
 
 What is measured and how is in docs/benchmarks.md. Results go to the JSON file unit by unit, and an interrupted run goes
 on where it stopped; Markdown and pictures are written beside it at the end (--report writes them only).
@@ -37,7 +38,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["fp32", "int8"])
     parser.add_argument("--threads", nargs="+", type=int, default=[n for n in (1, 2) if n <= cores])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8], help="of networks; layers have batch 1")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8], help="of networks")
+    parser.add_argument("--layer-batches", nargs="+", type=int, default=[1], help="of layers")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--launches", type=int, default=1, help="fresh processes for each unit")
     parser.add_argument("--quick", action="store_true", help="few short rounds: to try things out")
@@ -46,7 +48,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="measure nothing, write the report of the JSON file")
     options = parser.parse_args()
     for name, values, most in (
-        ("threads", options.threads, cores), ("batches", options.batches, 4096), ("launches", [options.launches], 1000),
+        ("threads", options.threads, cores), ("batches", options.batches, 4096),
+        ("layer-batches", options.layer_batches, 4096), ("launches", [options.launches], 1000),
     ):  # fmt: skip
         if bad := [value for value in values if not 1 <= value <= most]:
             parser.error(f"--{name} is {bad[0]}; allowed: 1 to {most}")
@@ -77,7 +80,8 @@ def measure(options: argparse.Namespace, console: Console) -> None:
 
     job = Job(
         cases=tuple(options.cases), dtypes=tuple(options.dtypes), peers=tuple(options.peers),
-        threads=tuple(options.threads), batches=tuple(options.batches), launches=options.launches, isa=options.isa,
+        threads=tuple(options.threads), batches=tuple(options.batches), layer_batches=tuple(options.layer_batches),
+        launches=options.launches, isa=options.isa,
         rounds=QUICK_ROUNDS if options.quick else ROUNDS, seconds=QUICK_SECONDS if options.quick else SECONDS,
     )  # fmt: skip
     options.json.parent.mkdir(parents=True, exist_ok=True)

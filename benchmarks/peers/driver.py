@@ -39,8 +39,10 @@ class Job:
     ----------
     cases, dtypes, peers : tuple of str
         By name.
-    threads, batches : tuple of int
-        Numbers of threads; of images, for networks (layers have one).
+    threads : tuple of int
+        Numbers of threads.
+    batches, layer_batches : tuple of int
+        Numbers of images, for networks and for layers.
     launches, rounds : int
         Fresh processes per unit, and turns within one.
     seconds : float
@@ -54,6 +56,7 @@ class Job:
     peers: tuple[str, ...]
     threads: tuple[int, ...]
     batches: tuple[int, ...]
+    layer_batches: tuple[int, ...]
     launches: int
     rounds: int
     seconds: float
@@ -62,7 +65,8 @@ class Job:
     def keys(self) -> Iterator[Key]:
         """Give case, data type, batch, threads and launch of each unit, in order."""
         for launch, threads, case in product(range(self.launches), self.threads, self.cases):
-            for batch, dtype in product(self.batches if case in cases.NETWORKS else (1,), self.dtypes):
+            batches = self.batches if case in cases.NETWORKS else self.layer_batches
+            for batch, dtype in product(batches, self.dtypes):
                 yield case, dtype, batch, threads, launch
 
 

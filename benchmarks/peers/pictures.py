@@ -22,15 +22,20 @@ def draw(units: Sequence[Unit], about: dict[str, Any], folder: Path) -> list[Pat
     written = []
     for dtype, threads in dict.fromkeys((unit.dtype, unit.threads) for unit in units):
         mine = [unit for unit in units if (unit.dtype, unit.threads) == (dtype, threads)]
+        layers, networks = ([unit for unit in mine if unit.kind == kind] for kind in ("layer", "network"))
         title = f"{dtype}, {about['machine']}, threads: {threads}"
-        for kind, drawing, name in (
-            ("layer", roofline, "roofline"), ("layer", layer_bars, "layers"), ("network", network_bars, "networks"),
-        ):  # fmt: skip
-            chosen = [unit for unit in mine if unit.kind == kind]
-            if chosen and (drawing is not roofline or DTYPES[dtype].peak):
-                path = folder / f"{name}-{dtype}-{threads}.png"
-                drawing(chosen, title).savefig(path, dpi=110)
-                written.append(path)
+        figures = {}
+        for batch in dict.fromkeys(unit.batch for unit in layers):
+            same = [unit for unit in layers if unit.batch == batch]
+            name = f"{dtype}-{threads}" + (f"-batch-{batch}" if batch > 1 else "")
+            if DTYPES[dtype].peak:
+                figures[f"roofline-{name}"] = roofline(same, f"batch {batch}, {title}")
+            figures[f"layers-{name}"] = layer_bars(same, f"batch {batch}, {title}")
+        if networks:
+            figures[f"networks-{dtype}-{threads}"] = network_bars(networks, title)
+        for name, figure in figures.items():
+            written.append(folder / f"{name}.png")
+            figure.savefig(written[-1], dpi=110)
     return written
 
 
@@ -117,7 +122,7 @@ def layer_bars(layers: list[Unit], title: str) -> Any:
         axis.axhline(peak, color="black", linestyle="--", linewidth=1, label=f"peak of the cores, {peak:.0f}")
     axis.set_xticks(range(len(layers)), [unit.case for unit in layers], rotation=20, fontsize=8, ha="right")
     axis.set_ylabel("GOP/s of a direct convolution's operations")
-    axis.set_title(f"Single layers, batch 1, {title}", fontsize=10)
+    axis.set_title(f"Single layers, {title}", fontsize=10)
     axis.set_ylim(0, axis.get_ylim()[1] * 1.2)  # room for the legend
     axis.legend(fontsize=8, ncols=5, loc="upper left")
     return figure

@@ -21,8 +21,10 @@ def report(units: Sequence[Unit], about: dict[str, Any]) -> str:
         mine = [unit for unit in units if (unit.dtype, unit.threads) == (dtype, threads)]
         layers, networks = ([u for u in mine if u.kind == kind] for kind in ("layer", "network"))
         parts.append(f"## {dtype}, threads: {threads}")
-        if layers:
-            parts += [*_peaks(layers, dtype), layer_table(layers), *_learned(layers), ratio_table(layers)]
+        parts += _peaks(layers, dtype) if layers else []
+        for batch in dict.fromkeys(unit.batch for unit in layers):
+            same = [unit for unit in layers if unit.batch == batch]
+            parts += [layer_table(same), *_learned(same), ratio_table(same)]
         for batch in dict.fromkeys(unit.batch for unit in networks):
             parts.append(network_table([unit for unit in networks if unit.batch == batch]))
     return "\n\n".join([*parts, *_footnotes(units)]) + "\n"
@@ -87,7 +89,7 @@ def layer_table(layers: list[Unit]) -> str:
             ratios = [speedup(best(unit, ours=False), _counting(unit, name)) for unit in chosen]
             row.append(_times(geometric_mean(ratio and ratio.middle for ratio in ratios)))
         rows.append([f"against the best peer, {title}", *row])
-    return "GOP/s of a direct convolution's operations, batch 1:\n\n" + _table(["layer", *names], rows)
+    return f"GOP/s of a direct convolution's operations, batch {layers[0].batch}:\n\n" + _table(["layer", *names], rows)
 
 
 def _learned(layers: list[Unit]) -> list[str]:

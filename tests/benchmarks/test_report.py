@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from bench_units import ABOUT, all_layers, unit
@@ -35,6 +36,17 @@ def test_means_are_over_the_eleven() -> None:
 
 def test_no_mean_over_a_part() -> None:
     assert "geometric mean" not in report(all_layers()[1:], ABOUT)
+
+
+def test_batches_of_layers_apart(tmp_path: Path) -> None:
+    both = [replace(one, batch=batch) for batch in (1, 8) for one in all_layers()]
+    text = report(both, ABOUT)
+    assert text.index("operations, batch 1:") < text.index("operations, batch 8:")
+    assert len(lines(text, "| geometric mean of 3x3 |")) == 2
+    written = draw(both, ABOUT, tmp_path)
+    assert [path.stem for path in written] == [
+        "roofline-int8-1", "layers-int8-1", "roofline-int8-1-batch-8", "layers-int8-1-batch-8",
+    ]  # fmt: skip
 
 
 def test_networks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from peers.worker import Worker, WorkerError
 
 JOB = Job(
     cases=("64 ch, 32x32", "ResNet-20, 32x32"), dtypes=("int8", "fp32"), peers=("tilewise",), threads=(1,),
-    batches=(1, 8), launches=2, rounds=2, seconds=0.001,
+    batches=(1, 8), layer_batches=(1,), launches=2, rounds=2, seconds=0.001,
 )  # fmt: skip
 
 
@@ -25,6 +26,13 @@ def test_units_come_case_by_case() -> None:
     assert keys[:3] == [
         ("64 ch, 32x32", "int8", 1, 1, 0), ("64 ch, 32x32", "fp32", 1, 1, 0), ("ResNet-20, 32x32", "int8", 1, 1, 0),
     ]  # fmt: skip
+
+
+def test_batches_of_layers_and_networks() -> None:
+    keys = list(replace(JOB, layer_batches=(1, 8), dtypes=("int8",), launches=1).keys())
+    assert [(case, batch) for case, _, batch, _, _ in keys] == [
+        (case, batch) for case in ("64 ch, 32x32", "ResNet-20, 32x32") for batch in (1, 8)
+    ]
 
 
 def test_instructions_are_spelled_as_each_wants_them() -> None:
