@@ -54,8 +54,8 @@ def test_report_says_what_stays_direct_and_why() -> None:
     [
         ((96, 96), "F4", ""),
         ((95, 128), "F4", "with fewer than 96 channels F4 of 2+1 taps would be slower"),
-        ((128, 256), "F4", "with 2654208 > 1500000 weights F4 of 2+1 taps would be slower"),
-        ((128, 128), "SFC6", "with 4734976 > 1500000 weights SFC6(7, 3) of 2+1 taps would be slower"),
+        ((128, 256), "F4", "with 2654208 > 2000000 weights F4 of 2+1 taps would be slower"),
+        ((128, 128), "SFC6", "with 4734976 > 2000000 weights SFC6(7, 3) of 2+1 taps would be slower"),
         ((128, 128), "F4-textbook", "unknown algorithm 'F4-textbook' for 3x3 kernels of stride 2; allowed: direct, "),
     ],
 )

@@ -78,6 +78,17 @@ def make(folder: Path) -> None:
         net.down = WinogradConv2d.from_conv(net.down, spec)  # type: ignore[assignment] - convert would not, it is small
         model = tw.calibrate(tw.convert(net, {"[!d]*": spec}, skips=skips), [x])  # type: ignore[arg-type]
         tw.compile(model, x[:2]).save(folder / f"{algorithm}.tilewise")
+    for name, r, exact in [
+        ("exact", 3, tw.Exact("F4")),
+        ("exact-5", 5, tw.Exact("SFC6(5)")),
+        ("residue", 3, tw.Residue(tile=4, residue_bits=8)),
+        ("residue-5", 5, tw.Residue(tile=6, residue_bits=13)),
+    ]:
+        model = tw.calibrate(tw.convert(Everything(r), {"*": exact}, skips="quantized"), [x])
+        engine = tw.compile(model, x[:2])
+        if not {"exact", "residue"} & {node["op"] for node in engine.plan.nodes}:
+            raise RuntimeError(f"{name} has no exact layer: nothing of it would be tried")
+        engine.save(folder / f"{name}.tilewise")
 
 
 def places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -19,8 +19,8 @@ MIN_CHANNELS = 4
 # Stride 2 (docs/results.md, "Stride 2" has the measurements): what it takes to be faster than direct.
 MIN_STRIDED_CHANNELS = 96
 """Fewest input and output channels: transforms take as long per channel as at stride 1, products save half as much."""
-MAX_STRIDED_WEIGHTS = 1_500_000
-"""Most numbers in U: those of F4, nine times direct's weights, have to stay in the second-level cache."""
+MAX_STRIDED_WEIGHTS = 2_000_000
+"""Most numbers in U: those of F4, nine times direct's weights, cost more to read than products are saved."""
 
 
 def unservable(conv: nn.Conv2d, spec: Winograd | Exact | Residue) -> str:
