@@ -36,9 +36,10 @@ const Caches& caches() {
   return found;
 }
 
-std::int64_t most_tiles(const TileSize& size, const Caches& caches) {
+std::int64_t most_tiles(const TileSize& size, std::int64_t tiles, const Caches& caches) {
   const std::int64_t fitting = std::min(caches.second / 2 / size.m_bytes, caches.last / 4 / size.v_bytes);
-  return std::max<std::int64_t>(1, fitting / size.rows) * size.rows;
+  const bool few = size.rows < tiles && tiles <= 2 * size.rows;
+  return std::max<std::int64_t>(few ? 2 : 1, fitting / size.rows) * size.rows;
 }
 
 Blocks share_out(const Work& work) {

@@ -23,8 +23,9 @@ struct TileSize {
 
 // Tiles in a block, at most. Weights are read once for each block, so it should be large; but M is written
 // and read again right away, so it should stay in the second-level cache together with the weights of a tap.
-// V is only read, in order, once per panel: it may lie in the last-level cache.
-std::int64_t most_tiles(const TileSize& size, const Caches& caches = tilewise::caches());
+// V is only read, in order, once per panel: it may lie in the last-level cache. An image of so few `tiles`
+// that two runs of the micro-kernel take them all is one block, whatever M takes.
+std::int64_t most_tiles(const TileSize& size, std::int64_t tiles, const Caches& caches = tilewise::caches());
 
 struct Work {
   std::int64_t tiles = 1, panels = 1;

@@ -11,12 +11,15 @@ constexpr Caches kSmall{.second = 256 << 10, .last = 2 << 20}, kServer{.second =
 void test_most_tiles() {
   // F4 with 64 channels: 36 taps, 9 KiB of M for each tile.
   const TileSize f4{.v_bytes = 36 * 64, .m_bytes = 36 * 64 * 4, .rows = 12};
-  CHECK(most_tiles(f4, kServer) == 48, "M fills half of the second-level cache");
-  CHECK(most_tiles(f4, kSmall) == 12, "a small cache, small blocks");
+  CHECK(most_tiles(f4, 100, kServer) == 48, "M fills half of the second-level cache");
+  CHECK(most_tiles(f4, 100, kSmall) == 12, "a small cache, small blocks");
   // SFC6 with 2048 channels: V would fill the last cache.
   const TileSize sfc6{.v_bytes = 144 * 2048, .m_bytes = 144 * 64 * 4, .rows = 12};
-  CHECK(most_tiles(sfc6, kServer) == 12, "as many as a micro-kernel takes");
-  CHECK(most_tiles(sfc6, kSmall) == 12, "never fewer than that");
+  CHECK(most_tiles(sfc6, 25, kServer) == 12, "as many as a micro-kernel takes");
+  CHECK(most_tiles(sfc6, 25, kSmall) == 12, "never fewer than that");
+  CHECK(most_tiles(sfc6, 24, kServer) == 24, "two runs take all: one block");
+  CHECK(most_tiles(sfc6, 12, kServer) == 12, "one run takes all");
+  CHECK(most_tiles(f4, 16, kServer) == 48, "few tiles make no block smaller");
 }
 
 void test_share_out() {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -138,6 +139,24 @@ def test_frozen_norms_keep_their_statistics_and_still_learn() -> None:
     after = model.state_dict()
     assert all((after[k] == before[k]).all() for k in after if "running" in k)
     assert (after["norms.0.weight"] != 1).any()
+
+
+def test_frozen_ranges_stay_and_the_rest_learns() -> None:
+    model = tw.convert(zoo.small_cnn(), {"*": tw.Winograd("F4")}, skips="quantized")
+    batches = Batches(TRAIN, 64)
+    config = tw.TrainConfig(epochs=1, freeze_ranges=True, progress=False)
+    with pytest.raises(ValueError, match=r"freeze_ranges is set, but .*input_range has seen no data yet; calibrate"):
+        tw.fit(model, batches, batches, config)
+    tw.calibrate(model, batches, limit=1)
+    before = copy.deepcopy(model.state_dict())
+    tw.fit(model, batches, Batches(TEST, 100), config)
+    after = model.state_dict()
+    ranges = [k for k in after if "range" in k]
+    assert len(ranges) > 6
+    assert all((after[k] == before[k]).all() for k in ranges)
+    assert any((after[k] != before[k]).any() for k in after if k.endswith("weight"))
+    tw.fit(model, batches, Batches(TEST, 100), replace(config, freeze_ranges=False))
+    assert any((model.state_dict()[k] != before[k]).any() for k in ranges), "free again afterwards"
 
 
 def test_best_weights_are_kept(tmp_path: Path) -> None:

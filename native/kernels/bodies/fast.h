@@ -60,7 +60,8 @@ class FastOp final : public Op {
     most_ = conv.block != 0 ? conv.block
                             : most_tiles({.v_bytes = taps_ * width_ * static_cast<std::int64_t>(sizeof(In)),
                                           .m_bytes = taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)),
-                                          .rows = kTallRows<Dot>});
+                                          .rows = kTallRows<Dot>},
+                                         tile_rows_ * tile_cols_);
   }
 
   // A task is a block of tiles with some of the panels; where blocks are few, panels are shared out too, and

@@ -161,6 +161,8 @@ class Training:
     """Images per step."""
     freeze_norms: bool = False
     """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
+    freeze_ranges: bool = False
+    """Keep the ranges of quantization: for adapting refined networks."""
     resume: bool = False
     """Continue the run in the folder."""
     devices: int = 1

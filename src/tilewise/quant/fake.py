@@ -154,6 +154,8 @@ class Range(nn.Module):
     batches: Tensor
     processes: Processes = ALONE
     """Those that see the other parts of each batch: the range is of all parts."""
+    frozen = False
+    """Whether training leaves it as it is."""
 
     def __init__(self, shape: tuple[int, ...], quantizer: Quantizer, bits: int) -> None:
         super().__init__()
@@ -194,8 +196,10 @@ class Range(nn.Module):
         minimum : Tensor or float, optional
             The batch's smallest value; without it the tensor counts as signed.
         running : bool
-            Training follows the data; calibration keeps the extremes.
+            Training follows the data, unless the range is frozen; calibration keeps the extremes.
         """
+        if running and self.frozen:
+            return
         absmax = absmax.to(self.absmax.dtype)
         if self.processes.world > 1:
             absmax, minimum = self._of_all(absmax, minimum)

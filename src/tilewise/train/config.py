@@ -16,7 +16,7 @@ WARMUP_SHARE = 0.05
 
 TRANSFORMS = ("AT", "G", "BT", "points", "row_exponents", "column_exponents")
 """Parameters of learned transforms."""
-_IDENTITY = ("epochs", "recipe", "lr", "transform_rate", "freeze_norms", "seed")
+_IDENTITY = ("epochs", "recipe", "lr", "transform_rate", "freeze_norms", "freeze_ranges", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,9 @@ class TrainConfig:
     freeze_norms : bool
         Keep the statistics of batch normalisation as they are. For adapting a trained network: statistics of the last
         few batches alone cost ResNet-20 0.3 points (docs/decisions.md).
+    freeze_ranges : bool
+        Keep the ranges of quantization as they are. For adapting a refined network, whose ranges were chosen with
+        care: those of training follow the largest values of single batches (docs/decisions.md).
     out : path, optional
         Run folder for ``last.safetensors`` (to resume), ``best.safetensors`` (weights) and ``log.jsonl``.
         None keeps nothing.
@@ -62,6 +65,7 @@ class TrainConfig:
     lr: float = 1e-3
     transform_rate: float = 1.0
     freeze_norms: bool = False
+    freeze_ranges: bool = False
     out: str | Path | None = None
     resume: bool = False
     device: str = "cpu"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.conversion import skips_of
+from tilewise.quant.fake import Range
 from tilewise.quant.processes import Processes
 from tilewise.train import checkpoint
 from tilewise.train.config import CLIP_NORM, TrainConfig
@@ -77,7 +79,8 @@ def fit(
     ------
     ValueError
         If the loss stops being finite, a batch has fewer images than there are processes, the folder holds a run
-        that is not to be resumed, or the run to be resumed was started with other settings.
+        that is not to be resumed, the run to be resumed was started with other settings, or ranges that were never
+        measured are to be frozen.
     """
     if len(train) == 0:
         raise ValueError("no training batches")
@@ -87,7 +90,8 @@ def fit(
     if teacher is not None:
         teacher.to(config.device).eval()
     first = run.restore(optimizer)
-    with bar(enabled=config.progress and processes.first) as display, sharing(model, processes):
+    display_bar = bar(enabled=config.progress and processes.first)
+    with display_bar as display, sharing(model, processes), frozen_ranges(model, enabled=config.freeze_ranges):
         row = display.add_task("train", total=(config.epochs - first) * len(train))
         for epoch in range(first, config.epochs):
             began = time.perf_counter()
@@ -195,6 +199,27 @@ def freeze_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the one common base
             module.eval()
+
+
+@contextmanager
+def frozen_ranges(model: nn.Module, *, enabled: bool) -> Iterator[None]:
+    """Let ranges of quantization stay as they are, if enabled.
+
+    Raises
+    ------
+    ValueError
+        If one was never measured.
+    """
+    ranges = {name: m for name, m in model.named_modules() if isinstance(m, Range)} if enabled else {}
+    if empty := [name for name, found in ranges.items() if not found.ready]:
+        raise ValueError(f"freeze_ranges is set, but {empty[0]} has seen no data yet; calibrate(model, batches) first")
+    for found in ranges.values():
+        found.frozen = True
+    try:
+        yield
+    finally:
+        for found in ranges.values():
+            found.frozen = False
 
 
 def check_finite(loss: float, epoch: int, step: int) -> None:
