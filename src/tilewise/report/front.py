@@ -89,7 +89,7 @@ def figure(rows: Sequence[SpeedRow], title: str, path: Path) -> None:
     axis.xaxis.set_minor_formatter(ScalarFormatter())
     axis.set_xlabel("ms per image: median, quartiles")
     axis.set_ylabel("accuracy, %")
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title, fontsize=10, wrap=True)
     axis.grid(alpha=0.3)
     axis.margins(x=0.12, y=0.1)
     axis.legend(fontsize=8)
@@ -132,7 +132,7 @@ def architecture_figure(found: Mapping[str, Architecture], title: str, path: Pat
     axis.tick_params(length=0)
     for side in axis.spines.values():
         side.set_visible(False)
-    fig.suptitle(f"{title}\nitalic: no choice; below: what the table says", fontsize=9)
+    fig.suptitle(f"{title}\nitalic: no choice; below: what the table says", fontsize=9, wrap=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=120)
 
