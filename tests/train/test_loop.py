@@ -159,6 +159,27 @@ def test_frozen_ranges_stay_and_the_rest_learns() -> None:
     assert any((model.state_dict()[k] != before[k]).any() for k in ranges), "free again afterwards"
 
 
+def test_a_teacher_sees_mixed_images() -> None:
+    net = run(tw.Direct(bits=32), epochs=1)
+    model, batches = tw.convert(net, {"*": tw.Winograd("F4")}), Batches(TRAIN, 64)
+    config = tw.TrainConfig(epochs=1, mix=True, progress=False)
+    with pytest.raises(ValueError, match="mix is set, but mixed images have no label; give a teacher"):
+        tw.fit(model, batches, batches, config)
+    seen = []
+    net.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    tw.fit(model, batches, Batches(TEST, 100), config, teacher=net)
+    for x, (images, _) in zip(seen, batches, strict=True):
+        assert x.shape == images.shape
+        assert (x != images).any()
+        flat, parts = x.flatten(1), images.flatten(1)
+        # Each lies on the line from its own image to some other of the batch.
+        away, ways = flat - parts, parts[None] - parts[:, None]
+        along = (away[:, None] * ways).sum(2) / ways.square().sum(2).clamp_min(1e-9)
+        rest = (away[:, None] - along[..., None] * ways).norm(dim=2).amin(1)
+        assert rest.max() < 1e-3
+        assert along.isfinite().all()
+
+
 def test_best_weights_are_kept(tmp_path: Path) -> None:
     run(tw.Winograd("F2"), out=tmp_path, epochs=3, lr=3e-3)
     best = tw.load_weights(zoo.small_cnn(), tmp_path / "best.safetensors")

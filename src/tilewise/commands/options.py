@@ -163,6 +163,8 @@ class Training:
     """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
     freeze_ranges: bool = False
     """Keep the ranges of quantization: for adapting refined networks."""
+    mix: bool = False
+    """Train on weighted means of pairs of images (with --distill)."""
     resume: bool = False
     """Continue the run in the folder."""
     devices: int = 1

@@ -114,7 +114,7 @@ def _fit(
     config = TrainConfig(
         epochs=training.epochs, recipe=training.recipe, lr=training.lr, out=training.out, resume=training.resume,
         transform_rate=training.transform_rate, freeze_norms=training.freeze_norms,
-        freeze_ranges=training.freeze_ranges,
+        freeze_ranges=training.freeze_ranges, mix=training.mix,
         device=common.device, seed=common.seed,
     )  # fmt: skip
     processes = Processes.here()

@@ -16,7 +16,7 @@ WARMUP_SHARE = 0.05
 
 TRANSFORMS = ("AT", "G", "BT", "points", "row_exponents", "column_exponents")
 """Parameters of learned transforms."""
-_IDENTITY = ("epochs", "recipe", "lr", "transform_rate", "freeze_norms", "freeze_ranges", "seed")
+_IDENTITY = ("epochs", "recipe", "lr", "transform_rate", "freeze_norms", "freeze_ranges", "mix", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,9 @@ class TrainConfig:
     freeze_ranges : bool
         Keep the ranges of quantization as they are. For adapting a refined network, whose ranges were chosen with
         care: those of training follow the largest values of single batches (docs/decisions.md).
+    mix : bool
+        With a teacher: train on weighted means of pairs of images (mixup: Zhang et al., ICLR 2018; for distillation
+        Beyer et al., CVPR 2022). It has learned the images themselves by heart, and says little about them.
     out : path, optional
         Run folder for ``last.safetensors`` (to resume), ``best.safetensors`` (weights) and ``log.jsonl``.
         None keeps nothing.
@@ -66,6 +69,7 @@ class TrainConfig:
     transform_rate: float = 1.0
     freeze_norms: bool = False
     freeze_ranges: bool = False
+    mix: bool = False
     out: str | Path | None = None
     resume: bool = False
     device: str = "cpu"

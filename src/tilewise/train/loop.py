@@ -79,11 +79,13 @@ def fit(
     ------
     ValueError
         If the loss stops being finite, a batch has fewer images than there are processes, the folder holds a run
-        that is not to be resumed, the run to be resumed was started with other settings, or ranges that were never
-        measured are to be frozen.
+        that is not to be resumed, the run to be resumed was started with other settings, ranges that were never
+        measured are to be frozen, or images are to be mixed without a teacher.
     """
     if len(train) == 0:
         raise ValueError("no training batches")
+    if config.mix and teacher is None:
+        raise ValueError("mix is set, but mixed images have no label; give a teacher")
     processes = Processes.here()
     run = _Run(model, config, processes, task.metric, distilled=teacher is not None)
     optimizer = config.optimizer(model.to(config.device))
@@ -127,6 +129,8 @@ def _epoch(
     total = torch.zeros((), device=config.device)
     for step, (images, y) in enumerate(train):
         lr = config.lr_at(epoch, step, len(train))
+        if config.mix:
+            images = mixed(images)  # noqa: PLW2901 - what the step sees
         total += train_step(model, images, y, task, teacher, optimizer, config, lr, processes)
         # Asking for the number waits for the device, so not at every step.
         if step % CHECK_EVERY == CHECK_EVERY - 1:
@@ -192,6 +196,12 @@ def _loss(outputs: Tensor, x: Tensor, y: Tensor, task: Task, teacher: nn.Module 
     with torch.no_grad():
         wanted = teacher(x)
     return task.distance(outputs, wanted)
+
+
+def mixed(images: Tensor) -> Tensor:
+    """Mix each image with another of the batch, by shares drawn from torch's generator, the same for every device."""
+    shares, others = torch.rand(len(images), 1, 1, 1), torch.randperm(len(images))
+    return images.lerp(images[others.to(images.device)], shares.to(images.device))
 
 
 def freeze_norms(model: nn.Module) -> None:
