@@ -35,7 +35,9 @@ def test_segmentation_from_training_to_the_engine(cli: Any, camvid: tuple[object
     assert adapted["before"] >= 0
     weights = ("--weights", int8 / "last.safetensors")
     scored = cli("evaluate", *camvid, *weights)
-    assert scored["images"] == 2
+    assert (scored["images"], scored["distance"]) == (2, None)
+    assert cli("evaluate", *camvid, *weights, "--teacher", int8 / "last.safetensors")["distance"] == 0
+    assert cli("evaluate", *camvid, *weights, "--teacher", float_ / "last.safetensors")["distance"] > 0
     cli("compile", *camvid, *weights, "--out", tmp_path / "u.tilewise")
     run = cli("run", tmp_path / "u.tilewise", "--data", "camvid", "--data-root", tmp_path)
     assert run["miou"] == scored["miou"]

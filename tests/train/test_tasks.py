@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -141,7 +142,12 @@ def test_the_loop_learns_resumes_and_distils(kind: str, lowest: float, tmp_path:
     assert tw.evaluate(best, val, task=task).value == max(entry[task.metric] for entry in log)
 
     model: nn.Module = tw.calibrate(tw.convert(net, {"*": tw.Winograd("F4")}), val)
-    quantized = tw.evaluate(model, val, task=task).value
+    assert tw.evaluate(net, val, task=task, teacher=copy.deepcopy(net)).distance == 0
+    quantized, _, images, distance = tw.evaluate(model, val, task=task, teacher=net)
+    with torch.no_grad():
+        wanted = sum(float(task.distance(model(x).double(), net(x).double())) * len(x) for x, _ in val)
+    assert distance == pytest.approx(wanted / images)
+    assert wanted > 0
     adapting = tw.TrainConfig(epochs=2, lr=2e-4, freeze_norms=True, progress=False)
     tw.fit(model, train, val, adapting, task=task, teacher=net)
     assert tw.evaluate(model, val, task=task).value > min(quantized, score.value) - 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Evaluate:
     common: Common = field(default_factory=Common)
     out: Path | None = None
     """Save the calibrated network's weights, ranges and specs to this file."""
+    teacher: Path | None = None
+    """Weights of the same network, in float as a rule: the distance from its outputs is measured too."""
 
     def run(self) -> dict[str, Any]:
         """Evaluate."""
@@ -41,15 +43,19 @@ class Evaluate:
         if self.out is not None:
             save_weights(model, self.out)
         device, task = self.common.device, test.task
-        score = evaluate(model, test.scoring(device=device), task=task, device=device, progress=True)
+        teacher = None if self.teacher is None else plain_model(replace(self.source, weights=self.teacher), test)
+        scored = test.scoring(device=device)
+        score = evaluate(model, scored, task=task, teacher=teacher, device=device, progress=True)
         print_layers(model)
-        print(f"{task.metric} {score.value:.2f} {task.unit} of {score.images} images, loss {score.loss:.4f}")
+        far = "" if score.distance is None else f", distance from the teacher {score.distance:.4f}"
+        print(f"{task.metric} {score.value:.2f} {task.unit} of {score.images} images, loss {score.loss:.4f}{far}")
         return {
             **layers_summary(self.layers),
             "calibration": asdict(self.calibration),
             task.metric: score.value,
             "loss": score.loss,
             "images": score.images,
+            "distance": score.distance,
         }
 
 

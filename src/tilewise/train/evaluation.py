@@ -22,6 +22,8 @@ class Score(NamedTuple):
     """Mean loss of the task."""
     images: int
     """Images scored."""
+    distance: float | None = None
+    """Mean distance from a teacher's outputs by the task's measure; it orders networks near it better than scores."""
 
 
 @torch.inference_mode()
@@ -30,6 +32,7 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     task: Task = CLASSIFICATION,
+    teacher: nn.Module | None = None,
     device: str = "cpu",
     progress: bool = False,
     processes: Processes = ALONE,
@@ -44,6 +47,8 @@ def evaluate(
         Inputs and int64 labels, or the task's targets; all of them are scored.
     task : Task
         Loss and score: that of the data set, ``images.task``; classification by default.
+    teacher : torch.nn.Module, optional
+        A network, in float as a rule, from whose outputs the distance is measured as well.
     device : str
         Where to run.
     progress : bool
@@ -58,8 +63,10 @@ def evaluate(
     """
     was_training = model.training
     model.to(device).eval()
+    if teacher is not None:
+        teacher.to(device).eval()
     counts = torch.zeros(task.size, dtype=torch.float64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    loss, distance = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
     count = 0
     try:
         for x, y in track(batches, "evaluate", enabled=progress and processes.first):
@@ -67,14 +74,17 @@ def evaluate(
             targets = processes.part(y).to(device)
             if not len(targets):
                 continue
-            outputs = model(processes.part(x).to(device)).double()
+            inputs = processes.part(x).to(device)
+            outputs = model(inputs).double()
+            if teacher is not None:
+                distance += task.distance(outputs, teacher(inputs).double()) * len(targets)
             loss += task.loss(outputs, targets.double() if targets.is_floating_point() else targets) * len(targets)
             counts += task.counts(outputs, targets)
     finally:
         model.train(was_training)
     if count == 0:
         raise ValueError("no images to evaluate")
-    counts, loss = processes.sum(counts), processes.sum(loss)
+    counts, loss, distance = processes.sum(counts), processes.sum(loss), processes.sum(distance)
     if not torch.isfinite(loss):
         raise ValueError(f"the loss over {count} images is {float(loss)}: weights or data contain NaN or infinity")
-    return Score(task.score(counts), float(loss) / count, count)
+    return Score(task.score(counts), float(loss) / count, count, None if teacher is None else float(distance) / count)
