@@ -38,9 +38,12 @@ super() { # NETWORK SCALE EPOCHS RATE, EPOCHS RATE of adapting, INNER-LAYERS: T9
     done
   done
   for algorithm in F4 F4-inner direct F6; do
+    refined="$(as $algorithm) --calibration-images 32 --transforms learned --refine"
     run="$RUNS/$net-$algorithm"
-    measure "$net-$algorithm-adapt" adapt $on --data set5 --weights "$float" $(as $algorithm) \
-      --calibration-images 32 --transforms learned --distill --epochs "$5" --lr "$6" --batch 16 --out "$run" --resume
+    measure "$net-set5-$algorithm-refined" evaluate $on --data set5 --weights "$float" $refined --out "$run.safetensors"
+    measure "$net-set14-$algorithm-refined" evaluate $on --data set14 --weights "$run.safetensors"
+    measure "$net-$algorithm-adapt" adapt $on --data set5 --weights "$float" $refined \
+      --freeze-ranges --transform-rate 0.3 --distill --epochs "$5" --lr "$6" --batch 16 --out "$run" --resume
     for set in set5 set14; do
       measure "$net-$set-$algorithm-adapted" evaluate $on --data $set --weights "$run/last.safetensors"
     done
@@ -65,13 +68,15 @@ unet() { # CamVid
     engine "unet-camvid-$algorithm" --weights "$float" --algorithm $algorithm --skips quantized
   done
   for algorithm in F4 direct F6; do
-    measure "unet-$algorithm-adapt" adapt $on --weights "$float" --algorithm $algorithm --skips quantized --distill \
-      --calibration-images 24 --freeze-norms --epochs 1 --lr 2e-4 --batch 8 --out "$RUNS/unet-$algorithm" --resume
+    refined="--algorithm $algorithm --skips quantized --refine"
+    engine "unet-camvid-$algorithm-refined" --weights "$float" $refined
+    measure "unet-$algorithm-adapt" adapt $on --weights "$float" $refined --calibration-images 24 --freeze-norms \
+      --freeze-ranges --distill --epochs 1 --lr 2e-4 --batch 8 --out "$RUNS/unet-$algorithm" --resume
     engine "unet-camvid-$algorithm-adapted" --weights "$RUNS/unet-$algorithm/last.safetensors"
   done
 }
 
-espcn() { super espcn 3 40 2e-3 8 1e-3 conv2; }
+espcn() { super espcn 3 40 2e-3 60 1e-3 conv2; }
 edsr() { super edsr 2 12 1e-3 8 1e-3 "b*"; }
 report() { $PYTHON benchmarks/tasks_report.py "$ROOT" --runs "$RUNS"; }
 

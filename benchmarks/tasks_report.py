@@ -29,6 +29,8 @@ CASES = {
     "float": "float", "direct": "direct, int8", "F2": "F2, int8", "F4": "F4, int8",
     "F4-inner": "F4, int8, first and last layer direct", "F6": "F6, int8", "SFC6": "SFC6, int8",
 }  # fmt: skip
+KINDS = {"ranges only": "", "refined": "-refined", "adapted": "-adapted"}
+"""Columns, and how the names of their files end."""
 CROPS = {"butterfly": (2, 60, 90), "baby": (0, 180, 160), "bird": (1, 90, 100)}
 """Of Set5: place in the set, top and left of what is shown, in pixels of the original."""
 SIDE = 84
@@ -64,14 +66,13 @@ def cell(results: dict[str, dict[str, Any]], name: str, metric: str) -> str:
 
 
 def table(results: dict[str, dict[str, Any]], network: str, sets: dict[str, str], metric: str, unit: str) -> list[str]:
-    """One line for each case: without training and adapted, on each set."""
-    heads = [f"{title}, {kind}" for title in sets.values() for kind in ("no training", "adapted")]
+    """One line for each case: with ranges only, refined, and adapted from there, on each set."""
+    heads = [f"{title}, {kind}" for title in sets.values() for kind in KINDS]
     lines = [f"| {network}, {unit} | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for case, title in CASES.items():
         cells = []
         for name in sets:
-            stem = f"{network}-{name}-{case}"
-            cells += [cell(results, stem, metric), cell(results, f"{stem}-adapted", metric)]
+            cells += [cell(results, f"{network}-{name}-{case}{suffix}", metric) for suffix in KINDS.values()]
         if any(cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
     return [*lines, ""] if len(lines) > 2 else []
