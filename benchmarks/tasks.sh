@@ -2,7 +2,8 @@
 # Super-resolution and segmentation: every figure of docs/tasks.md, one JSON file each, then its tables and pictures:
 #   sh benchmarks/tasks.sh DATA_ROOT [espcn|edsr|unet|report ...]      (about 1.5 hours on one core)
 # DATA_ROOT holds SR/T91, SR/Set5, SR/Set14 and CamVid/. What is there already is skipped, and interrupted training runs
-# (in RUNS, by default runs/tasks) continue.
+# (in RUNS, by default runs/tasks) continue. Trained networks are not in the repository: remove docs/results/tasks/NETWORK-*.json
+# to make a network's figures again.
 set -euf # patterns of layers are no file names
 ROOT=$1
 shift

@@ -48,7 +48,8 @@ def evaluate(
     task : Task
         Loss and score: that of the data set, ``images.task``; classification by default.
     teacher : torch.nn.Module, optional
-        A network, in float as a rule, from whose outputs the distance is measured as well.
+        A network, in float as a rule, from whose outputs the distance is measured as well. Moved to the device, in
+        evaluation mode.
     device : str
         Where to run.
     progress : bool
