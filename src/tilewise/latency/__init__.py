@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilewise.latency.candidates import CANDIDATES, Candidate
-from tilewise.latency.jobs import layer_plan
+from tilewise.latency.jobs import layer_program
 from tilewise.latency.machine import Machine
 from tilewise.latency.networks import measure
 from tilewise.latency.records import Convolution, Operation, Record
@@ -22,7 +22,7 @@ __all__ = [
     "Record",
     "RemoteRunner",
     "connect",
-    "layer_plan",
+    "layer_program",
     "layer_shapes",
     "measure",
 ]

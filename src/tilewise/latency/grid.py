@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
-from tilewise.latency.jobs import layer_plan, layer_work
+from tilewise.latency.jobs import layer_program, layer_work
 from tilewise.latency.networks import open_table
 from tilewise.latency.records import Convolution
 from tilewise.latency.runners import Here, Runner
 from tilewise.latency.shapes import LayerShape
 from tilewise.latency.table import LatencyTable
 from tilewise.latency.timing import ROUNDS, Tally, Timed
-from tilewise.latency.works import operation_of
+from tilewise.latency.works import SizedProgram, operation_of
 from tilewise.train.progress import track
 
 
@@ -111,9 +111,9 @@ def measure_grid(
     for shape in track(grid.shapes(), "grid", enabled=True):
         tally = Tally(rounds)
         wanted = [work for work in _works(shape, chosen) if not table.has(work, "grid")]
-        plans = [_alone(work, runner) for work in wanted]
-        tally.take(plans, "")
-        for record in tally.records("grid", runner, plans):
+        programs = [_alone(work, runner) for work in wanted]
+        tally.take(programs, "")
+        for record in tally.records("grid", runner, programs):
             table.append(record)
     return table
 
@@ -125,5 +125,7 @@ def _works(shape: LayerShape, candidates: Sequence[Candidate]) -> list[Convoluti
 
 
 def _alone(work: Convolution, runner: Runner) -> Timed:
-    plan = layer_plan(work.shape, work.candidate, mixed=work.unfused)
-    return Timed(runner.load(plan), [operation_of(plan, 0), work, operation_of(plan, 2)])
+    program = layer_program(work.shape, work.candidate, mixed=work.unfused)
+    shape = (work.shape.batch, work.shape.in_channels, work.shape.height, work.shape.width)
+    sized = SizedProgram.of(program, shape)
+    return Timed(runner.load(sized), [operation_of(sized, 0), work, operation_of(sized, 2)])

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tilewise.algebra import Bilinear, toom_cook
 from tilewise.algebra.catalogue import textbook_points
 from tilewise.algebra.program import program
-from tilewise.engine.file import write_whole
+from tilewise.common.files import write_whole
 from tilewise.quant.quantizer import largest_v
 from tilewise.studies.fidelity import Precision, Sample, Simulation
 from tilewise.studies.swarm import maximize

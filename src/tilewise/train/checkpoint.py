@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from tilewise.conversion import convert, skips_of, specs_of
-from tilewise.engine.file import write_whole
+from tilewise.common.files import write_whole
 from tilewise.nn import QuantizedConv
 from tilewise.quant import spec_from_dict
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tilewise.engine.file import write_whole
+from tilewise.common.files import write_whole
 from tilewise.quant import FLOAT_BITS, Spec, Winograd, spec_from_dict
 
 VERSION = 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from tilewise.engine.exact import worth_measuring
+from tilewise.engine.lossless import worth_measuring
 from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, unsuitable
 from tilewise.quant import Direct, Exact, Spec
 from tilewise.winas.config import SearchConfig
