@@ -107,7 +107,7 @@ class PyEngine {
   }
 
   void run(const std::vector<Images>& inputs, const std::vector<Result>& outputs, bool channels_last) {
-    const auto in = arrays_of(inputs, channels_last), out = arrays_of(outputs, channels_last);
+    const auto in = arrays_of(inputs, channels_last), out = results_of(outputs, channels_last);
     tilewise_error error;
     tilewise_status status;
     {
@@ -119,7 +119,7 @@ class PyEngine {
 
   nb::list profile(const std::vector<Images>& inputs, const std::vector<Result>& outputs, bool channels_last,
                    std::int64_t repeats) {
-    const auto in = arrays_of(inputs, channels_last), out = arrays_of(outputs, channels_last);
+    const auto in = arrays_of(inputs, channels_last), out = results_of(outputs, channels_last);
     tilewise_profile* found = nullptr;
     tilewise_error error;
     tilewise_status status;
@@ -149,6 +149,18 @@ class PyEngine {
   }
 
  private:
+  // Flat results have no channels to put last.
+  std::vector<tilewise_array> results_of(const std::vector<Result>& outputs, bool channels_last) const {
+    std::vector<tilewise_array> results = arrays_of(outputs, channels_last);
+    for (std::size_t i = 0; i < results.size() && i < tilewise_output_count(engine_); ++i) {
+      tilewise_port port;
+      tilewise_error error;
+      check(tilewise_output(engine_, i, &port, &error), error);
+      if (port.flat != 0) results[i].layout = TILEWISE_NCHW;
+    }
+    return results;
+  }
+
   template <typename Describe>
   nb::list ports(std::size_t count, const Describe& describe) const {
     nb::list result;

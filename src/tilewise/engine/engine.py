@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,8 +127,8 @@ class Engine:
         self._content = content if origin is None else None
         self._origin = None if origin is None else Path(origin)
         self.choices = tuple(choices)
-        self.inputs = tuple(Input(**entry) for entry in self._engine.inputs)
-        self.outputs = tuple(Output(**entry) for entry in self._engine.outputs)
+        self.inputs = tuple(Input(**_only(Input, entry)) for entry in self._engine.inputs)
+        self.outputs = tuple(Output(**_only(Output, entry)) for entry in self._engine.outputs)
 
     @property
     def threads(self) -> int:
@@ -309,6 +309,10 @@ class Engine:
                 if not math.isfinite(images.sum()) and not np.isfinite(images).all():
                     raise ValueError(f"{name} contains NaN or infinity")
         return images, is_tensor
+
+
+def _only(kind: type[Input | Output], entry: dict[str, Any]) -> dict[str, Any]:
+    return {f.name: entry[f.name] for f in fields(kind)}
 
 
 def _allowed(entry: Input, layout: str) -> str:
