@@ -245,9 +245,8 @@ def _percent(hits: Tensor) -> float:
 
 
 def _choose(name: str, conv: nn.Conv2d, findings: Sequence[Finding], specs: dict[str, Spec], bits: int) -> Spec:
-    """Give the safe spec of fewest multiplications."""
+    """Return the safe spec of fewest multiplications."""
     safe = [specs[f.algorithm] for f in findings if f.layer == name and f.verdict == "safe"]
     fast = [spec for spec in safe if isinstance(spec, Winograd)]
-    return max(
-        fast, key=lambda spec: spec.resolve(conv.kernel_size[0]).multiplication_ratio(), default=Direct(bits=bits)
-    )
+    r, stride = conv.kernel_size[0], conv.stride[0]
+    return max(fast, key=lambda spec: spec.resolve(r, stride).multiplication_ratio(), default=Direct(bits=bits))
