@@ -1,8 +1,8 @@
 # make demo   the main job, with its table and figure
-# make bench  layers and networks against other libraries (docs/benchmarks.md); hours, and BENCH="--quick" is shorter
+# make bench  layers and networks against other libraries (docs/guide/benchmarks.md); hours, and BENCH="--quick" is shorter
 # make test   everything that must pass
 # make test-aarch64      the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
-# make measure-aarch64   the program that measures on 64-bit ARM for us (docs/remote.md): g++-aarch64-linux-gnu
+# make measure-aarch64   the program that measures on 64-bit ARM for us (docs/guide/remote.md): g++-aarch64-linux-gnu
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
