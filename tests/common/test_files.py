@@ -121,7 +121,7 @@ def test_a_temporary_file_that_was_taken_for_a_leftover_is_made_anew(
 
     def remove_first(descriptor: int, *, wait: bool) -> bool:
         if not removed:
-            removed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            removed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
             Path(removed[0]).unlink()
         return locked(descriptor, wait=wait)
 
