@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewise.commands.options import Common, Source, load_images, plain_model
+from tilewise.common.files import write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,6 +70,7 @@ class Search:
     def run(self) -> dict[str, Any] | None:
         """Search."""
         from tilewise.train import launch
+        from tilewise.train.runs import read_log
 
         if self.distill and self.source.weights is None:
             raise ValueError("distill needs --weights: the trained network to learn from")
@@ -79,7 +80,7 @@ class Search:
         print_architectures(found)
         result = {
             "found": [architecture.to_dict() for architecture in found],
-            "log": [json.loads(line) for line in (self.out / "log.jsonl").read_text().splitlines()],
+            "log": read_log(self.out),
         }
         if self.pareto is None:
             return result | {"expected_ms": 1e3 * found[0].expected_seconds}
@@ -139,7 +140,7 @@ class Search:
         figure(rows, title, self.out / "front.png")
         architecture_figure(measured, title, self.out / "architectures.png")
         result = {"machine": machine(threads), "rows": [row.to_dict() for row in rows]}
-        (self.out / "front.json").write_text(json.dumps(result, indent=1) + "\n")
+        write_json(self.out / "front.json", result)
         print(f"wrote front.json, front.png and architectures.png to {self.out}")
         return result
 
