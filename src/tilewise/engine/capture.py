@@ -121,7 +121,9 @@ def check_example(example: Any) -> Example:
     if not values:
         raise ValueError("example is empty; allowed: one tensor for each input")
     if len({len(x) for x in values}) > 1:
-        raise ValueError(f"example has {', '.join(str(len(x)) for x in values)} images; allowed: as many in all tensors")
+        raise ValueError(
+            f"example has {', '.join(str(len(x)) for x in values)} images; allowed: as many in all tensors"
+        )
     return tensors
 
 
@@ -194,9 +196,7 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
     except Exception as error:  # the model's own code runs, on stand-ins for tensors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         shape = ", ".join(str(tuple(x.shape)) for x in (example.values() if isinstance(example, dict) else example))
-        raise ValueError(
-            f"torch.export can not export the model for an input of shape {shape}: {reason}"
-        ) from error
+        raise ValueError(f"torch.export can not export the model for an input of shape {shape}: {reason}") from error
     return program
 
 
@@ -218,7 +218,9 @@ def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) ->
         elif isinstance(value, int):
             names.append(name or "output")
         else:
-            raise ValueError(f"the model gives {type(value).__name__}; allowed: tensors, or tuples, lists and dicts of them")
+            raise ValueError(  # noqa: TRY004 - the model's value
+                f"the model gives {type(value).__name__}; allowed: tensors, or tuples, lists and dicts of them"
+            )
 
     walk(program.call_spec.out_spec.unflatten(list(range(len(results)))), "")
     for name, node in zip(names, results, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from torch import fx
 
 from tilewise.engine.capture import operation
-from tilewise.engine.graph import Clamp, Op
+from tilewise.engine.graph import Activation, Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.simulation import Simulated
 
@@ -17,10 +17,10 @@ INFINITY = float("inf")
 
 
 @dataclass(frozen=True)
-class Activation(Op):
+class Activate(Op):
     """An activation."""
 
-    clamp: Clamp
+    activation: Activation
 
 
 def _clamp(im: Importer, a: dict[str, Any]) -> Value:
@@ -33,7 +33,7 @@ def _clamp(im: Importer, a: dict[str, Any]) -> Value:
     highest = INFINITY if high is None else float(np.float32(high))
     if not lowest <= highest:
         raise im.refusal(f"has the limits {low} and {high}; allowed: numbers in order")
-    return im.alike(Activation(Clamp(lowest, highest)), im.value(a.get("self", a.get("input"))))
+    return im.alike(Activate(Activation(lowest, highest)), im.value(a.get("self", a.get("input"))))
 
 
 IMPORTS: dict[str, Handler] = dict.fromkeys(
