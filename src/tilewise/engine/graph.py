@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from tilewise.nn import Grid
 
 if TYPE_CHECKING:
@@ -42,19 +44,25 @@ class Op:
 
 @dataclass(frozen=True)
 class Activation:
-    """What happens to a number before it is stored: ``min(max(y, low), high)``."""
+    """What happens to a number before it is stored: ``y > 0 ? y : y * slope``, then ``min(max(y, low), high)``.
+
+    ``slope`` has one number for each channel, or one for all, or none, which stands for 1.
+    """
 
     low: float = -math.inf
     high: float = math.inf
+    slope: tuple[float, ...] = ()
 
     def commutes(self, mover: Op) -> bool:
         """Whether moving numbers first and activating them then is the same as the other way round."""
-        return mover.moves and (not mover.adds_zeros or self.low <= 0 <= self.high)
+        rises = all(slope >= 0 for slope in self.slope) and len(self.slope) <= 1
+        return mover.moves and rises and (not mover.adds_zeros or self.low <= 0 <= self.high)
 
-    def fields(self, channels: int) -> dict[str, Any]:  # noqa: ARG002 - activations may differ by channel
+    def fields(self, channels: int) -> dict[str, Any]:
         """Return what a program's operation says of it; null stands for no limit."""
         low, high = (None if math.isinf(limit) else limit for limit in (self.low, self.high))
-        return {"act_low": low, "act_high": high}
+        slope = np.array(self.slope * (channels // len(self.slope)), np.float32) if self.slope else None
+        return {"act_low": low, "act_high": high, "slope": slope}
 
 
 @dataclass(eq=False)

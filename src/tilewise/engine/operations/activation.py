@@ -1,4 +1,4 @@
-"""Activations that limit a number to a range."""
+"""Activations: limits, and another slope below 0."""
 
 from __future__ import annotations
 
@@ -36,7 +36,20 @@ def _clamp(im: Importer, a: dict[str, Any]) -> Value:
     return im.alike(Activate(Activation(lowest, highest)), im.value(a.get("self", a.get("input"))))
 
 
+def _leaky(im: Importer, a: dict[str, Any]) -> Value:
+    return im.alike(Activate(Activation(slope=(float(np.float32(a["negative_slope"])),))), im.value(a["self"]))
+
+
+def _prelu(im: Importer, a: dict[str, Any]) -> Value:
+    x, weight = im.value(a["self"]), im.tensor(a["weight"])
+    assert weight is not None
+    slope = tuple(weight.detach().flatten().tolist())
+    if len(slope) not in (1, x.node.chw.channels):
+        raise im.refusal(f"has {len(slope)} slopes; allowed: 1, or {x.node.chw.channels}, one a channel")
+    return im.alike(Activate(Activation(slope=slope)), x)
+
+
 IMPORTS: dict[str, Handler] = dict.fromkeys(
     ("aten::relu", "aten::relu6", "aten::hardtanh", "aten::clamp", "aten::clamp_min", "aten::clamp_max"), _clamp
-)
+) | {"aten::leaky_relu": _leaky, "aten::prelu": _prelu}
 SIMULATIONS: dict[str, Simulated] = {}
