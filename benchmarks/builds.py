@@ -32,6 +32,7 @@ def networks() -> Iterator[tuple[str, Any, tuple[int, ...]]]:
 
     torch.manual_seed(0)
     f4, sfc, direct = tw.Winograd("F4", bits=8), tw.Winograd("SFC6", bits=8), tw.Direct(bits=8)
+    specs = {"F4": f4, "SFC6": sfc, "direct": direct, "lossless": tw.Exact()}
     models: list[tuple[str, nn.Module, Any, int]] = [
         ("ResNet-20 F4", tw.zoo.MODELS["resnet20"](), f4, 32),
         ("ResNet-18 32x32 F4", tw.zoo.MODELS["resnet18"](), f4, 32),
@@ -40,9 +41,9 @@ def networks() -> Iterator[tuple[str, Any, tuple[int, ...]]]:
         ("U-Net 128x128 SFC6", tw.zoo.MODELS["unet"](), sfc, 128),
     ]
     for channels, size in LAYERS:
-        for spec in (f4, sfc, direct, tw.Exact()):
+        for label, spec in specs.items():
             layer = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
-            models.append((f"{channels} channels {size}x{size} {spec.label}", layer, spec, size))
+            models.append((f"{channels} channels {size}x{size} {label}", layer, spec, size))
     for name, model, spec, size in models:
         shape = (1, next(m for m in model.modules() if isinstance(m, nn.Conv2d)).in_channels, size, size)
         quantized = tw.convert(model.eval(), {"*": spec}, skips="quantized")
