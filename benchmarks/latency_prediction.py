@@ -22,11 +22,11 @@ import torch
 from torch import nn
 
 from tilewise import zoo
+from tilewise.common.progress import track
 from tilewise.latency import Candidate, LatencyTable, Machine, measure
 from tilewise.latency.networks import Layers, groups, uniform
 from tilewise.latency.runners import Here
 from tilewise.report.latency import prediction_figure
-from tilewise.train.progress import track
 
 CANDIDATES = tuple(f"{name} {dtype}" for dtype in ("int8", "float32") for name in ("direct", "F2", "F4", "F6", "SFC6"))
 WITHIN = 0.10

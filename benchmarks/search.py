@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from tilewise.common.progress import track
 from tilewise.studies.synthetic import PROBLEMS
-from tilewise.train.progress import track
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from torch import nn
 
 import tilewise as tw
 from tilewise import winas, zoo
+from tilewise.common.processes import Processes
 from tilewise.data import Batches, load
-from tilewise.quant.processes import Processes
 from tilewise.studies import synthetic
 from tilewise.winas import SearchConfig
 

@@ -175,9 +175,9 @@ class Scoring:
         """Simulate them."""
         from tilewise.algebra import Bilinear, Planar, algorithm, algorithm_names
         from tilewise.algebra.catalogue import is_file, read_algorithm
+        from tilewise.common.progress import track
         from tilewise.studies.scores import planar, precisions, scores
         from tilewise.studies.transforms import balanced
-        from tilewise.train.progress import track
 
         names = self.names or algorithm_names(self.r)
         nested = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in names]
@@ -214,9 +214,9 @@ class Comparing:
     def result(self, seed: int) -> dict[str, Any]:
         """Simulate them, each as it is and balanced."""
         from tilewise.algebra import algorithm
+        from tilewise.common.progress import track
         from tilewise.studies.bases import CONTRACTS, compared
         from tilewise.studies.transforms import balanced
-        from tilewise.train.progress import track
 
         named = [algorithm(name, self.r) for name in self.names]
         rows = compared(

@@ -107,9 +107,9 @@ class Run:
         """Run."""
         import torch
 
+        from tilewise.common.progress import track
         from tilewise.data import Pairs, Scenes
         from tilewise.engine import load as load_engine
-        from tilewise.train.progress import track
 
         threads = self.common.threads or len(os.sched_getaffinity(0))
         engine = load_engine(self.file, threads=threads)

@@ -40,9 +40,9 @@ class Sweep:
 
     def run(self) -> dict[str, Any]:
         """Sweep."""
+        from tilewise.common.progress import bar
         from tilewise.engine.file import write_whole
         from tilewise.sweep import execute, print_summary, read_plan, summarize
-        from tilewise.train.progress import bar
 
         plan = read_plan(self.file)
         jobs = self._jobs(plan)

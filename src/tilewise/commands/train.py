@@ -114,7 +114,7 @@ def _launch(
 def _fit(
     source: Source, layers: Layers, calibration: Calibration, training: Training, common: Common, distill: bool
 ) -> dict[str, Any]:
-    from tilewise.quant.processes import Processes
+    from tilewise.common.processes import Processes
     from tilewise.train import TrainConfig, evaluate, fit
 
     config = TrainConfig(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tilewise.common.progress import track
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.jobs import layer_plan, layer_work
 from tilewise.latency.networks import open_table
@@ -15,7 +16,6 @@ from tilewise.latency.shapes import LayerShape
 from tilewise.latency.table import LatencyTable
 from tilewise.latency.timing import ROUNDS, Tally, Timed
 from tilewise.latency.works import operation_of
-from tilewise.train.progress import track
 
 
 @dataclass(frozen=True, kw_only=True)

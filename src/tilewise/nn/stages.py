@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tilewise.algebra import algorithm
 from tilewise.algebra.program import UNROLLED, program
+from tilewise.common.padding import padding_of
 
 HALF_EXACT = 2**11
 """Half precision holds all integers up to this one."""
@@ -71,10 +72,8 @@ def tiling_of(conv: nn.Conv2d, x: Tensor, m: int) -> Tiling:
     ValueError
         If the padded input is smaller than the kernel.
     """
-    r = conv.kernel_size[0]
-    padding = (r // 2, r // 2) if conv.padding == "same" else (0, 0) if conv.padding == "valid" else conv.padding
-    assert not isinstance(padding, str)
-    tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), m, r, conv.stride[0])
+    r, padding = conv.kernel_size[0], padding_of(conv)
+    tiling = Tiling(len(x), x.shape[2], x.shape[3], padding, m, r, conv.stride[0])
     if min(tiling.out) < 1:
         raise ValueError(
             f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tilewise.quant.processes import ALONE, Processes
+from tilewise.common.processes import ALONE, Processes
 from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM_ROW_SUM, Quantizer
 
 EXACT = 2**24

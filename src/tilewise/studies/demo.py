@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from tilewise.common.progress import track
 from tilewise.conversion import convert
 from tilewise.data import Batches, Images, load
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 from tilewise.train import TrainConfig, calibrate, evaluate, fit
-from tilewise.train.progress import track
 from tilewise.zoo import resnet20, small_cnn
 
 Scales = Literal["tensor", "tap"]

@@ -13,12 +13,12 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from tilewise.common.progress import bar
 from tilewise.conversion import convert
 from tilewise.nn import QuantizedConv, WinogradConv2d
 from tilewise.nn.stages import input_transform, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 from tilewise.train import calibrate
-from tilewise.train.progress import bar
 
 Verdict: TypeAlias = Literal["safe", "needs refinement", "collapses"]
 ALGORITHMS = ("direct", "F2", "SFC6", "F4", "F6", "F4-textbook/tensor")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tilewise.common.progress import track
+from tilewise.common.turns import in_turns, stopwatch
 from tilewise.conversion import convert
 from tilewise.data import Batches
 from tilewise.engine import Engine
@@ -19,11 +21,11 @@ from tilewise.latency import Machine
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 from tilewise.studies.demo import Study
 from tilewise.train import calibrate
-from tilewise.train.progress import track
 from tilewise.zoo import resnet18
 
 BASELINE = "direct int8"
-ROUNDS = 31
+ROUNDS, SECONDS = 31, 0.003
+"""How often networks take turns, and about how long each runs in a round."""
 
 CASES: dict[str, Spec] = {
     "direct fp32": Direct(bits=FLOAT_BITS),
@@ -93,29 +95,6 @@ def machine(threads: int) -> str:
     return str(Machine.here(threads))
 
 
-def race(calls: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Let calls take turns, round by round; give the seconds of each per round.
-
-    Machines are shared and change their speed: only times of the same round compare. Each is called once unmeasured at
-    the start, and in each round as often as fits into about three milliseconds.
-    """
-    counts = {}
-    for name, call in calls.items():
-        call()
-        start = time.perf_counter()
-        call()
-        counts[name] = max(1, int(0.003 / max(1e-6, time.perf_counter() - start)))
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in track(range(ROUNDS), "measure", enabled=True):
-        for name, call in calls.items():
-            call()  # brings its weights back into the caches
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                call()
-            seconds[name].append((time.perf_counter() - start) / counts[name])
-    return seconds
-
-
 def speed(engines: Mapping[str, Engine], image: Tensor, test: Batches | None = None) -> list[SpeedRow]:
     """Measure compiled networks against each other, one image at a time.
 
@@ -128,8 +107,8 @@ def speed(engines: Mapping[str, Engine], image: Tensor, test: Batches | None = N
     test : Batches, optional
         Images to score.
     """
-    calls = {case: (lambda engine=engine: engine(image)) for case, engine in engines.items()}
-    seconds = race(calls)
+    watches = {case: stopwatch(functools.partial(engine, image), SECONDS) for case, engine in engines.items()}
+    seconds = in_turns(watches, ROUNDS, progress="measure")
     rows = []
     for case, engine in engines.items():
         low, middle, high = (1e3 * q for q in statistics.quantiles(seconds[case], n=4))

@@ -20,11 +20,11 @@ import numpy.typing as npt
 from tilewise.algebra import Bilinear, toom_cook
 from tilewise.algebra.catalogue import textbook_points
 from tilewise.algebra.program import program
+from tilewise.common.progress import bar
 from tilewise.engine.file import write_whole
 from tilewise.quant.quantizer import largest_v
 from tilewise.studies.fidelity import Precision, Sample, Simulation
 from tilewise.studies.swarm import maximize
-from tilewise.train.progress import bar
 
 OVERFLOW_PRICE = 20.0
 """dB for each bit that V has more than it may."""

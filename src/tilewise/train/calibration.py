@@ -9,11 +9,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from tilewise.common.progress import track
 from tilewise.nn import Quantize, QuantizedConv
 from tilewise.quant import FLOAT_BITS
 from tilewise.quant.fake import Range
 from tilewise.train.config import CalibrationConfig
-from tilewise.train.progress import track
 from tilewise.train.refinement import refine
 
 M = TypeVar("M", bound=nn.Module)

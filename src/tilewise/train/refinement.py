@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from tilewise.common.progress import track
 from tilewise.conversion import convert
 from tilewise.nn import QuantizedConv, WinogradConv2d
 from tilewise.nn.stages import input_transform, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct
 from tilewise.quant.fake import Range, round_half_up
 from tilewise.train.config import CalibrationConfig
-from tilewise.train.progress import track
 
 FACTORS = [1 - 0.02 * i for i in range(41)]
 """Shares of the largest value at which a range may end."""

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewise.quant.processes import ALONE, Processes
+from tilewise.common.processes import ALONE, Processes
 
 
 @given(images=st.integers(0, 40), world=st.integers(1, 9))
