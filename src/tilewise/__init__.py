@@ -11,27 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tilewise import data, zoo
     from tilewise.algebra import Bilinear, algorithm, sfc, toom_cook
+    from tilewise.calibration import CalibrationConfig, calibrate
+    from tilewise.calibration.doctor import doctor
     from tilewise.conversion import convert, describe
     from tilewise.engine import Engine, load
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
-    from tilewise.studies.doctor import doctor
-    from tilewise.train import (
-        CalibrationConfig,
-        Score,
-        TrainConfig,
-        calibrate,
-        evaluate,
-        fit,
-        load_weights,
-        save_weights,
-    )
+    from tilewise.train import Score, TrainConfig, evaluate, fit, load_weights, save_weights
     from tilewise.winas import SearchConfig, search
 
 _HOME = {
     "Bilinear": "algebra",
-    "CalibrationConfig": "train",
+    "CalibrationConfig": "calibration",
     "Direct": "quant",
     "Engine": "engine",
     "Exact": "quant",
@@ -42,11 +34,11 @@ _HOME = {
     "TrainConfig": "train",
     "Winograd": "quant",
     "algorithm": "algebra",
-    "calibrate": "train",
+    "calibrate": "calibration",
     "compile": "engine.compiler",
     "convert": "conversion",
     "describe": "conversion",
-    "doctor": "studies.doctor",
+    "doctor": "calibration.doctor",
     "evaluate": "train",
     "fit": "train",
     "load": "engine",

@@ -15,7 +15,7 @@ from tilewise.algebra.toom_cook import direct, toom_cook
 KERNELS = (3, 5, 7)
 STRIDES = (1, 2)
 
-# Finite points per number of points. Up to seven: chosen by simulated int8 error (studies/points.py; docs/algebra.md
+# Finite points per number of points. Up to seven: chosen by simulated int8 error (discovery/points.py; docs/algebra.md
 # has the ranking), not by condition number, which misleads at 8 bits. Five points: {0, +-2/3, +-3/2} would lose 2.6 dB
 # less, but V then grows by 28561 and leaves 16-bit integers; these grow by 196. Nine and eleven points extend the seven
 # by the best ones of a smaller pool; they serve large 5x5 and 7x7 tiles, which 8 bits break anyway. Even numbers are

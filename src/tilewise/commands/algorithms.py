@@ -108,8 +108,8 @@ class Finding:
         """Search, prove and save."""
         from tilewise.algebra.catalogue import is_file, textbook_points
         from tilewise.algebra.toom_cook import toom_cook
-        from tilewise.studies.fidelity import Precision
-        from tilewise.studies.transforms import TransformSearch, find, held_out, operations
+        from tilewise.discovery.simulation import Precision
+        from tilewise.discovery.transforms import TransformSearch, find, held_out, operations
 
         if not is_file(self.out.name):
             raise ValueError(f"out is {self.out}; its name must end with .json")
@@ -151,7 +151,7 @@ class Finding:
         """Load the given layer, if there is one."""
         import numpy as np
 
-        from tilewise.studies.fidelity import Sample
+        from tilewise.discovery.simulation import Sample
 
         if self.activations is None and self.weights is None:
             return None
@@ -176,8 +176,8 @@ class Scoring:
         from tilewise.algebra import Bilinear, Planar, algorithm, algorithm_names
         from tilewise.algebra.catalogue import is_file, read_algorithm
         from tilewise.common.progress import track
-        from tilewise.studies.scores import planar, precisions, scores
-        from tilewise.studies.transforms import balanced
+        from tilewise.discovery.scores import planar, precisions, scores
+        from tilewise.discovery.transforms import balanced
 
         names = self.names or algorithm_names(self.r)
         nested = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in names]
@@ -215,8 +215,8 @@ class Comparing:
         """Simulate them, each as it is and balanced."""
         from tilewise.algebra import algorithm
         from tilewise.common.progress import track
-        from tilewise.studies.bases import CONTRACTS, compared
-        from tilewise.studies.transforms import balanced
+        from tilewise.discovery.bases import CONTRACTS, compared
+        from tilewise.discovery.transforms import balanced
 
         named = [algorithm(name, self.r) for name in self.names]
         rows = compared(

@@ -27,8 +27,8 @@ class Counting:
     def result(self, seed: int) -> dict[str, Any]:  # noqa: ARG002 - counts are not random
         """Count."""
         from tilewise.common.progress import track
-        from tilewise.report.exact import best_of_each, figure, table
-        from tilewise.studies.exact import LAYERS, Rates, counts
+        from tilewise.experiments.lossless_counts import LAYERS, Rates, counts
+        from tilewise.experiments.lossless_pictures import best_of_each, figure, table
 
         if self.batch < 1 or min(self.int8, self.words, self.memory) <= 0:
             raise ValueError(

@@ -12,9 +12,9 @@ import tyro
 if TYPE_CHECKING:
     from torch import nn
 
+    from tilewise.calibration import CalibrationConfig
     from tilewise.data import Images, Pairs, Scenes
     from tilewise.quant import Spec
-    from tilewise.train import CalibrationConfig
 
 Split: TypeAlias = Literal["train", "val", "test"]
 
@@ -128,7 +128,7 @@ class Calibration:
 
     def config(self, seed: int) -> CalibrationConfig | None:
         """Give what :func:`tilewise.calibrate` takes."""
-        from tilewise.train import CalibrationConfig
+        from tilewise.calibration import CalibrationConfig
 
         if self.calibration_images < 1:
             raise ValueError(f"calibration-images is {self.calibration_images}; it must be at least 1")
@@ -226,9 +226,9 @@ def converted_model(source: Source, layers: Layers, common: Common, calibration:
     """Build the network, convert it as asked, and calibrate what is new."""
     import torch
 
+    from tilewise.calibration import calibrate
     from tilewise.conversion import convert
     from tilewise.quant import FLOAT_BITS
-    from tilewise.train import calibrate
 
     specs = layers.specs()
     train = load_data(source, "train")

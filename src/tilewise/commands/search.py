@@ -121,12 +121,13 @@ class Search:
 
     def _measure(self, found: list[Architecture]) -> dict[str, Any]:
         """Adapt, score and measure what was found, with the table's threads; write table, JSON and pictures."""
+        from tilewise.experiments.front import Recipe, measure
+        from tilewise.latency import Machine
         from tilewise.report.front import architecture_figure, figure, table
-        from tilewise.studies.front import Recipe, measure
-        from tilewise.studies.speed import machine
 
         (model, train), test = self._network(), load_images(self.source, "test")
         _, threads = load_table(self.table)
+        machine = str(Machine.here(threads))
         recipe = Recipe(
             out=self.out / "adapted", epochs=self.adapt_epochs, lr=self.lr, batch=self.batch, threads=threads,
             device=self.common.device, seed=self.common.seed,
@@ -134,11 +135,11 @@ class Search:
         rows = measure(model, found, train, test, recipe)
         names = {f"found {index}": architecture for index, architecture in enumerate(found)}
         measured = {row.case: names[row.case] for row in rows if row.case in names}
-        title = f"{type(model).__name__} on {len(test)} test images of {test.name}; {machine(threads)}"
+        title = f"{type(model).__name__} on {len(test)} test images of {test.name}; {machine}"
         Console(width=120).print(table(rows, measured, title))
         figure(rows, title, self.out / "front.png")
         architecture_figure(measured, title, self.out / "architectures.png")
-        result = {"machine": machine(threads), "rows": [row.to_dict() for row in rows]}
+        result = {"machine": machine, "rows": [row.to_dict() for row in rows]}
         (self.out / "front.json").write_text(json.dumps(result, indent=1) + "\n")
         print(f"wrote front.json, front.png and architectures.png to {self.out}")
         return result

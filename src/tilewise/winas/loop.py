@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tilewise.calibration import calibrate
 from tilewise.common.processes import Processes
 from tilewise.common.progress import bar
-from tilewise.train import calibrate, checkpoint
+from tilewise.train import checkpoint
 from tilewise.train.loop import Loader, check_finite, freeze_norms, part_of_loss, train_step
 from tilewise.train.parallel import sharing
 from tilewise.train.tasks import CLASSIFICATION
