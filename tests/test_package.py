@@ -60,6 +60,12 @@ def test_algebra_and_specs_need_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_help_needs_no_torch() -> None:
+    """It imports every command."""
+    code = "import sys, tilewise.cli; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_submodules_do_not_hide_public_functions() -> None:
     code = (
         "import tilewise.train, tilewise.winas.loop, tilewise.engine.compiler, tilewise.data.loading, tilewise as tw;"

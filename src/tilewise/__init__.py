@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tilewise.common.lazy import loader
+
 if TYPE_CHECKING:
     from tilewise import data, zoo
     from tilewise.algebra import Bilinear, algorithm, sfc, toom_cook
@@ -50,6 +52,7 @@ _HOME = {
     "toom_cook": "algebra",
 }
 _PACKAGES = ("data", "zoo")
+_load = loader(__name__, _HOME)
 
 __version__ = "0.1.0"
 __all__ = [
@@ -85,11 +88,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
-        return importlib.import_module(f"tilewise.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'tilewise' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"tilewise.{_HOME[name]}"), name)
+    value = importlib.import_module(f"tilewise.{name}") if name in _PACKAGES else _load(name)
     globals()[name] = value
     return value
 

@@ -50,7 +50,7 @@ def test_weights_from_memory_bound_small_maps() -> None:
     rates = Rates()
     found = counts(Layer("test", 512, 512, 7, 3), rates)
     residues = best_of_each(found)["residues"]
-    assert residues.seconds(rates) == residues.weight_bytes / rates.memory
+    assert residues.seconds(rates) == residues.weight_bytes / rates.bytes
     assert found[1].seconds(rates) <= residues.seconds(rates)
 
 

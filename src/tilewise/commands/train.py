@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Evaluate:
         print(f"{task.metric} {score.value:.2f} {task.unit} of {score.images} images, loss {score.loss:.4f}{far}")
         return {
             **layers_summary(self.layers),
-            "calibration": asdict(self.calibration),
+            "calibration": self.calibration.to_dict(),
             task.metric: score.value,
             "loss": score.loss,
             "images": score.images,
@@ -115,15 +115,9 @@ def _fit(
     source: Source, layers: Layers, calibration: Calibration, training: Training, common: Common, distill: bool
 ) -> dict[str, Any]:
     from tilewise.common.processes import Processes
-    from tilewise.train import TrainConfig, evaluate, fit
+    from tilewise.train import evaluate, fit
 
-    config = TrainConfig(
-        epochs=training.epochs, recipe=training.recipe, lr=training.lr, out=training.out, resume=training.resume,
-        transform_rate=training.transform_rate, freeze_norms=training.freeze_norms,
-        freeze_ranges=training.freeze_ranges, mix=training.mix,
-        device=common.device, seed=common.seed,
-    )  # fmt: skip
-    processes = Processes.here()
+    config, processes = training.config(common), Processes.here()
     train, val = load_data(source, "train"), load_data(source, "val")
     model = converted_model(source, layers, common, calibration)
     if processes.first:

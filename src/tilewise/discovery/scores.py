@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilewise.algebra import Bilinear, Planar, planar_sfc
-from tilewise.discovery.simulation import Precision, Sample, Scales, Simulation
+from tilewise.discovery.simulation import Precision, Sample, Simulation
+from tilewise.quant import Scales
 from tilewise.quant.quantizer import FLOAT_BITS, largest_v
 
 SCALES: tuple[tuple[Scales, Scales], ...] = (("tensor", "tensor"), ("tap", "tensor"), ("tap", "tap"))

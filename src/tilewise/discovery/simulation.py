@@ -7,12 +7,13 @@ data are what every user has: Gaussian weights, and rectified Gaussian activatio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tilewise.algebra import Bilinear, Planar
+from tilewise.quant import Scales
 from tilewise.quant.quantizer import (
     FLOAT_BITS,
     MULTIPLIER_BITS,
@@ -23,7 +24,6 @@ from tilewise.quant.quantizer import (
 )
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Scales: TypeAlias = Literal["tap", "tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Precision:
             raise ValueError(f"bits is {self.bits}; allowed: 2 to 16")
         check_bits(self.hadamard_bits, "hadamard_bits")
         for field in ("scales", "hadamard_scales"):
-            if (value := getattr(self, field)) not in ("tap", "tensor"):
+            if (value := getattr(self, field)) not in get_args(Scales):
                 raise ValueError(f"{field} is {value!r}; allowed: tap, tensor")
 
 

@@ -36,8 +36,10 @@ class TransformSearch:
 
     Parameters
     ----------
-    m, r : int
-        Outputs per tile and filter taps, from 2, together at most 13.
+    m : int
+        Outputs per tile and dimension, from 2; m + r is at most 13.
+    r : int
+        Filter taps per dimension, from 2.
     precision : Precision
         Of the simulated layer.
     points : {"dyadic", "rational"}
@@ -53,8 +55,12 @@ class TransformSearch:
         Width that V may have for 8-bit inputs, sign included; or that of the textbook algorithm's, if that is more.
     price : float
         dB for each time that ``B^T`` and ``A^T`` take the operations of the textbook algorithm's once more.
-    particles, steps, restarts : int
-        Of the swarm.
+    particles : int
+        Of a swarm.
+    steps : int
+        Moves of each particle.
+    restarts : int
+        Swarms, one after the other.
     seed : int
         Of all that is random.
 

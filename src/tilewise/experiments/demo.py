@@ -13,11 +13,10 @@ from tilewise.calibration import calibrate
 from tilewise.common.progress import track
 from tilewise.conversion import convert
 from tilewise.data import Batches, Images, load
-from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
+from tilewise.quant import FLOAT_BITS, Direct, Scales, Spec, Winograd
 from tilewise.train import TrainConfig, evaluate, fit
 from tilewise.zoo import resnet20, small_cnn
 
-Scales = Literal["tensor", "tap"]
 SWAPPED = ("direct", "F2", "F4-textbook", "F4", "F6", "SFC6")
 WIDTHS = (16, 10, 8)
 CALIBRATION_IMAGES = 512

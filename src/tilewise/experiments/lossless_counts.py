@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -76,21 +76,37 @@ class Rates:
     Parameters
     ----------
     int8 : float
-        Operations per second of the dot product of bytes, two for each multiply-add.
+        Peak of products of bytes, GOP/s: two operations for each multiply-add.
     words : float
-        Operations of the one of 16-bit numbers, as a share of that: 0.5 with VNNI, 1 on AVX2 and plain NEON.
+        That of products of 16-bit numbers, as a share of it: 0.5 with VNNI, 1 where bytes have no faster instruction
+        (AVX2, plain NEON).
     memory : float
-        Bytes per second read from memory.
+        GB/s read from memory.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not positive.
     """
 
-    int8: float = 473e9
+    int8: float = 473.0
     words: float = 0.5
-    memory: float = 18e9
+    memory: float = 18.0
+
+    def __post_init__(self) -> None:
+        for rate in fields(self):
+            if (value := getattr(self, rate.name)) <= 0:
+                raise ValueError(f"{rate.name} is {value}; it must be positive")
 
     @property
     def instructions(self) -> float:
         """Per second."""
-        return self.int8 / (2 * BYTE_PRODUCTS)
+        return self.int8 * 1e9 / (2 * BYTE_PRODUCTS)
+
+    @property
+    def bytes(self) -> float:
+        """Read from memory per second."""
+        return self.memory * 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +134,7 @@ class Count:
 
     def seconds(self, rates: Rates) -> float:
         """Bound of the time: instructions, or the weights from memory if that takes longer."""
-        return max((self.products + self.inputs + self.outputs) / rates.instructions, self.weight_bytes / rates.memory)
+        return max((self.products + self.inputs + self.outputs) / rates.instructions, self.weight_bytes / rates.bytes)
 
 
 def direct_count(layer: Layer, batch: int) -> Count:

@@ -129,8 +129,8 @@ def figure(rows: Mapping[Layer, Sequence[Count]], rates: Rates, batch: int, path
     _bars(left, [layer.name for layer in rows], _counted(rows, rates))
     _lines(right, rates, batch)
     fig.suptitle(
-        f"Counted, not measured: batch {batch}, int8 at {rates.int8 / 1e9:.0f} GOP/s, int16 at {rates.words:g} of it, "
-        f"memory at {rates.memory / 1e9:.0f} GB/s", fontsize=10,
+        f"Counted, not measured: batch {batch}, int8 at {rates.int8:.0f} GOP/s, int16 at {rates.words:g} of it, "
+        f"memory at {rates.memory:.0f} GB/s", fontsize=10,
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=110)

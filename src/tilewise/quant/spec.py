@@ -11,7 +11,9 @@ from tilewise.algebra.toom_cook import Interpolation
 from tilewise.quant.exact import Exact, Residue
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, SPEC_VERSION, Quantizer, check_bits
 
+Scales: TypeAlias = Literal["tap", "tensor"]
 Transforms: TypeAlias = Literal["static", "learned", "sparse", "exact"]
+QuantizerName: TypeAlias = Literal["tap", "paper"]
 
 
 def _check_choice(field: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -38,7 +40,7 @@ class Direct:
 
     _: KW_ONLY
     bits: int = 8
-    quantizer: Literal["tap", "paper"] = "tap"
+    quantizer: QuantizerName = "tap"
     kind: ClassVar[str] = "direct"
 
     def __post_init__(self) -> None:
@@ -88,15 +90,15 @@ class Winograd:
     algorithm: str | Bilinear
     _: KW_ONLY
     bits: int = 8
-    scales: Literal["tap", "tensor"] = "tap"
+    scales: Scales = "tap"
     transforms: Transforms = "static"
-    quantizer: Literal["tap", "paper"] = "tap"
+    quantizer: QuantizerName = "tap"
     hadamard_bits: int | None = None
     kind: ClassVar[str] = "winograd"
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
-        _check_choice("scales", self.scales, ("tap", "tensor"))
+        _check_choice("scales", self.scales, get_args(Scales))
         _check_choice("transforms", self.transforms, get_args(Transforms))
         _check_choice("quantizer", self.quantizer, tuple(QUANTIZERS))
         if self.quantizer == "paper" and self.scales != "tensor":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 CLIP_NORM = 5.0
 WARMUP_SHARE = 0.05
@@ -26,7 +27,7 @@ class TrainConfig:
     Parameters
     ----------
     epochs : int
-        At least 1.
+        Passes over the training images, at least 1.
     recipe : {"modern", "paper"}
         ``"paper"``: Adam with weight decay 4e-5, rate divided by 10 at 3/5 and 4/5 of the epochs.
         ``"modern"``: AdamW, warm-up and cosine by step, no decay on vectors and transforms, gradient norm clipped.
@@ -96,6 +97,8 @@ class TrainConfig:
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make the recipe's optimizer for all trainable parameters of the model."""
+        import torch
+
         parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         if not parameters:
             raise ValueError("the model has no trainable parameters")
