@@ -256,7 +256,7 @@ def _fold_norms(model: fx.GraphModule) -> None:
 def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
     """Give the quantized convolution that a node calls, if it does."""
     module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if isinstance(module, QuantizedConv) and module.spec.bits < FLOAT_BITS and not module.spec.rules.everything:
+    if isinstance(module, QuantizedConv) and module.spec.bits < FLOAT_BITS and module.policy.is_contract:
         return module
     return None
 

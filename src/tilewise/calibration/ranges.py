@@ -63,8 +63,11 @@ def calibrate(
     layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv | Quantize)}
     if config is not None:
         for name, layer in layers.items():
-            if isinstance(layer, QuantizedConv) and layer.spec.bits != FLOAT_BITS and layer.spec.rules.everything:
-                raise ValueError(f"{name} has the 'paper' quantizer, of which only ranges can be calibrated: no config")
+            if isinstance(layer, QuantizedConv) and layer.spec.bits != FLOAT_BITS and not layer.policy.is_contract:
+                rules = layer.spec.rules.name
+                raise ValueError(
+                    f"{name} has the {rules!r} quantizer, of which only ranges can be calibrated: no config"
+                )
     model.to(device).eval()
     images = ((x if isinstance(x, Tensor) else x[0]).to(device) for x in itertools.islice(batches, limit))
     if config is None:

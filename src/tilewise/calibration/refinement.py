@@ -24,7 +24,8 @@ from tilewise.conversion import convert
 from tilewise.nn import QuantizedConv, WinogradConv2d
 from tilewise.nn.stages import input_transform, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct
-from tilewise.quant.fake import Range, round_half_up
+from tilewise.quant.fake import Range
+from tilewise.quant.rounding import round_half_up_
 
 FACTORS = [1 - 0.02 * i for i in range(41)]
 """Shares of the largest value at which a range may end."""
@@ -153,7 +154,8 @@ def _clipping_errors(values: Tensor, low: float, high: float, ranges: str) -> Te
     for factor in FACTORS:
         scaled = values / factor
         if ranges == "mse":
-            cost = (round_half_up(scaled).clamp_(low, high) - scaled).square_().sum(1, dtype=torch.float64) * factor**2
+            noise = round_half_up_(scaled.clone()).clamp_(low, high).sub_(scaled)
+            cost = noise.square_().sum(1, dtype=torch.float64) * factor**2
         else:
             cost = (scaled > high).logical_or_(scaled < low).sum(1, dtype=torch.float64)
         costs.append(cost)

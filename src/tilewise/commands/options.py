@@ -102,7 +102,7 @@ class Layers:
                 )
             exact: Spec = Exact() if self.algorithm == Exact.kind else Residue()
             return {self.layers: exact} if self.layers == "*" else {self.layers: exact, "*": direct}
-        scales = self.scales or ("tensor" if self.quantizer == "paper" else "tap")
+        scales = self.scales or ("tensor" if direct.rules.quantizes_all_stages else "tap")
         fast = Winograd(
             self.algorithm,
             bits=self.bits,

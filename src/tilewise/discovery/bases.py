@@ -19,6 +19,7 @@ import numpy as np
 from tilewise.algebra import Bilinear
 from tilewise.discovery.simulation import Array, Sample, output_tiles, tiles_of
 from tilewise.quant.quantizer import FLOAT_BITS, check_bits
+from tilewise.quant.rounding import round_half_up
 
 Base: TypeAlias = Literal["canonical", "Legendre"]
 
@@ -103,7 +104,7 @@ def _rounded(x: Array, bits: int) -> Array:
     if bits == FLOAT_BITS:
         return x
     step = max(np.abs(x).max(), 1e-30) / (2 ** (bits - 1) - 1)
-    return np.asarray(np.floor(x / step + 0.5) * step)
+    return np.asarray(round_half_up(x / step) * step)
 
 
 BASES: tuple[Base, ...] = ("canonical", "Legendre")

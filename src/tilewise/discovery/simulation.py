@@ -22,6 +22,7 @@ from tilewise.quant.quantizer import (
     fraction_bits,
     largest_v,
 )
+from tilewise.quant.rounding import round_half_up
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -136,7 +137,7 @@ class Simulation:
         if tiles.min() >= 0:  # one bit more for free
             low, high = 0, 2 * high + 1
         self._step = np.abs(tiles).max() / high
-        self._input = np.clip(_round(tiles / self._step), low, high).reshape(-1, *tiles.shape[2:])
+        self._input = np.clip(round_half_up(tiles / self._step), low, high).reshape(-1, *tiles.shape[2:])
 
     def sqnr(self, algorithm: Bilinear | Planar) -> float:
         """Signal-to-quantization-noise ratio of the layer's output in dB.
@@ -165,15 +166,15 @@ class Simulation:
         limit = QUANTIZERS["tap"].limits(precision.bits)[1]
         v = (bt @ self._input.reshape(len(self._input), -1)).reshape(-1, *self._input.shape[1:])
         mult = np.clip(np.floor(limit / _largest(v, precision.scales) * 2**shift), 1, 2**MULTIPLIER_BITS - 1) / 2**shift
-        v = np.clip(_round(v * mult), -limit, limit)
+        v = np.clip(round_half_up(v * mult), -limit, limit)
         u = np.tensordot(g, self._weights, axes=1) * (self._step / mult)
         step = _largest(u, precision.scales, channelwise=True) / limit
-        product = (_round(u / step) @ v) * step
+        product: Array = (round_half_up(u / step) @ v) * step
         if precision.hadamard_bits == FLOAT_BITS:
             return product
         limit = QUANTIZERS["tap"].limits(precision.hadamard_bits)[1]
         step = _largest(product, precision.hadamard_scales) / limit
-        return np.asarray(_round(product / step) * step)
+        return np.asarray(round_half_up(product / step) * step)
 
 
 def tiles_of(sample: Sample, m: int, stride: int = 1) -> Array:
@@ -205,11 +206,6 @@ def output_tiles(sample: Sample, tiles: Array, m: int, stride: int = 1) -> Array
 def _by_tap(weights: Array) -> Array:
     """(K, C, r, r) -> (r*r, K, C)."""
     return weights.transpose(2, 3, 0, 1).reshape(-1, *weights.shape[:2])
-
-
-def _round(x: Array) -> Array:
-    """Round half up, as everything here does."""
-    return np.floor(x + 0.5)
 
 
 def _largest(x: Array, scales: Scales, *, channelwise: bool = False) -> Array:

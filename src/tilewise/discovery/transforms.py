@@ -25,6 +25,7 @@ from tilewise.discovery.simulation import Precision, Sample, Simulation
 from tilewise.discovery.swarm import maximize
 from tilewise.engine.file import write_whole
 from tilewise.quant.quantizer import largest_v
+from tilewise.quant.rounding import round_half_up
 
 OVERFLOW_PRICE = 20.0
 """dB for each bit that V has more than it may."""
@@ -250,7 +251,7 @@ def _balance(algorithm: Bilinear) -> npt.NDArray[np.float64]:
 
 def _exponents(wanted: npt.NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Round to integers, and let the smallest of each row be 0, so that integer matrices stay so."""
-    powers = np.floor(wanted + 0.5).astype(int)
+    powers = round_half_up(wanted).astype(int)
     rows, columns = (powers - powers.min(axis=1, keepdims=True)).tolist()
     return tuple(rows), tuple(columns)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tilewise.algebra import algorithm
 from tilewise.algebra.program import UNROLLED, program
 from tilewise.common.padding import padding_of
+from tilewise.quant.rounding import round_half_up_
 
 HALF_EXACT = 2**11
 """Half precision holds all integers up to this one."""
@@ -214,7 +215,7 @@ def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, in_order: bool = F
 
 def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
     """``clamp(round_half_up(V * mult))`` in place; ``mult`` has shape (n*n or 1, C or 1, 1)."""
-    return v.mul_(mult).add_(0.5).floor_().clamp_(low, high)
+    return round_half_up_(v.mul_(mult)).clamp_(low, high)
 
 
 def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:
