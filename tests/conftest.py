@@ -17,7 +17,7 @@ import torch
 from hypothesis import settings
 
 from tilewise.cli import main
-from tilewise.train import checkpoint
+from tilewise.train import checkpoint, runs
 
 # Derandomized, so that a run that passes here passes there; no deadline, because speed is no test's business.
 settings.register_profile("tilewise", deadline=None, derandomize=True, max_examples=40)
@@ -44,12 +44,12 @@ def kill_and_resume(tmp_path: Path) -> Callable[[Start, int], tuple[Path, Path]]
         whole, killed = tmp_path / "whole", tmp_path / "killed"
         assert start(whole, resume=False).wait() == 0
         process = start(killed, resume=False)
-        while not (killed / checkpoint.LAST).exists():
+        while not (killed / runs.LAST).exists():
             assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert 1 <= len(checkpoint.read(killed / checkpoint.LAST)[1]["log"]) < epochs
+        assert 1 <= len(checkpoint.read(killed / runs.LAST)[1]["log"]) < epochs
         assert start(killed, resume=True).wait() == 0
         return whole, killed
 

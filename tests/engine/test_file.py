@@ -89,7 +89,7 @@ def test_loading_and_running_needs_no_torch(content: bytes, tmp_path: Path) -> N
 
 def test_a_failed_write_leaves_the_old_file(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m.tilewise").write_bytes(b"old")
-    monkeypatch.setattr("tilewise.engine.file.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("tilewise.common.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         file.save_plan(plan, tmp_path / "m.tilewise")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.tilewise", b"old")]

@@ -105,7 +105,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("tilewise.engine.file.os.fsync", fail)
+    monkeypatch.setattr("tilewise.common.files.os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         tw.save_weights(zoo.small_cnn(), path)
     assert path.read_bytes() == before

@@ -10,7 +10,8 @@ from typing import Literal
 class CalibrationConfig:
     """How to refine a network layer by layer after its ranges were measured, without training and without labels.
 
-    The defaults follow from measurements on ResNet-20 (docs/calibration.md); more images and steps bring it nearer.
+    The defaults follow from measurements on ResNet-20 (docs/results/calibration.md); more images and steps bring it
+    nearer.
 
     Parameters
     ----------

@@ -79,9 +79,9 @@ class Transforms(Unchecked, TransformSearch):
 
 @dataclass(frozen=True, kw_only=True)
 class FindAlgorithm:
-    """Search of interpolation points and scalings that lose less at few bits (docs/algebra.md), saved as a file.
+    """Search of interpolation points and scalings that lose less at few bits, saved as a file.
 
-    The file stands wherever the name of an algorithm does: --algorithm found.json.
+    The file stands wherever the name of an algorithm does: --algorithm found.json (docs/guide/algorithms.md).
     """
 
     out: Path

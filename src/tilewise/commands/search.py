@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewise.commands.options import Common, Source, Unchecked, config_of, load_images, plain_model
+from tilewise.common.files import write_json
 from tilewise.winas.config import WA_Q, SearchConfig
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Search:
     def run(self) -> dict[str, Any] | None:
         """Search."""
         from tilewise.train import launch
+        from tilewise.train.runs import read_log
 
         if self.distill and self.source.weights is None:
             raise ValueError("distill needs --weights: the trained network to learn from")
@@ -71,7 +72,7 @@ class Search:
         print_architectures(found)
         result = {
             "found": [architecture.to_dict() for architecture in found],
-            "log": [json.loads(line) for line in (self.searching.out / "log.jsonl").read_text().splitlines()],
+            "log": read_log(self.searching.out),
         }
         if self.pareto is None:
             return result | {"expected_ms": 1e3 * found[0].expected_seconds}
@@ -128,7 +129,7 @@ class Search:
         figure(rows, title, self.searching.out / "front.png")
         architecture_figure(measured, title, self.searching.out / "architectures.png")
         result = {"machine": machine, "rows": [row.to_dict() for row in rows]}
-        (self.searching.out / "front.json").write_text(json.dumps(result, indent=1) + "\n")
+        write_json(self.searching.out / "front.json", result)
         print(f"wrote front.json, front.png and architectures.png to {self.searching.out}")
         return result
 

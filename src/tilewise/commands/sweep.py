@@ -29,7 +29,7 @@ class Sweep:
     """Run a command for many settings, such as seeds, bits and learning rates; finished runs are kept."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """TOML or JSON: command, options of all runs, and a grid or a list of runs (docs/scaling.md)."""
+    """TOML or JSON: command, options of all runs, and a grid or a list of runs (docs/guide/scaling.md)."""
     out: Path
     """Folder of the sweep; each run gets one in it."""
     workers: int = 1
@@ -40,8 +40,8 @@ class Sweep:
 
     def run(self) -> dict[str, Any]:
         """Sweep."""
+        from tilewise.common.files import write_json
         from tilewise.common.progress import bar
-        from tilewise.engine.file import write_whole
         from tilewise.sweep import execute, print_summary, read_plan, summarize
 
         plan = read_plan(self.file)
@@ -57,7 +57,7 @@ class Sweep:
             job.name: json.loads((job.folder / "result.json").read_text()) for job in jobs if job.name not in errors
         }
         summary = summarize(plan, results, errors, options=set(_options(SWEPT[plan.command])))
-        write_whole(self.out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+        write_json(self.out / "summary.json", summary)
         print_summary(summary)
         if errors:
             raise RuntimeError(f"{len(errors)} of {len(jobs)} runs failed; {self.out}/summary.json says why")
@@ -100,14 +100,14 @@ def _parsed(name: str, run: Run, folder: Path) -> Any:
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Keep a run's settings beside it, so that a changed file does not take an old result for its own."""
-    from tilewise.engine.file import write_whole
+    from tilewise.common.files import write_json
 
     path = folder / "settings.json"
     if path.exists():
         if (before := json.loads(path.read_text())) != settings:
             raise ValueError(f"{folder} holds a run with {_difference(before, settings)}; choose another --out")
         return
-    write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
+    write_json(path, settings)
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tilewise.commands.options import (
     plain_model,
     print_layers,
 )
+from tilewise.common.files import file_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +116,7 @@ def _fit(
 ) -> dict[str, Any]:
     from tilewise.common.processes import Processes
     from tilewise.train import evaluate, fit
+    from tilewise.train.runs import read_log
 
     config, processes = training.config(common), Processes.here()
     train, val = load_data(source, "train"), load_data(source, "val")
@@ -127,12 +128,21 @@ def _fit(
         before = evaluate(model, scored, task=task, device=common.device, progress=True, processes=processes).value
     batches = train.training(training.batch, seed=common.seed, device=common.device)
     teacher = plain_model(source, train) if distill else None
-    fit(model, batches, scored, config, task=task, teacher=teacher)
+    fit(model, batches, scored, config, task=task, teacher=teacher, origin=_origin(source, layers, calibration))
     if not processes.first:
         return {}
-    log = [json.loads(line) for line in (training.out / "log.jsonl").read_text().splitlines()]
+    log = read_log(training.out)
     last = log[-1][task.metric]
     print(f"{task.metric} {last:.2f} {task.unit} after {training.epochs} epochs; weights in {training.out}")
     return {
         **layers_summary(layers), "before": before, task.metric: last, "epochs": training.epochs, "log": log,
     }  # fmt: skip
+
+
+def _origin(source: Source, layers: Layers, calibration: Calibration) -> dict[str, Any]:
+    """Return all options that say what is trained; files by what is in them."""
+    files = {"weights": source.weights, "specs_file": layers.specs_file}
+    content = {name: None if path is None else file_digest(path) for name, path in files.items()}
+    options = {**asdict(source), **asdict(layers), **calibration.to_dict()}
+    del options["data_root"]  # the data themselves are compared, wherever they lie
+    return {**options, **content}

@@ -1,4 +1,4 @@
-"""What every part may use: progress bars, processes, replaced modules, padding, calls that take turns.
+"""What every part may use: files, progress bars, processes, replaced modules, padding, calls that take turns.
 
 Each module is imported on its own, so that what needs no torch does not import it.
 """

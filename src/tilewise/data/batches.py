@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from tilewise.train.runs import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +66,14 @@ class Epochs:
         if epoch < 0:
             raise ValueError(f"epoch is {epoch}; it must not be negative")
         self.epoch = epoch
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the batches are, in JSON's types: equal ones make equal batches in every epoch."""
+        return {"batch": self.batch_size, "seed": self.seed, "samples": self.samples, "data": self._data()}
+
+    def _data(self) -> str:
+        """Name the data, with a digest of their content."""
+        raise NotImplementedError
 
     def generator(self) -> torch.Generator:
         """Give this epoch's random numbers, from their start."""
@@ -135,7 +145,7 @@ class Batches(Epochs):
         self.shuffle = shuffle
         self.augment = augment
         self.device = torch.device(device)
-        self._flips = images.flips
+        self._name, self._flips = images.name, images.flips
         self._images = images.images.to(self.device)
         self._labels = images.labels.to(self.device)
         mean = torch.tensor(images.mean, device=self.device).view(-1, 1, 1)
@@ -153,6 +163,14 @@ class Batches(Epochs):
                 pixels = shift_and_flip(pixels, moves[here])
             x = pixels.float().mul_(self._scale).sub_(self._offset)
             yield x, self._labels.index_select(0, order[here])
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the batches are, in JSON's types: equal ones make equal batches in every epoch."""
+        return {**super().identity(), "shuffle": self.shuffle, "augment": self.augment}
+
+    def _data(self) -> str:
+        content = digest((self._images, self._labels, self._scale, self._offset))
+        return f"{self._name}, {len(self._images)} images, digest {content}"
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Order and augmentation of this epoch, drawn on the CPU for any device, and moved in one piece."""

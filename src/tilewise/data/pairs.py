@@ -16,6 +16,7 @@ from tilewise.data.catalogue import SPLITS, Split
 from tilewise.data.images import draw
 from tilewise.data.pictures import picture_files, read_picture
 from tilewise.quant.rounding import round_half_up
+from tilewise.train.runs import digest
 from tilewise.train.tasks import SuperResolution
 
 PATCH = 32
@@ -121,6 +122,10 @@ class Patches(Epochs):
             patches = [self._cut(*cut) for cut in cuts[start : start + self.batch_size]]
             x, y = (torch.stack(parts)[:, None].to(self.device) / 255 for parts in zip(*patches, strict=True))
             yield x, y
+
+    def _data(self) -> str:
+        content = digest((*self.pairs.low, *self.pairs.high))
+        return f"{self.pairs.name}, {len(self.pairs)} images, scale {self.pairs.task.scale}, digest {content}"
 
     def _cut(self, source: int, top: float, left: float, kind: float) -> tuple[Tensor, Tensor]:
         low, high, scale = self.pairs.low[source], self.pairs.high[source], self.pairs.task.scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from tilewise.data.batches import Epochs
 from tilewise.data.catalogue import PHOTO_MEAN, PHOTO_STD
 from tilewise.data.images import draw
 from tilewise.data.pictures import picture_files, read_picture
+from tilewise.train.runs import digest
 from tilewise.train.tasks import Segmentation
 
 SceneSplit: TypeAlias = Literal["train", "val", "test"]
@@ -142,6 +143,14 @@ class SceneBatches(Epochs):
                 cuts = [zoomed(*pair, *chances[start + i]) for i, pair in enumerate(zip(x, y, strict=True))]
                 x, y = (torch.stack(parts) for parts in zip(*cuts, strict=True))
             yield ((x / 255 - mean) / std).to(self.device), y.long().to(self.device)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the batches are, in JSON's types: equal ones make equal batches in every epoch."""
+        return {**super().identity(), "augment": self.augment}
+
+    def _data(self) -> str:
+        content = digest((self.scenes.images, self.scenes.maps))
+        return f"{self.scenes.name}, {len(self.scenes)} images, digest {content}"
 
 
 def zoomed(image: Tensor, labels: Tensor, zoom: float, top: float, left: float, mirror: float) -> tuple[Tensor, Tensor]:

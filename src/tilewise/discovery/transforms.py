@@ -7,7 +7,6 @@ without data before any training. Their objective, variables and settings are no
 from __future__ import annotations
 
 import functools
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -20,10 +19,10 @@ import numpy.typing as npt
 from tilewise.algebra import Bilinear, toom_cook
 from tilewise.algebra.catalogue import textbook_points
 from tilewise.algebra.program import program
+from tilewise.common.files import write_json
 from tilewise.common.progress import bar
 from tilewise.discovery.simulation import Precision, Sample, Simulation
 from tilewise.discovery.swarm import maximize
-from tilewise.engine.file import write_whole
 from tilewise.quant.quantizer import largest_v
 from tilewise.quant.rounding import round_half_up
 
@@ -142,7 +141,7 @@ class Found:
             If the algorithm is not a convolution; then nothing is written.
         """
         self.algorithm.verify()
-        write_whole(path, (json.dumps(self.to_dict(), indent=1) + "\n").encode())
+        write_json(path, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form, with all of :meth:`Bilinear.to_dict`."""

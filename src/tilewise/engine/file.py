@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from dataclasses import fields
 from pathlib import Path
@@ -14,23 +13,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from tilewise.common.files import write_whole
 from tilewise.engine.plan import VERSION, Plan
 
 _PLAN, _CHECKSUM = "tilewise_plan", "tilewise_checksum"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at every moment ``path`` is either the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_plan(plan: Plan, path: str | Path) -> None:

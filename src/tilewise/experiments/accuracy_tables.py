@@ -1,6 +1,8 @@
 """Tables and curves from docs/results/accuracy/*.json, which experiments/accuracy.sh measures.
 
-python -m tilewise.experiments.accuracy_tables        writes docs/results/accuracy.md and docs/results/adaptation.png
+python -m tilewise.experiments.accuracy_tables
+
+It writes the tables of docs/results/accuracy.md and docs/results/adaptation.png.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ def main() -> None:
     lines += ["", *adapted_table(results, "resnet20"), "", "### LeNet-5 (5x5 kernels), MNIST, 10,000 test images", ""]
     lines += swap_table(results, "lenet5", ["F2", "F4"])
     lines += ["", *adapted_table(results, "lenet5")]
-    page = RESULTS.parent / "results.md"
+    page = RESULTS / "accuracy.md"
     before, rest = page.read_text().split(BEGIN)
     page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{rest.split(END)[1]}")
     curves(results, RESULTS / "adaptation.png")

@@ -1,6 +1,6 @@
 """What a quantizer means to the layers: what they quantize beside input and V, and how.
 
-A layer asks its policy and knows no quantizer by name; docs/numbers.md lists each tensor for both.
+A layer asks its policy and knows no quantizer by name; docs/contracts/numbers.md lists each tensor for both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Matrices: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 class Policy:
-    """The number contract (docs/numbers.md): input, V and U are quantized, weights by their own largest values.
+    """The number contract: input, V and U are quantized, weights by their own largest values.
 
     Its layers train on native kernels, run in the engine, share the grids of skip connections and can be refined.
 

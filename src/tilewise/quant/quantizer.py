@@ -95,7 +95,7 @@ class Quantizer:
 
 
 QUANTIZERS = {
-    # The code released with Fernandez-Marques et al., MLSys 2020 (docs/numbers.md lists each tensor).
+    # The code released with Fernandez-Marques et al., MLSys 2020 (docs/contracts/numbers.md lists each tensor).
     "paper": Quantizer(
         name="paper", asymmetric_limits=True, clip_gradient=False, momentum=0.01, measures_first=True,
         quantizes_all_stages=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tilewise.engine.file import write_whole
+from tilewise.common.files import write_json
 
 RETRIES = 3
 PATIENCE_S = 5.0
@@ -67,7 +66,7 @@ def perform(job: Job) -> str:
             contextlib.redirect_stderr(output),
         ):
             result = job.command.run()
-        write_whole(job.folder / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+        write_json(job.folder / "result.json", result)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's alone
         return f"{type(error).__name__}: {error}"
     return ""

@@ -14,14 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from tilewise.common.files import write_whole
 from tilewise.conversion import convert, skips_of, specs_of
-from tilewise.engine.file import write_whole
 from tilewise.nn import QuantizedConv
 from tilewise.quant import spec_from_dict
 
 VERSION = 1
-LAST = "last.safetensors"
-"""The checkpoint of a run folder that a run continues from."""
 _KEY = "tilewise"
 
 
@@ -59,28 +57,6 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path}: its description is not JSON: {error}") from error
     if not isinstance(description, dict) or description.get("version") != VERSION:
         raise ValueError(f"{path}: its description is not of version {VERSION}, which this release reads")
-    return tensors, description
-
-
-def last_of(
-    folder: Path, identity: Mapping[str, Any], *, resume: bool
-) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read the last checkpoint of the run in a folder, which is made if need be; None if it holds no run yet.
-
-    Raises
-    ------
-    ValueError
-        If it holds one that is not to be resumed, or that was started with other settings than ``identity``.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / LAST).exists():
-        return None
-    if not resume:
-        raise ValueError(f"{folder} already holds a run; resume it, or choose another folder")
-    tensors, description = read(folder / LAST)
-    for field, value in identity.items():
-        if (was := description.get("config", {}).get(field)) != value:
-            raise ValueError(f"the run in {folder} has {field} = {was}, not {value}; resume it with the same")
     return tensors, description
 
 

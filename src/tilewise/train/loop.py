@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,7 +16,7 @@ from tilewise.common.processes import Processes
 from tilewise.common.progress import bar
 from tilewise.conversion import skips_of
 from tilewise.quant.fake import Range
-from tilewise.train import checkpoint
+from tilewise.train import checkpoint, runs
 from tilewise.train.config import CLIP_NORM, TrainConfig
 from tilewise.train.evaluation import evaluate
 from tilewise.train.parallel import sharing
@@ -42,6 +41,7 @@ def fit(
     *,
     task: Task = CLASSIFICATION,
     teacher: nn.Module | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> M:
     """Train or adapt a network.
 
@@ -68,6 +68,10 @@ def fit(
     teacher : torch.nn.Module, optional
         Learn this network's outputs instead of the labels, such as the float network that ``model`` came from: its
         training labels have nothing left to say once it fits them. Moved to the device, in evaluation mode.
+    origin : mapping, optional
+        With ``config.out``: where the model comes from, in JSON's types, such as the digest of a file of weights and
+        how they were refined. A run resumes only if it agrees. By default the model's parameters must be the same to
+        the bit, which refinement does not promise on another machine.
 
     Returns
     -------
@@ -79,19 +83,19 @@ def fit(
     ------
     ValueError
         If the loss stops being finite, a batch has fewer images than there are processes, the folder holds a run
-        that is not to be resumed, the run to be resumed was started with other settings, ranges that were never
-        measured are to be frozen, or images are to be mixed without a teacher.
+        that is not to be resumed, the run to be resumed had other settings, layers, data or weights, ranges that were
+        never measured are to be frozen, or images are to be mixed without a teacher.
     """
     if len(train) == 0:
         raise ValueError("no training batches")
     if config.mix and teacher is None:
         raise ValueError("mix is set, but mixed images have no label; give a teacher")
     processes = Processes.here()
-    run = _Run(model, config, processes, task.metric, distilled=teacher is not None)
+    run = _Run(model, config, processes, task.metric)
     optimizer = config.optimizer(model.to(config.device))
     if teacher is not None:
         teacher.to(config.device).eval()
-    first = run.restore(optimizer)
+    first = run.restore(optimizer, lambda: _identity(model, train, val, config, task, teacher, origin))
     display_bar = bar(enabled=config.progress and processes.first)
     with display_bar as display, sharing(model, processes), frozen_ranges(model, enabled=config.freeze_ranges):
         row = display.add_task("train", total=(config.epochs - first) * len(train))
@@ -242,22 +246,19 @@ def check_finite(loss: float, epoch: int, step: int) -> None:
 
 
 class _Run:
-    """A run folder: log, last and best checkpoint."""
+    """A run folder: what the run is, its last and best checkpoint, its log."""
 
-    def __init__(
-        self, model: nn.Module, config: TrainConfig, processes: Processes, metric: str, *, distilled: bool
-    ) -> None:
+    def __init__(self, model: nn.Module, config: TrainConfig, processes: Processes, metric: str) -> None:
         self.model, self.config, self.processes, self.metric = model, config, processes, metric
-        self.identity = {**config.identity(), "distilled": distilled}
         self.folder = None if config.out is None else Path(config.out)
         self.log: list[dict[str, Any]] = []
 
-    def restore(self, optimizer: torch.optim.Optimizer) -> int:
-        """Continue from the last checkpoint if asked to; give the epoch to start with.
+    def restore(self, optimizer: torch.optim.Optimizer, identity: Callable[[], dict[str, Any]]) -> int:
+        """Continue from the last checkpoint if asked to; return the epoch to start with.
 
         All processes start from the first one's state, whatever disks and random numbers they have.
         """
-        found = self.processes.from_first(self._last)
+        found = self.processes.from_first(lambda: self._last(identity))
         if found is None:
             if self.processes.world > 1:
                 self.model.load_state_dict(self.processes.from_first(self.model.state_dict))
@@ -265,31 +266,59 @@ class _Run:
         tensors, description = found
         assert self.folder is not None
         weights = {n: t for n, t in tensors.items() if not n.startswith("optimizer.")}
-        checkpoint.load_state(self.model, weights, self.folder / checkpoint.LAST)
+        checkpoint.load_state(self.model, weights, self.folder / runs.LAST)
         checkpoint.load_optimizer(optimizer, tensors, "optimizer")
         self.log = description["log"]
+        self._write_rest()
         return len(self.log)
 
-    def _last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def _last(self, identity: Callable[[], dict[str, Any]]) -> runs.Found | None:
         """Read what the folder holds; None starts afresh."""
         if self.folder is None:
             return None
-        return checkpoint.last_of(self.folder, self.identity, resume=self.config.resume)
+        return runs.open_run(self.folder, identity(), resume=self.config.resume)
 
     def record(self, entry: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        """End an epoch. The last checkpoint holds the log too, so a kill between two files loses nothing."""
+        """End an epoch. The last checkpoint holds all of it, and comes first: what a kill leaves out is made anew."""
         self.log.append(entry)
         if self.folder is None or not self.processes.first:
             return
-        best = max(self.log, key=lambda e: e[self.metric])
-        if best is entry:
-            checkpoint.save_weights(self.model, self.folder / "best.safetensors")
         tensors = {**self.model.state_dict(), **checkpoint.optimizer_tensors(optimizer, "optimizer")}
         description = {
-            "config": self.identity,
             "specs": checkpoint.describe_specs(self.model),
             "skips": skips_of(self.model),
             "log": self.log,
         }
-        checkpoint.write(self.folder / checkpoint.LAST, tensors, description)
-        (self.folder / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in self.log))
+        checkpoint.write(self.folder / runs.LAST, tensors, description)
+        self._write_rest()
+
+    def _write_rest(self) -> None:
+        """Write what follows from the last checkpoint: the best one, if they are the same, and the log."""
+        if self.folder is None or not self.processes.first:
+            return
+        if max(self.log, key=lambda e: e[self.metric]) is self.log[-1]:
+            checkpoint.save_weights(self.model, self.folder / "best.safetensors")
+        runs.write_log(self.folder, self.log)
+
+
+def _identity(
+    model: nn.Module,
+    train: Loader,
+    val: Iterable[Any],
+    config: TrainConfig,
+    task: Task,
+    teacher: nn.Module | None,
+    origin: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what must agree for one run to be the continuation of another."""
+    start = {"start": runs.digest(model.parameters())} if origin is None else dict(origin)
+    return {
+        **start,
+        **config.identity(),
+        "skips": skips_of(model),
+        "specs": checkpoint.describe_specs(model),
+        "task": repr(task),
+        "train": runs.identity_of(train),
+        "val": runs.identity_of(val),
+        "teacher": None if teacher is None else runs.digest(teacher.state_dict().values()),
+    }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tilewise.engine.file import write_whole
+from tilewise.common.files import write_json
 from tilewise.quant import FLOAT_BITS, Spec, Winograd, spec_from_dict
 
 VERSION = 1
@@ -73,7 +73,7 @@ class Architecture:
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file, replacing an existing one atomically."""
-        write_whole(Path(path), (json.dumps(self.to_dict(), indent=1) + "\n").encode())
+        write_json(Path(path), self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Architecture:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from tilewise.calibration import calibrate
 from tilewise.common.processes import Processes
 from tilewise.common.progress import bar
-from tilewise.train import checkpoint
+from tilewise.train import checkpoint, runs
 from tilewise.train.loop import Loader, check_finite, freeze_norms, part_of_loss, train_step
 from tilewise.train.parallel import sharing
 from tilewise.train.tasks import CLASSIFICATION
@@ -143,7 +142,7 @@ class _Search:
         if len(train) == 0 or len(val) == 0:
             raise ValueError("no batches to train or to choose on")
         self.train, self.val, self.config, self.teacher = train, val, config, teacher
-        self.net = SuperNet(model, config)
+        self.net, self.weights = SuperNet(model, config), runs.digest(model.state_dict().values())
         if example is None:
             example = next(iter(train))[0][:1].cpu()
         self.prices = Prices(self.net, model, table, example)
@@ -160,10 +159,7 @@ class _Search:
                 self.prices.reach().check(budget)
         config, steps = self.config, len(self.train)
         self.recipe = config.weights(len(budgets))
-        self.identity = {
-            **config.identity(), "distilled": self.teacher is not None, "budgets": list(budgets),
-            "baseline_seconds": self.prices.baseline,
-        }  # fmt: skip
+        self.budgets = list(budgets)
         if self.teacher is not None:
             self.teacher.to(config.device).eval()
         self.optimizer = self.recipe.optimizer(self.net.model.to(config.device))
@@ -261,7 +257,7 @@ class _Search:
         if self.config.out is None:
             return 0
         folder, resume = Path(self.config.out), self.config.resume
-        last = self.processes.from_first(lambda: checkpoint.last_of(folder, self.identity, resume=resume))
+        last = self.processes.from_first(lambda: runs.open_run(folder, self._identity(), resume=resume))
         if last is None:
             return 0
         tensors, description = last
@@ -273,10 +269,21 @@ class _Search:
         checkpoint.load_optimizer(self.paths.optimizer, tensors, "alpha_optimizer")
         self.log = description["log"]
         self.found = [Architecture.from_dict(found) for found in description["found"]]
+        self._write_rest(folder)
         return len(self.log)
 
+    def _identity(self) -> dict[str, Any]:
+        """Return what must agree for one search to be the continuation of another."""
+        prices = {name: runs.digest([seconds]) for name, seconds in self.prices.seconds.items()}
+        return {
+            **self.config.identity(), "budgets": self.budgets, "weights": self.weights,
+            "train": runs.identity_of(self.train), "val": runs.identity_of(self.val),
+            "teacher": None if self.teacher is None else runs.digest(self.teacher.state_dict().values()),
+            "baseline_seconds": self.prices.baseline, "prices": prices,
+        }  # fmt: skip
+
     def _record(self) -> None:
-        """End an epoch. The last checkpoint holds everything, so a kill between two files loses nothing."""
+        """End an epoch. The last checkpoint holds all of it, and comes first: what a kill leaves out is made anew."""
         if self.config.out is None or not self.processes.first:
             return
         tensors = {
@@ -285,12 +292,16 @@ class _Search:
             **checkpoint.optimizer_tensors(self.optimizer, "weights_optimizer"),
             **checkpoint.optimizer_tensors(self.paths.optimizer, "alpha_optimizer"),
         }
-        description = {
-            "config": self.identity, "log": self.log, "found": [found.to_dict() for found in self.found],
-        }  # fmt: skip
+        description = {"log": self.log, "found": [found.to_dict() for found in self.found]}
         folder = Path(self.config.out)
-        checkpoint.write(folder / checkpoint.LAST, tensors, description)
-        (folder / "log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in self.log))
+        checkpoint.write(folder / runs.LAST, tensors, description)
+        self._write_rest(folder)
+
+    def _write_rest(self, folder: Path) -> None:
+        """Write what follows from the last checkpoint: the log, and what was found."""
+        if not self.processes.first:
+            return
+        runs.write_log(folder, self.log)
         for index, found in enumerate(self.found):
             found.save(folder / f"architecture-{index}.json")
 

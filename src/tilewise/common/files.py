@@ -1,0 +1,124 @@
+"""Files that are whole at every moment, whatever is killed and however many write them at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+NEW_FILE = 0o666
+"""Mode of new files, less what the umask takes."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that at every moment ``path`` is either the old or the new one, whole.
+
+    The content is on the disk when this returns. Threads and processes may write and read one path at once: the last
+    writer wins. A kill may leave a hidden temporary file beside it, which the next write of ``path`` removes.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be. A file that is there already keeps its mode; a link keeps pointing to its file.
+    content : bytes
+        All of the file.
+
+    Raises
+    ------
+    ValueError
+        If something other than a file is there, such as a device.
+    OSError
+        If the disk or the folder refuses; ``path`` is as it was.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = _mode_of(path)
+    _remove_leftovers(path)
+    with _temporary_beside(path, NEW_FILE if mode is None else mode) as (temporary, descriptor):
+        if mode is not None:
+            os.fchmod(descriptor, mode)  # the umask took bits when it was made
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+        temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON by :func:`write_whole`."""
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def file_digest(path: Path) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _mode_of(path: Path) -> int | None:
+    """Return the permissions of the file at ``path``, None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no file, and writing would replace it; name another")
+    return stat.S_IMODE(status.st_mode)
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path, mode: int) -> Iterator[tuple[Path, int]]:
+    """Make a file of a unique name, locked while in use: by its lock others tell it from a leftover."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        try:
+            if _locked(descriptor, wait=True) and os.fstat(descriptor).st_nlink == 0:
+                continue  # another writer took it for a leftover before it was locked
+            try:
+                yield temporary, descriptor
+            finally:
+                temporary.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of writers of ``path`` that were killed: those that nobody has locked."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp")
+    for found in [entry.path for entry in os.scandir(path.parent) if name.fullmatch(entry.name)]:
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if _locked(descriptor, wait=False):
+                    Path(found).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _locked(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed; return False where another has it, or the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk, or a new file may be gone after a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
