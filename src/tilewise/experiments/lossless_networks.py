@@ -63,7 +63,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, spec in SPECS.items():
         engine = tw.compile(tw.convert(model, {"*": spec}, skips="quantized"), images[:BATCH])
-        kinds = [node["op"] for node in engine.plan.nodes]
+        kinds = [operation["op"] for operation in engine.program.operations]
         found = logits(engine, images.numpy(), name)
         wanted = found if wanted is None else wanted
         accuracy = 100 * float((found.argmax(1) == test.labels.numpy()).mean())

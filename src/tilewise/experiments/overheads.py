@@ -4,7 +4,7 @@
 
 Import: `import tilewise` in fresh processes, and that no torch comes with it. Load: `tilewise.load` of a ResNet-18
 (width 1, CIFAR) in a process without torch, direct int8 and F4 int8. Call: a network of one ReLU on one pixel.
-Memory: resident bytes that the first call adds (arena and scratch), and 50 more, beside the plan's arena. Medians.
+Memory: resident bytes that the first call adds (arena and scratch), and 50 more, beside what activations take. Medians.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ for _ in range(50):
     engine(x)
 assert "torch" not in sys.modules
 print(json.dumps({"seconds": sorted(seconds)[2], "first": seconds[0], "loaded": loaded, "called": first - loaded,
-                  "later": resident() - first, "arena": engine.plan.arena_bytes}))
+                  "later": resident() - first, "arena": engine.activation_bytes}))
 """
 IMPORT = "import sys, tilewise; tilewise.load; assert 'torch' not in sys.modules"
 
