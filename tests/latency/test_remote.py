@@ -31,7 +31,7 @@ SHAPE = LayerShape(batch=1, in_channels=16, out_channels=8, kernel=(3, 3), paddi
 
 
 def shell(script: str) -> list[str]:
-    """Give the command of a program that does what a line of the shell says."""
+    """Return the command of a program that does what a line of the shell says."""
     return ["sh", "-c", script]
 
 

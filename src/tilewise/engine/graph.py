@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tilewise.nn import Grid
+from tilewise.quant import QuantGrid
 
 if TYPE_CHECKING:
     from tilewise.engine.lower import Writer
@@ -94,7 +94,7 @@ class Node:
     like: Node | None = None
     residual: Node | None = None
     activation: Activation | None = None
-    grid: Grid | None = None
+    grid: QuantGrid | None = None
     bf16: bool = False
 
     @property

@@ -36,13 +36,13 @@ SPECS: dict[str, Spec] = {
 
 
 def logits(engine: tw.Engine, images: NDArray[np.float32], text: str) -> NDArray[np.float32]:
-    """Give what the network says of all images."""
+    """Return what the network says of all images."""
     parts = range(0, len(images), BATCH)
     return np.concatenate([engine(images[i : i + BATCH]) for i in track(parts, text)])
 
 
 def normalized(images: Images) -> torch.Tensor:
-    """Give all images as a network reads them."""
+    """Return all images as a network reads them."""
     return torch.cat([x for x, _ in Batches(images, 500)])
 
 

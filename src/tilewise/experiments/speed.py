@@ -84,7 +84,7 @@ def engines_of(
 
 
 def accuracy(engine: Engine, test: Batches) -> float:
-    """Give the share of right answers in percent."""
+    """Return the share of right answers in percent."""
     right = [(engine(x).argmax(1) == y).sum().item() for x, y in test]
     return 100 * sum(right) / test.samples
 

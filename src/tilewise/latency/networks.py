@@ -94,7 +94,7 @@ def measure(
 
 
 def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
-    """Give the table of a file, or an empty one; refuse one of another machine or number of threads."""
+    """Return the table of a file, or an empty one; refuse one of another machine or number of threads."""
     if path is None or not Path(path).exists():
         return LatencyTable(path=path)
     table = LatencyTable.load(path, any_machine=True)
@@ -104,12 +104,12 @@ def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
 
 
 def uniform(convs: Sequence[str], candidates: Sequence[Candidate]) -> list[Layers]:
-    """Give each candidate to all layers."""
+    """Return a network for each candidate, which all of its layers are."""
     return [dict.fromkeys(convs, candidate) for candidate in candidates]
 
 
 def shuffled(convs: Sequence[str], candidates: Sequence[Candidate], seed: int) -> list[Layers]:
-    """Give each layer all candidates, one in each network, in an order of its own.
+    """Return networks in which each layer is each candidate once, in an order of its own.
 
     A network is compiled with one precision of float layers: float32 and bf16 are never in the same one.
     """
@@ -137,7 +137,7 @@ def converted(model: nn.Module, layers: Layers, example: Tensor) -> nn.Module:
 
 
 def with_ranges(model: nn.Module, example: Any) -> nn.Module:
-    """Give a model in evaluation whose quantized layers have ranges: itself, or a copy that has seen noise."""
+    """Return a model in evaluation whose quantized layers have ranges: itself, or a copy that has seen noise."""
     ranges = [
         module.range if isinstance(module, Quantize) else module.get_range("input_range")
         for module in model.modules()

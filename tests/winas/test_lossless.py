@@ -45,7 +45,7 @@ class ByChannels:
 
 
 def widths() -> nn.Module:
-    """Give a network whose layers can be told apart: 4, 8 and 12 channels; the last one has no choice."""
+    """Return a network whose layers can be told apart: 4, 8 and 12 channels; the last one has no choice."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(),
