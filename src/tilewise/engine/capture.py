@@ -184,9 +184,8 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         # One image would become part of the program: torch.export takes an extent of 1 for a constant.
         args = tuple(_several(x) for x in args)
         kwargs = {name: _several(x) for name, x in kwargs.items()}
-        auto = torch.export.Dim.AUTO
-        axes = {0: auto, 2: auto, 3: auto}
-        shapes = dict.fromkeys(kwargs, axes) if kwargs else tuple(axes for _ in args)
+        free = [_free_axes(x) for x in (*args, *kwargs.values())]
+        shapes = dict(zip(kwargs, free, strict=True)) if kwargs else tuple(free)
     try:
         with warnings.catch_warnings():  # of torch about itself
             warnings.simplefilter("ignore")
@@ -198,6 +197,11 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         shape = ", ".join(str(tuple(x.shape)) for x in (example.values() if isinstance(example, dict) else example))
         raise ValueError(f"torch.export can not export the model for an input of shape {shape}: {reason}") from error
     return program
+
+
+def _free_axes(x: Tensor) -> dict[int, Any]:
+    """Return the axes of images that may have another extent than the example's: not those of extent 1."""
+    return dict.fromkeys([0, *(axis for axis in (2, 3) if x.shape[axis] > 1)], torch.export.Dim.AUTO)
 
 
 def _several(x: Tensor) -> Tensor:
