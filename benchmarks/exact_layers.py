@@ -33,23 +33,23 @@ REPEATS = 3
 STAGES = ("input_transform", "multiply", "output_transform")
 
 
-def plans(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
-    """Give the direct plan of a layer, and those of its exact algorithms by name and block."""
-    from tilewise.engine.exact import as_exact
+def programs(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
+    """Return the direct program of a layer, and those of its exact algorithms by name and block."""
+    from tilewise.engine.lossless import as_lossless
     from tilewise.engine.tuning import with_block
     from tilewise.latency.candidates import Candidate
-    from tilewise.latency.jobs import layer_plan
+    from tilewise.latency.jobs import layer_program
     from tilewise.latency.shapes import LayerShape
 
     shape = LayerShape(
         batch=batch, in_channels=layer.channels, out_channels=layer.filters, kernel=(layer.r, layer.r),
         padding=(layer.r // 2, layer.r // 2), height=layer.size, width=layer.size,
     )  # fmt: skip
-    direct = layer_plan(shape, Candidate("direct", "int8"))
+    direct = layer_program(shape, Candidate("direct", "int8"))
     direct.arrays["1.weight"] = gaussian(direct.arrays["1.weight"].shape)
     found = {("direct", 0): direct}
     for name, spec in specs(layer.r).items():
-        exact = as_exact(direct, 1, spec)
+        exact = as_lossless(direct, 1, spec, shape.out)
         if exact is not None:
             found |= {(name, block): with_block(exact, block) for block in BLOCKS}
     return found
@@ -70,7 +70,10 @@ def measure(layer: Any, batch: int, rounds: int, threads: int) -> list[dict[str,
     """Measure one layer by everything, in turns."""
     import tilewise as tw
 
-    engines = {key: tw.Engine(plan, threads=threads) for key, plan in plans(layer, batch).items()}
+    engines = {
+        key: tw.Engine(program.to_bytes(), threads=threads, batch=batch)
+        for key, program in programs(layer, batch).items()
+    }
     x = np.random.default_rng(0).normal(size=(batch, layer.channels, layer.size, layer.size)).astype(np.float32)
     wanted = engines["direct", 0](x)
     for key, engine in engines.items():

@@ -64,12 +64,12 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, spec in SPECS.items():
         engine = tw.compile(tw.convert(model, {"*": spec}, skips="quantized"), images[:BATCH])
-        kinds = [node["op"] for node in engine.plan.nodes]
+        kinds = [operation["op"] for operation in engine.program.operations]
         found = logits(engine, images.numpy(), name)
         wanted = found if wanted is None else wanted
         accuracy = 100 * float((found.argmax(1) == test.labels.numpy()).mean())
         row = {
-            "spec": name, "layers": {op: kinds.count(op) for op in ("direct", "exact", "residue")},
+            "spec": name, "layers": {op: kinds.count(op) for op in ("direct", "wrapping", "residue")},
             "accuracy": accuracy, "images": len(found), "other logits": int((found != wanted).sum()),
         }  # fmt: skip
         rows.append(row)

@@ -26,7 +26,7 @@ from rich.table import Table
 import tilewise as tw
 from tilewise import _native, zoo
 from tilewise.data import Images
-from tilewise.engine.simulation import Simulation
+from tilewise.engine.compiler import Simulation
 from tilewise.studies.speed import machine
 
 BATCH = 100
@@ -58,11 +58,11 @@ def measure(path: Path, test: Images, x: torch.Tensor) -> dict[str, Any]:
         for threads in sorted({1, len(os.sched_getaffinity(0))}):
             engine = tw.compile(model, x[:BATCH], threads=threads)
             images = x[:REFERENCE_IMAGES] if slow else x
-            logits = outputs(engine, images, f"{path.stem}: {engine.isa}, {threads} threads")
+            logits = outputs(engine, images, f"{path.stem}: {engine.kernel_set}, {threads} threads")
             if not np.array_equal(logits, simulated[: len(logits)]):
-                raise ValueError(f"{path}: {engine.isa} with {threads} threads differs from the simulation")
+                raise ValueError(f"{path}: {engine.kernel_set} with {threads} threads differs from the simulation")
             rows.append({
-                "isa": engine.isa, "threads": threads, "images": len(logits), "accuracy": accuracy(logits, test),
+                "isa": engine.kernel_set, "threads": threads, "images": len(logits), "accuracy": accuracy(logits, test),
             })  # fmt: skip
     return {
         "network": path.stem,
