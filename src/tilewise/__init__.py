@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tilewise.algebra import Bilinear, algorithm, sfc, toom_cook
     from tilewise.conversion import convert, describe
     from tilewise.engine import Engine, load
-    from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
+    from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
     from tilewise.studies.doctor import doctor
@@ -36,6 +36,7 @@ _HOME = {
     "Engine": "engine",
     "Exact": "quant",
     "LatencyTable": "latency",
+    "Normalization": "engine.compiler",
     "Residue": "quant",
     "Score": "train",
     "SearchConfig": "winas",
@@ -67,6 +68,7 @@ __all__ = [
     "Engine",
     "Exact",
     "LatencyTable",
+    "Normalization",
     "Residue",
     "Score",
     "SearchConfig",
