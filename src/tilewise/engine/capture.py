@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from tilewise.nn import Quantize, QuantizedConv
 
@@ -184,8 +185,9 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         # One image would become part of the program: torch.export takes an extent of 1 for a constant.
         args = tuple(_several(x) for x in args)
         kwargs = {name: _several(x) for name, x in kwargs.items()}
-        free = [_free_axes(x) for x in (*args, *kwargs.values())]
-        shapes = dict(zip(kwargs, free, strict=True)) if kwargs else tuple(free)
+        shapes = torch.export.ShapesCollection()
+        for x in (*args, *kwargs.values()):
+            shapes[x] = _free_axes(x)
     try:
         with warnings.catch_warnings():  # of torch about itself
             warnings.simplefilter("ignore")
@@ -228,8 +230,10 @@ def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) ->
 
     walk(program.call_spec.out_spec.unflatten(list(range(len(results)))), "")
     for name, node in zip(names, results, strict=True):
-        if not isinstance(node, fx.Node):
-            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")  # noqa: TRY004 - the model's value
+        if not isinstance(node, fx.Node) or not isinstance(node.meta["val"], Tensor):
+            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")
+        if names.count(name) > 1:
+            raise ValueError(f"two of the model's results would have the name {name!r}; allowed: names of their own")
     if len(names) == 1:
         names = ["output"]
     return dict(zip(names, results, strict=True))
@@ -248,7 +252,7 @@ def _axes(inputs: Mapping[str, fx.Node]) -> dict[str, tuple[Axis, Axis]]:
     found = {}
     for name, node in inputs.items():
         height, width = (
-            Axis(size) if isinstance(size, int) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
+            Axis(hint(size)) if is_fixed(size) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
         )
         found[name] = (height, width)
     return found
@@ -283,6 +287,11 @@ def _is_in_place(node: fx.Node) -> bool:
 def hint(size: Any) -> int:
     """Return an extent for the example."""
     return size if isinstance(size, int) else int(size.node.hint)
+
+
+def is_fixed(size: Any) -> bool:
+    """Whether the model runs with no other extent than the example's: it compares it with a number, say."""
+    return statically_known_true(size == hint(size))
 
 
 def size_of(node: fx.Node) -> tuple[fx.Node, int] | None:
