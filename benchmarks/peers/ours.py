@@ -40,7 +40,7 @@ DTYPES = {
     "bf16": Serves(32, ("F2", "F4"), ("F2", "F4"), precision="bf16"),
     "int16": Serves(10, ("F2", "F4"), ("F2", "F4")),
 }
-CONVOLUTIONS = ("direct", "fast", "exact", "residue")
+CONVOLUTIONS = ("direct", "fast", "wrapping", "residue")
 
 VARIANTS = tuple(
     variant

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from tilewise.nn import Quantize, QuantizedConv
 
@@ -184,9 +185,9 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         # One image would become part of the program: torch.export takes an extent of 1 for a constant.
         args = tuple(_several(x) for x in args)
         kwargs = {name: _several(x) for name, x in kwargs.items()}
-        auto = torch.export.Dim.AUTO
-        axes = {0: auto, 2: auto, 3: auto}
-        shapes = dict.fromkeys(kwargs, axes) if kwargs else tuple(axes for _ in args)
+        shapes = torch.export.ShapesCollection()
+        for x in (*args, *kwargs.values()):
+            shapes[x] = _free_axes(x)
     try:
         with warnings.catch_warnings():  # of torch about itself
             warnings.simplefilter("ignore")
@@ -198,6 +199,11 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         shape = ", ".join(str(tuple(x.shape)) for x in (example.values() if isinstance(example, dict) else example))
         raise ValueError(f"torch.export can not export the model for an input of shape {shape}: {reason}") from error
     return program
+
+
+def _free_axes(x: Tensor) -> dict[int, Any]:
+    """Return the axes of images that may have another extent than the example's: not those of extent 1."""
+    return dict.fromkeys([0, *(axis for axis in (2, 3) if x.shape[axis] > 1)], torch.export.Dim.AUTO)
 
 
 def _several(x: Tensor) -> Tensor:
@@ -224,8 +230,10 @@ def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) ->
 
     walk(program.call_spec.out_spec.unflatten(list(range(len(results)))), "")
     for name, node in zip(names, results, strict=True):
-        if not isinstance(node, fx.Node):
-            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")  # noqa: TRY004 - the model's value
+        if not isinstance(node, fx.Node) or not isinstance(node.meta["val"], Tensor):
+            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")
+        if names.count(name) > 1:
+            raise ValueError(f"two of the model's results would have the name {name!r}; allowed: names of their own")
     if len(names) == 1:
         names = ["output"]
     return dict(zip(names, results, strict=True))
@@ -244,7 +252,7 @@ def _axes(inputs: Mapping[str, fx.Node]) -> dict[str, tuple[Axis, Axis]]:
     found = {}
     for name, node in inputs.items():
         height, width = (
-            Axis(size) if isinstance(size, int) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
+            Axis(hint(size)) if is_fixed(size) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
         )
         found[name] = (height, width)
     return found
@@ -279,6 +287,11 @@ def _is_in_place(node: fx.Node) -> bool:
 def hint(size: Any) -> int:
     """Return an extent for the example."""
     return size if isinstance(size, int) else int(size.node.hint)
+
+
+def is_fixed(size: Any) -> bool:
+    """Whether the model runs with no other extent than the example's: it compares it with a number, say."""
+    return statically_known_true(size == hint(size))
 
 
 def size_of(node: fx.Node) -> tuple[fx.Node, int] | None:

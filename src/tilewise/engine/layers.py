@@ -59,7 +59,7 @@ def check_sums(name: str, layer: QuantizedConv, numbers: Frozen) -> None:
     """
     bits = layer.spec.bits
     if bits <= 8 or bits == FLOAT_BITS:
-        return  # the native plan's check is enough: no weights of ordinary layers come near its bound
+        return  # the native check is enough: no weights of ordinary layers come near its bound
     assert numbers.grid is not None
     fast = isinstance(layer, WinogradConv2d)
     weight = np.abs(numbers.weight.astype(np.float64))

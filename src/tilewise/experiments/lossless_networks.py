@@ -68,7 +68,7 @@ def main() -> None:
         wanted = found if wanted is None else wanted
         accuracy = 100 * float((found.argmax(1) == test.labels.numpy()).mean())
         row = {
-            "spec": name, "layers": {op: kinds.count(op) for op in ("direct", "exact", "residue")},
+            "spec": name, "layers": {op: kinds.count(op) for op in ("direct", "wrapping", "residue")},
             "accuracy": accuracy, "images": len(found), "other logits": int((found != wanted).sum()),
         }  # fmt: skip
         rows.append(row)
