@@ -87,6 +87,7 @@ class PyEngine {
 
   std::string kernel_set() const { return tilewise_kernel_set(engine_); }
   int threads() const { return tilewise_threads(engine_); }
+  std::size_t activation_bytes() const { return tilewise_activation_bytes(engine_); }
   nb::list inputs() const { return ports(tilewise_input_count(engine_), tilewise_input); }
   nb::list outputs() const { return ports(tilewise_output_count(engine_), tilewise_output); }
 
@@ -207,6 +208,7 @@ void bind_engine(nb::module_& module) {
            "threads"_a = 1, "kernel_set"_a = "", "batch"_a = 0)
       .def_prop_ro("kernel_set", &PyEngine::kernel_set)
       .def_prop_ro("threads", &PyEngine::threads)
+      .def_prop_ro("activation_bytes", &PyEngine::activation_bytes)
       .def_prop_ro("inputs", &PyEngine::inputs)
       .def_prop_ro("outputs", &PyEngine::outputs)
       .def("prepare", &PyEngine::prepare, "inputs"_a)

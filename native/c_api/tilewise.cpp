@@ -228,6 +228,7 @@ void tilewise_free(tilewise_engine* engine) { delete engine; }
 
 const char* tilewise_kernel_set(const tilewise_engine* engine) { return engine->engine.set().name; }
 int tilewise_threads(const tilewise_engine* engine) { return engine->engine.threads(); }
+size_t tilewise_activation_bytes(const tilewise_engine* engine) { return engine->engine.arena_bytes(); }
 size_t tilewise_input_count(const tilewise_engine* engine) { return engine->engine.program().inputs().size(); }
 size_t tilewise_output_count(const tilewise_engine* engine) { return engine->engine.program().outputs().size(); }
 

@@ -94,6 +94,8 @@ TILEWISE_API void tilewise_free(tilewise_engine* engine); /* null is allowed */
 
 TILEWISE_API const char* tilewise_kernel_set(const tilewise_engine* engine);
 TILEWISE_API int tilewise_threads(const tilewise_engine* engine);
+/* Bytes that activations take for the sizes prepared so far. */
+TILEWISE_API size_t tilewise_activation_bytes(const tilewise_engine* engine);
 TILEWISE_API size_t tilewise_input_count(const tilewise_engine* engine);
 TILEWISE_API size_t tilewise_output_count(const tilewise_engine* engine);
 TILEWISE_API tilewise_status tilewise_input(const tilewise_engine* engine, size_t number, tilewise_port* port,

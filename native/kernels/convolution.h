@@ -13,11 +13,12 @@ namespace tilewise {
 inline constexpr std::int64_t kMaxTransform = 26;  // largest n, m and t of an algorithm: SFC12(10, 7)
 
 // What happens between the sum of a convolution (or an element-wise operation) and memory, per channel k:
-//   y = sum + bias[k];  y = y + residual;  y = min(max(y, low), high);  store y, or clamp(floor(y * factor +
-//   0.5)).
+//   y = sum + bias[k];  y = y + residual;  y = y > 0 ? y : y * slope[k];  y = min(max(y, low), high);
+//   store y, or clamp(floor(y * factor + 0.5)).
 struct Epilogue {
   std::vector<float> bias;              // one per channel
   const TensorRef* residual = nullptr;  // same height, width and channels as the output
+  std::vector<float> slope;             // one per channel, or none: 1 for all
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
 };

@@ -81,9 +81,11 @@ class Finish {
         residual_(epilogue.residual ? *epilogue.residual : y),
         has_residual_(epilogue.residual != nullptr),
         bias_(epilogue.bias.begin(), epilogue.bias.end()),
+        slope_(epilogue.slope.begin(), epilogue.slope.end()),
         low_(F32{} + epilogue.low),
         high_(F32{} + epilogue.high) {
     bias_.resize(static_cast<std::size_t>(y.stride), 0.0F);
+    if (!slope_.empty()) slope_.resize(static_cast<std::size_t>(y.stride), 1.0F);
   }
 
   template <int Vectors>
@@ -94,6 +96,11 @@ class Finish {
     if (has_residual_) {
 #pragma GCC unroll 4
       for (int i = 0; i < Vectors; ++i) y[i] = y[i] + residual_(pixel, channel + i * kLanes);
+    }
+    if (!slope_.empty()) {
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i)
+        y[i] = y[i] > 0 ? y[i] : y[i] * load<F32>(slope_.data() + channel + i * kLanes);
     }
     const std::int64_t at = pixel * y_.stride + channel;
     switch (y_.dtype) {
@@ -126,7 +133,7 @@ class Finish {
   Quantizer quantizer_;
   Reader residual_;
   bool has_residual_;
-  AlignedVector<float> bias_;  // one per lane of a pixel
+  AlignedVector<float> bias_, slope_;  // one per lane of a pixel; slope_ may be empty
   F32 low_, high_;
 };
 

@@ -31,24 +31,42 @@ double best_rate(double amount, const Work& work) {
   return best;
 }
 
-// Multiply-adds on registers: as many independent sums as a micro-kernel has. Counts two operations for each.
+// The inner loop of a micro-kernel on rows and weights that stay in the first cache. Every sum has a row and weights of
+// its own: with the same ones for all, a set without a multiply-add of bytes would multiply once and only add.
+// Counts two operations for each multiply-add.
 template <class Dot>
 double peak_operations() {
-  constexpr int kSums = Dot::kRows * kPanelVectors, kRounds = 20000;
-  typename Dot::Vector sums[kSums]{}, a{}, b{};
-  const double amount = 2.0 * kRounds * kSums * kLanes * static_cast<double>(Dot::kGroup);
+  using Vector = typename Dot::Vector;
+  constexpr int kRows = Dot::kRows, kVectors = kPanelVectors, kRounds = 20000;
+  typename Dot::In rows[kRows * Dot::kGroup]{};
+  typename Dot::Weight weights[kVectors * kLanes * Dot::kGroup]{};
+  Vector sums[kRows][kVectors]{};
+  const double amount = 2.0 * kRounds * kRows * kVectors * kLanes * static_cast<double>(Dot::kGroup);
   return best_rate(amount, [&] {
-    hide(a);
-    typename Dot::Vector local[kSums];
-#pragma GCC unroll 64
-    for (int i = 0; i < kSums; ++i) local[i] = sums[i];
-    for (int round = 0; round < kRounds; ++round) {
-      hide(b);  // or the same products would be computed once only
-#pragma GCC unroll 64
-      for (int i = 0; i < kSums; ++i) local[i] = Dot::mac(local[i], a, b);
+    Vector local[kRows][kVectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) local[r][v] = sums[r][v];
     }
-#pragma GCC unroll 64
-    for (int i = 0; i < kSums; ++i) sums[i] = local[i];
+    for (int round = 0; round < kRounds; ++round) {
+      hide(rows);  // or the same products would be computed once only
+      hide(weights);
+      Vector b[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) b[v] = load<Vector>(weights + v * kLanes * Dot::kGroup);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Vector a = Dot::splat(rows + r * Dot::kGroup);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) local[r][v] = Dot::mac(local[r][v], a, b[v]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = local[r][v];
+    }
     hide(sums);
   });
 }

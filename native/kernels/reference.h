@@ -56,6 +56,7 @@ inline void finish(const Epilogue& epilogue, const TensorRef& y, float sum, std:
   const std::size_t at = offset(y, image, row, col, channel);
   float v = sum + (channel < y.channels ? epilogue.bias[static_cast<std::size_t>(channel)] : 0.0F);
   if (epilogue.residual) v = v + real(*epilogue.residual, at);
+  if (!epilogue.slope.empty() && channel < y.channels && !(v > 0)) v = v * epilogue.slope[static_cast<std::size_t>(channel)];
   v = std::min(std::max(v, epilogue.low), epilogue.high);
   if (y.dtype == Dtype::kFloat32) {
     reinterpret_cast<float*>(y.data)[at] = v;

@@ -22,13 +22,13 @@ class Ending {
   const TensorRef* residual(const TensorRef* tensors) const {
     return residual_ == kNoTensor ? nullptr : tensors + residual_;
   }
-  void drop_arrays() { bias_ = {}; }
+  void drop_arrays() { bias_ = {}, slope_ = {}; }
   bool reads_as_residual(std::int64_t tensor) const { return residual_ == tensor; }
 
  private:
   std::int64_t residual_ = kNoTensor;
   float low_ = -std::numeric_limits<float>::infinity(), high_ = std::numeric_limits<float>::infinity();
-  Array bias_;
+  Array bias_, slope_;
 };
 
 }  // namespace tilewise

@@ -34,7 +34,7 @@ class EltwiseOp final : public RowOp {
       for (std::int64_t c = 0; c < lanes; ++c) values[c] = from.real(x[first + c]);
       affine(values, first, lanes);
       add_residual(values, image, i, j, first, lanes);
-      activate(values, lanes);
+      activate(values, first, lanes);
       for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(values[c]);
     });
     std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
@@ -65,7 +65,11 @@ class EltwiseOp final : public RowOp {
   }
 
   template <typename Lanes>
-  void activate(float* values, Lanes lanes) const {
+  void activate(float* values, std::int64_t first, Lanes lanes) const {
+    if (!params_.epilogue.slope.empty()) {
+      const float* const slope = params_.epilogue.slope.data() + first;
+      for (std::int64_t c = 0; c < lanes; ++c) values[c] = values[c] > 0 ? values[c] : values[c] * slope[c];
+    }
     const float low = params_.epilogue.low, high = params_.epilogue.high;
     for (std::int64_t c = 0; c < lanes; ++c) {
       const float raised = values[c] < low ? low : values[c];

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -10,19 +9,10 @@
 #include <vector>
 
 #include "kernels/reference.h"
-#include "kernels/winograd/output_order.h"
+#include "kernels/winograd/tile.h"
 #include "operations/fast/params.h"
 
 namespace tilewise::reference {
-
-// A small dense matrix of doubles or floats, row by row.
-template <typename T>
-struct Grid2 {
-  std::int64_t cols;
-  std::vector<T> values;
-  Grid2(std::int64_t rows, std::int64_t c) : cols(c), values(static_cast<std::size_t>(rows * c)) {}
-  T& operator()(std::int64_t i, std::int64_t j) { return values[static_cast<std::size_t>(i * cols + j)]; }
-};
 
 template <typename Weight>
 class Fast final : public ImageOp<FastConv> {
@@ -54,57 +44,30 @@ class Fast final : public ImageOp<FastConv> {
   template <typename Real>
   void input_transform(std::int64_t image, std::int64_t row, std::int64_t col, std::int64_t c,
                        std::vector<Sum>& v) const {
-    const std::int64_t n = conv_.n, t = conv_.t();
-    const auto bt = [&](std::int64_t a, std::int64_t i) {
-      return static_cast<Real>(conv_.bt[static_cast<std::size_t>(a * t + i)]);
+    const auto bt = [&](std::int64_t a, std::int64_t i) { return conv_.bt[static_cast<std::size_t>(a * conv_.t() + i)]; };
+    const auto pixel = [&](std::int64_t i, std::int64_t j) {
+      return value(x_, image, row * conv_.stride + i - conv_.pad_top, col * conv_.stride + j - conv_.pad_left, c);
     };
-    Grid2<Real> half(n, t);
-    for (std::int64_t a = 0; a < n; ++a) {
-      for (std::int64_t j = 0; j < t; ++j) {
-        for (std::int64_t i = 0; i < t; ++i) {
-          half(a, j) += bt(a, i) * static_cast<Real>(value(x_, image, row * conv_.stride + i - conv_.pad_top,
-                                                           col * conv_.stride + j - conv_.pad_left, c));
-        }
-      }
-    }
-    for (std::int64_t a = 0; a < n; ++a) {
-      for (std::int64_t b = 0; b < n; ++b) {
-        Real sum = 0;
-        for (std::int64_t j = 0; j < t; ++j) sum += half(a, j) * bt(b, j);
-        v[static_cast<std::size_t>((a * n + b) * x_.channels + c)] =
-            static_cast<Sum>(requantize(sum, a * n + b, c));
-      }
-    }
+    winograd::transform_input<Real>(conv_.n, conv_.t(), bt, pixel, [&](std::int64_t tap, Real sum) {
+      v[static_cast<std::size_t>(tap * x_.channels + c)] = static_cast<Sum>(requantize(sum, tap, c));
+    });
   }
 
   template <typename Real>
   Real requantize(Real v, std::int64_t tap, std::int64_t c) const {
     if (!kQuantized) return bf16_ ? static_cast<Real>(widened(Bf16Format().store(static_cast<float>(v)))) : v;
     const auto columns = static_cast<std::int64_t>(conv_.mult.size()) / (conv_.n * conv_.n);
-    const auto mult =
-        static_cast<Real>(conv_.mult[static_cast<std::size_t>(tap * columns + std::min(c, columns - 1))]);
-    const auto limit = static_cast<Real>(conv_.v_limit);
-    return std::clamp(std::floor(v * std::ldexp(mult, -conv_.fraction_bits) + static_cast<Real>(0.5)), -limit,
-                      limit);
+    const auto mult = conv_.mult[static_cast<std::size_t>(tap * columns + std::min(c, columns - 1))];
+    return winograd::requantized(v, mult, conv_.fraction_bits, conv_.v_limit);
   }
 
   void output_transform(std::int64_t image, std::int64_t row, std::int64_t col, std::int64_t k,
                         const std::vector<Sum>& v) const {
-    const std::int64_t m = conv_.m, n = conv_.n;
-    Grid2<float> half(m, n);
-    for (std::int64_t b = 0; b < n; ++b) {
-      std::vector<float> column(static_cast<std::size_t>(n), 0.0F);
-      for (std::int64_t a = 0; k < y_.channels && a < n; ++a)
-        column[static_cast<std::size_t>(a)] = product(a * n + b, k, v);
-      const std::vector<float> sums = winograd::apply_in_order(conv_.at, column);
-      for (std::int64_t i = 0; i < m; ++i) half(i, b) = sums[static_cast<std::size_t>(i)];
-    }
-    for (std::int64_t i = 0; i < std::min(m, y_.height - row); ++i) {
-      const std::span<const float> row_sums(&half(i, 0), static_cast<std::size_t>(n));
-      const std::vector<float> sums = winograd::apply_in_order(conv_.at, row_sums);
-      for (std::int64_t j = 0; j < std::min(m, y_.width - col); ++j)
-        finish(conv_.epilogue, y_, sums[static_cast<std::size_t>(j)], image, row + i, col + j, k);
-    }
+    const auto scaled = [&](std::int64_t tap) { return k < y_.channels ? product(tap, k, v) : 0.0F; };
+    winograd::transform_output(conv_.n, conv_.at, scaled, std::min(conv_.m, y_.height - row),
+                               std::min(conv_.m, y_.width - col), [&](std::int64_t i, std::int64_t j, float sum) {
+                                 finish(conv_.epilogue, y_, sum, image, row + i, col + j, k);
+                               });
   }
 
   float product(std::int64_t tap, std::int64_t k, const std::vector<Sum>& v) const {

@@ -14,16 +14,23 @@
 
 namespace tilewise::TILEWISE_SET {
 
-// Numbers as they are, or normalized.
+// Numbers as they are.
 template <typename To>
-struct FloatSource {
+struct PlainSource {
   using Raw = float;
   const To& to;
-  const float *mean, *deviation;  // null: as they are
 
-  typename To::Type operator()(std::int64_t c, float v) const {
-    return to.store(mean == nullptr ? v : (v - mean[c]) / deviation[c]);
-  }
+  typename To::Type operator()(std::int64_t, float v) const { return to.store(v); }
+};
+
+// Numbers, normalized.
+template <typename To>
+struct NormalizedSource {
+  using Raw = float;
+  const To& to;
+  const float *mean, *deviation;  // [C]
+
+  typename To::Type operator()(std::int64_t c, float v) const { return to.store((v - mean[c]) / deviation[c]); }
 };
 
 // Bytes by a table, [channel][256].
@@ -40,18 +47,20 @@ class InputOp final : public RowOp {
   explicit InputOp(const NetworkInput& params) : RowOp(*params.y), params_(params), y_(*params.y) {
     with_any_format(y_, [&](auto to) {
       using Y = typename decltype(to)::Type;
-      const FloatSource<decltype(to)> source = float_source(to);
       table_.resize(static_cast<std::size_t>(y_.channels * 256) * sizeof(Y));
       auto* const table = reinterpret_cast<Y*>(table_.data());
-      for (std::int64_t i = 0; i < y_.channels * 256; ++i) table[i] = source(i / 256, static_cast<float>(i % 256));
+      with_float_source(to, [&](const auto& source) {
+        for (std::int64_t i = 0; i < y_.channels * 256; ++i) table[i] = source(i / 256, static_cast<float>(i % 256));
+      });
     });
   }
 
  private:
-  template <typename To>
-  FloatSource<To> float_source(const To& to) const {
-    if (params_.mean.empty()) return {to, nullptr, nullptr};
-    return {to, params_.mean.data(), params_.deviation.data()};
+  // Calls function(source) with what floats go through.
+  template <typename To, typename Function>
+  void with_float_source(const To& to, const Function& function) const {
+    if (params_.mean.empty()) return function(PlainSource<To>{to});
+    function(NormalizedSource<To>{to, params_.mean.data(), params_.deviation.data()});
   }
 
   void row(const Call& call, std::int64_t image, std::int64_t i) const override {
@@ -61,7 +70,7 @@ class InputOp final : public RowOp {
       if (port.dtype == Dtype::kUint8) {
         take(to, ByteSource<decltype(to)>{reinterpret_cast<const Y*>(table_.data())}, port, image, i);
       } else {
-        take(to, float_source(to), port, image, i);
+        with_float_source(to, [&](const auto& source) { take(to, source, port, image, i); });
       }
     });
   }

@@ -41,7 +41,7 @@ class Compile:
     out: Path
     """File to write, such as resnet20.tilewise."""
     batch: int = 1
-    """Images that --tune measures with at once; running takes any number."""
+    """Images that go through at once; running takes any number."""
     tune: bool = False
     """Measure candidates here, with --threads, and keep the fastest: algorithms of a float network, block sizes."""
     precision: Literal["float32", "bf16"] = "float32"
@@ -103,10 +103,10 @@ class Run:
         """Run."""
         import torch
 
+        from tilewise.common.progress import track
         from tilewise.data import Pairs
         from tilewise.engine import load as load_engine
         from tilewise.engine.engine import DEFAULT_BATCH
-        from tilewise.train.progress import track
 
         threads = self.common.threads or len(os.sched_getaffinity(0))
         engine = load_engine(self.file, threads=threads)

@@ -121,7 +121,9 @@ def check_example(example: Any) -> Example:
     if not values:
         raise ValueError("example is empty; allowed: one tensor for each input")
     if len({len(x) for x in values}) > 1:
-        raise ValueError(f"example has {', '.join(str(len(x)) for x in values)} images; allowed: as many in all tensors")
+        raise ValueError(
+            f"example has {', '.join(str(len(x)) for x in values)} images; allowed: as many in all tensors"
+        )
     return tensors
 
 
@@ -182,9 +184,8 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         # One image would become part of the program: torch.export takes an extent of 1 for a constant.
         args = tuple(_several(x) for x in args)
         kwargs = {name: _several(x) for name, x in kwargs.items()}
-        auto = torch.export.Dim.AUTO
-        axes = {0: auto, 2: auto, 3: auto}
-        shapes = dict.fromkeys(kwargs, axes) if kwargs else tuple(axes for _ in args)
+        free = [_free_axes(x) for x in (*args, *kwargs.values())]
+        shapes = dict(zip(kwargs, free, strict=True)) if kwargs else tuple(free)
     try:
         with warnings.catch_warnings():  # of torch about itself
             warnings.simplefilter("ignore")
@@ -194,10 +195,13 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
     except Exception as error:  # the model's own code runs, on stand-ins for tensors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         shape = ", ".join(str(tuple(x.shape)) for x in (example.values() if isinstance(example, dict) else example))
-        raise ValueError(
-            f"torch.export can not export the model for an input of shape {shape}: {reason}"
-        ) from error
+        raise ValueError(f"torch.export can not export the model for an input of shape {shape}: {reason}") from error
     return program
+
+
+def _free_axes(x: Tensor) -> dict[int, Any]:
+    """Return the axes of images that may have another extent than the example's: not those of extent 1."""
+    return dict.fromkeys([0, *(axis for axis in (2, 3) if x.shape[axis] > 1)], torch.export.Dim.AUTO)
 
 
 def _several(x: Tensor) -> Tensor:
@@ -218,7 +222,9 @@ def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) ->
         elif isinstance(value, int):
             names.append(name or "output")
         else:
-            raise ValueError(f"the model gives {type(value).__name__}; allowed: tensors, or tuples, lists and dicts of them")
+            raise ValueError(  # noqa: TRY004 - the model's value
+                f"the model gives {type(value).__name__}; allowed: tensors, or tuples, lists and dicts of them"
+            )
 
     walk(program.call_spec.out_spec.unflatten(list(range(len(results)))), "")
     for name, node in zip(names, results, strict=True):

@@ -26,7 +26,7 @@ PRECISIONS = ("float32", "bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """What images are divided by before the network sees them: a number v of channel c is ``(v - mean[c]) / deviation[c]``.
+    """What images are normalized by: the network sees ``(v - mean[c]) / deviation[c]`` of a number v of channel c.
 
     Parameters
     ----------
@@ -44,9 +44,13 @@ class Normalization:
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.deviation) or not self.mean:
-            raise ValueError(f"mean has {len(self.mean)} numbers and deviation {len(self.deviation)}; allowed: one a channel")
+            raise ValueError(
+                f"mean has {len(self.mean)} numbers and deviation {len(self.deviation)}; allowed: one a channel"
+            )
         if not all(torch.isfinite(torch.tensor([*self.mean, *self.deviation]))) or 0 in self.deviation:
-            raise ValueError(f"mean is {self.mean} and deviation {self.deviation}; allowed: finite, and no deviation of 0")
+            raise ValueError(
+                f"mean is {self.mean} and deviation {self.deviation}; allowed: finite, and no deviation of 0"
+            )
 
 
 def compile(  # noqa: A001 - what users call it

@@ -141,6 +141,11 @@ class Engine:
         return str(self._engine.kernel_set)
 
     @property
+    def activation_bytes(self) -> int:
+        """Bytes of memory that activations take, for the sizes that it has run or prepared so far."""
+        return int(self._engine.activation_bytes)
+
+    @property
     def program(self) -> Program:
         """What is run."""
         return read_program(self.content())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from tilewise.nn import Grid
 
@@ -34,17 +37,32 @@ class Op:
     has_ending: ClassVar[bool] = False
     """Whether it can add a residual and apply an activation at its end."""
 
-    def emit(self, node: Node, writer: Writer) -> None:
+    def emit(self, node: Node, writer: Writer) -> None:  # noqa: ARG002 - what ops that are left over would need
         """Add the operations of a program that do the work of ``node``, which has this op."""
         raise AssertionError(f"{self} is still there after fusion")
 
 
 @dataclass(frozen=True)
-class Clamp:
-    """An activation: ``min(max(y, low), high)``."""
+class Activation:
+    """What happens to a number before it is stored: ``y > 0 ? y : y * slope``, then ``min(max(y, low), high)``.
 
-    low: float
-    high: float
+    ``slope`` has one number for each channel, or one for all, or none, which stands for 1.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    slope: tuple[float, ...] = ()
+
+    def commutes(self, mover: Op) -> bool:
+        """Whether moving numbers first and activating them then is the same as the other way round."""
+        rises = all(slope >= 0 for slope in self.slope) and len(self.slope) <= 1
+        return mover.moves and rises and (not mover.adds_zeros or self.low <= 0 <= self.high)
+
+    def fields(self, channels: int) -> dict[str, Any]:
+        """Return what a program's operation says of it; null stands for no limit."""
+        low, high = (None if math.isinf(limit) else limit for limit in (self.low, self.high))
+        slope = np.array(self.slope * (channels // len(self.slope)), np.float32) if self.slope else None
+        return {"act_low": low, "act_high": high, "slope": slope}
 
 
 @dataclass(eq=False)
@@ -63,7 +81,7 @@ class Node:
         Size of its tensor for the example.
     like : Node, optional
         The tensor whose height and width it takes.
-    residual, clamp, grid
+    residual, activation, grid
         What fusion (passes.py) has put at its end: a tensor to add, then an activation, then storage as integers.
     bf16 : bool
         Whether it is stored in bfloat16, for direct convolutions that read nothing else.
@@ -75,7 +93,7 @@ class Node:
     chw: Chw
     like: Node | None = None
     residual: Node | None = None
-    clamp: Clamp | None = None
+    activation: Activation | None = None
     grid: Grid | None = None
     bf16: bool = False
 

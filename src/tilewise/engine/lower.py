@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tilewise.engine.graph import Graph, Node
+from tilewise.engine.graph import Activation, Graph, Node
 from tilewise.engine.program import Program, split_fields
 
 
@@ -18,9 +18,7 @@ def lower(graph: Graph, precision: str = "float32") -> Program:
     for output in graph.outputs:
         x = writer.number(output.node)
         writer.append("output", output.name, x=x, flat=output.flat, values=output.values)
-    return Program(
-        tensors=tuple(map(_tensor, graph.nodes)), operations=tuple(writer.operations), arrays=writer.arrays
-    )
+    return Program(tensors=tuple(map(_tensor, graph.nodes)), operations=tuple(writer.operations), arrays=writer.arrays)
 
 
 class Writer:
@@ -58,13 +56,7 @@ class Writer:
 
     def ending(self, node: Node) -> dict[str, Any]:
         """Return residual and activation."""
-        low, high = (None, None) if node.clamp is None else (_limit(node.clamp.low), _limit(node.clamp.high))
-        return {"residual": self.number(node.residual), "act_low": low, "act_high": high}
-
-
-def _limit(value: float) -> float | None:
-    """JSON has no infinity: none stands for it."""
-    return None if abs(value) == float("inf") else value
+        return {"residual": self.number(node.residual), **(node.activation or Activation()).fields(node.chw.channels)}
 
 
 def _tensor(node: Node) -> dict[str, Any]:

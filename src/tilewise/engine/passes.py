@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 
 from tilewise.engine.graph import Graph, Node
-from tilewise.engine.operations.activation import Activation
+from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.addition import Add
 from tilewise.engine.operations.batch_norm import BatchNorm
 from tilewise.engine.operations.convolution import Conv
@@ -79,7 +79,7 @@ def hoist(graph: Graph) -> bool:
     """Move one quantization, or one activation, in front of what only moves numbers. Tells whether there was one."""
     readers = graph.readers()
     for node in graph.nodes:
-        if not isinstance(node.op, Quantization | Activation):
+        if not isinstance(node.op, Quantization | Activate):
             continue
         (mover,) = node.inputs
         if _commutes(mover, node.op) and graph.is_read_only_by(mover, node, readers):
@@ -90,15 +90,14 @@ def hoist(graph: Graph) -> bool:
     return False
 
 
-def _commutes(mover: Node, op: Quantization | Activation) -> bool:
-    """Whether moving numbers first and then rounding or clamping them is the same as the other way round."""
-    keeps_zero = isinstance(op, Quantization) or op.clamp.low <= 0 <= op.clamp.high
-    return mover.op.moves and (keeps_zero or not mover.op.adds_zeros)
+def _commutes(mover: Node, op: Quantization | Activate) -> bool:
+    """Whether moving numbers first and then rounding or activating them is the same as the other way round."""
+    return mover.op.moves if isinstance(op, Quantization) else op.activation.commutes(mover.op)
 
 
 def _wants(x: Node, mover: Node, node: Node, graph: Graph, readers: dict[Node, list[Node]]) -> bool:
-    """Whether ``x`` may be quantized (or clamped) for the mover without being needed in float as well."""
-    if isinstance(node.op, Activation) and not (isinstance(x.op, Conv | BatchNorm | Add) or x.op.moves):
+    """Whether ``x`` may be quantized (or activated) for the mover without being needed in float as well."""
+    if isinstance(node.op, Activate) and not (isinstance(x.op, Conv | BatchNorm | Add) or x.op.moves):
         return False  # nothing that would end with it
     if isinstance(node.op, Quantization) and _grid(x) == node.op.grid:
         return True
@@ -142,16 +141,16 @@ def fuse(graph: Graph) -> None:
         match node.op:
             case Add():
                 _fuse_add(graph, node, readers)
-            case Activation(clamp) if alone and _ends(x) and x.clamp is None:
-                x.clamp = clamp
+            case Activate(activation) if alone and _ends(x) and x.activation is None:
+                x.activation = activation
                 _absorb(graph, node, x)
             case Quantization() if alone and x.grid is None and not x.op.keeps_grid:
                 x.grid = node.op.grid
                 _absorb(graph, node, x)
             case BatchNorm():
                 node.op = ElementWise(node.op.affine)
-            case Activation(clamp):
-                node.clamp, node.op = clamp, ElementWise()
+            case Activate(activation):
+                node.activation, node.op = activation, ElementWise()
             case Quantization():
                 node.grid, node.op = node.op.grid, ElementWise()
             case _:
@@ -163,7 +162,7 @@ def _fuse_add(graph: Graph, node: Node, readers: dict[Node, list[Node]]) -> None
     """Add at the end of the later one of the operands that can; a convolution rather than another."""
     able = [
         x for x in node.inputs
-        if _ends(x) and x.residual is None and x.clamp is None and graph.is_read_only_by(x, node, readers)
+        if _ends(x) and x.residual is None and x.activation is None and graph.is_read_only_by(x, node, readers)
     ]  # fmt: skip
     if not able:
         node.op, node.residual = ElementWise(), node.inputs.pop()

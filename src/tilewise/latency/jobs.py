@@ -7,6 +7,7 @@ import dataclasses
 import torch
 from torch import nn
 
+from tilewise.calibration import calibrate
 from tilewise.conversion import convert
 from tilewise.engine.compiler import make_program
 from tilewise.engine.lossless import by_itself, in_order, tiles
@@ -16,7 +17,6 @@ from tilewise.latency.records import Convolution, convolution
 from tilewise.latency.shapes import LayerShape
 from tilewise.nn import WinogradConv2d, unsuitable
 from tilewise.quant import Direct, Exact, Residue, Spec
-from tilewise.train import calibrate
 
 GRIDS = {"uint8": {"low": 0, "high": 255}, "int16": {"low": 0, "high": 1023}}
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tilewise.calibration import calibrate
 from tilewise.conversion import convert
 from tilewise.engine.capture import check_example
 from tilewise.engine.compiler import make_program
@@ -23,7 +24,6 @@ from tilewise.latency.timing import ROUNDS, Tally, Timed
 from tilewise.latency.works import SizedProgram, works_of
 from tilewise.nn import Quantize, QuantizedConv
 from tilewise.quant import FLOAT_BITS
-from tilewise.train import calibrate
 
 Layers: TypeAlias = Mapping[str, Candidate]
 """What each convolution of a network becomes, by its name."""

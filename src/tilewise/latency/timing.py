@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tilewise.common.turns import in_turns
 from tilewise.latency.records import STAGES, Operation, Record, Work, origin
 from tilewise.latency.runners import Loaded, Runner
 from tilewise.latency.works import call_of
-from tilewise.train.progress import track
 
 ROUNDS = 15
 
@@ -78,20 +79,26 @@ class Tally:
 
     def take(self, programs: Sequence[Timed], title: str) -> None:
         """Measure programs, and close them; show progress under a title, if there is one."""
-        profiles: list[list[list[dict[str, Any]]]] = [[] for _ in programs]
-        for _ in track(range(self.rounds), title, enabled=bool(title)):
-            for timed, rounds in zip(programs, profiles, strict=True):
-                call = timed.loaded.call()
-                rounds.append(timed.loaded.profile())
-                inside = sum(row["seconds"] for row in rounds[-1])
-                self._around[call_of(timed.loaded.sized)].append(call - inside)
-        for timed, rounds in zip(programs, profiles, strict=True):
+        profiles = in_turns(
+            {number: functools.partial(self._profile, timed.loaded) for number, timed in enumerate(programs)},
+            self.rounds,
+            progress=title,
+        )
+        for timed, rounds in zip(programs, profiles.values(), strict=True):
             timed.loaded.close()
             for work, rows in zip(timed.works, zip(*rounds, strict=True), strict=True):
                 staged = rows if rows[0]["multiply"] else ()
                 self._places[work].append(Timing.of([row["seconds"] for row in rows], staged))
 
-    def records(self, source: Literal["network", "grid"], runner: Runner, programs: Sequence[Timed]) -> Iterator[Record]:
+    def _profile(self, loaded: Loaded) -> list[dict[str, Any]]:
+        """Return each operation's seconds in one run; keep what a call takes around them."""
+        call, rows = loaded.call(), loaded.profile()
+        self._around[call_of(loaded.sized)].append(call - sum(row["seconds"] for row in rows))
+        return rows
+
+    def records(
+        self, source: Literal["network", "grid"], runner: Runner, programs: Sequence[Timed]
+    ) -> Iterator[Record]:
         """Give a record for each operation of these programs, and for what calls took around them."""
         works = dict.fromkeys(work for timed in programs for work in timed.all_works)
         found = {work: Timing.mean(self._places[work]) for work in works if work in self._places}

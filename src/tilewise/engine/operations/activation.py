@@ -1,4 +1,4 @@
-"""Activations that limit a number to a range."""
+"""Activations: limits, and another slope below 0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from torch import fx
 
 from tilewise.engine.capture import operation
-from tilewise.engine.graph import Clamp, Op
+from tilewise.engine.graph import Activation, Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.simulation import Simulated
 
@@ -17,10 +17,10 @@ INFINITY = float("inf")
 
 
 @dataclass(frozen=True)
-class Activation(Op):
+class Activate(Op):
     """An activation."""
 
-    clamp: Clamp
+    activation: Activation
 
 
 def _clamp(im: Importer, a: dict[str, Any]) -> Value:
@@ -33,10 +33,23 @@ def _clamp(im: Importer, a: dict[str, Any]) -> Value:
     highest = INFINITY if high is None else float(np.float32(high))
     if not lowest <= highest:
         raise im.refusal(f"has the limits {low} and {high}; allowed: numbers in order")
-    return im.alike(Activation(Clamp(lowest, highest)), im.value(a.get("self", a.get("input"))))
+    return im.alike(Activate(Activation(lowest, highest)), im.value(a.get("self", a.get("input"))))
+
+
+def _leaky(im: Importer, a: dict[str, Any]) -> Value:
+    return im.alike(Activate(Activation(slope=(float(np.float32(a["negative_slope"])),))), im.value(a["self"]))
+
+
+def _prelu(im: Importer, a: dict[str, Any]) -> Value:
+    x, weight = im.value(a["self"]), im.tensor(a["weight"])
+    assert weight is not None
+    slope = tuple(weight.detach().flatten().tolist())
+    if len(slope) not in (1, x.node.chw.channels):
+        raise im.refusal(f"has {len(slope)} slopes; allowed: 1, or {x.node.chw.channels}, one a channel")
+    return im.alike(Activate(Activation(slope=slope)), x)
 
 
 IMPORTS: dict[str, Handler] = dict.fromkeys(
     ("aten::relu", "aten::relu6", "aten::hardtanh", "aten::clamp", "aten::clamp_min", "aten::clamp_max"), _clamp
-)
+) | {"aten::leaky_relu": _leaky, "aten::prelu": _prelu}
 SIMULATIONS: dict[str, Simulated] = {}
