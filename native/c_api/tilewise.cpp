@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/aligned.h"
@@ -87,11 +89,12 @@ Engine::Options options_of(const tilewise_options* given) {
 
 // The bytes of a file, at a cache line.
 AlignedVector<std::byte> content_of(const char* path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  const std::streamoff size = file ? static_cast<std::streamoff>(file.tellg()) : -1;
-  if (size < 0) throw NoFile(std::string(path) + ": the file cannot be read");
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);  // an error for folders too
+  if (error) throw NoFile(std::string(path) + ": the file cannot be read");
+  std::ifstream file(path, std::ios::binary);
   AlignedVector<std::byte> content(static_cast<std::size_t>(size));
-  if (!file.seekg(0) || !file.read(reinterpret_cast<char*>(content.data()), size))
+  if (!file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(size)))
     throw NoFile(std::string(path) + ": the file cannot be read");
   return content;
 }

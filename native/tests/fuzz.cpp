@@ -68,7 +68,14 @@ class Mutator {
   }
 
  private:
+  // Earlier changes may have left nothing to change.
+  static bool has_both_lists(const Json& program) {
+    const Json *const tensors = program.find("tensors"), *const operations = program.find("operations");
+    return tensors != nullptr && operations != nullptr && !tensors->items.empty() && !operations->items.empty();
+  }
+
   void change(Draft& draft) {
+    if (!has_both_lists(draft.program)) return;
     switch (below(10)) {
       case 0: return change_anything(draft.program);
       case 1: return change_order(draft);

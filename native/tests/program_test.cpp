@@ -92,7 +92,7 @@ void test_names() {
   bad("operation 2: name has 0 bytes, must have 1..256", [](Draft& d) { d("stem", "name") = json(""); });
   bad("operation 2: name has 257 bytes", [](Draft& d) { d("stem", "name") = json(std::string(257, 'a')); });
   bad("there are two inputs with the name image", [](Draft& d) { d("guide", "name") = json("image"); });
-  bad("there are two outputs with the name map", [](Draft& d) { d("logits", "name") = json("map"), Draft::field(d.operations().back(), "name") = json("map"); });
+  bad("there are two outputs with the name map", [](Draft& d) { Draft::field(d.operations()[d.operations().size() - 2], "name") = json("map"); });
   Draft alike = kNetwork;  // an input, an operation and an output may have one name
   Draft::field(alike.operations().back(), "name") = json("image");
   alike("stem", "name") = json("image");
@@ -106,8 +106,6 @@ void test_wiring() {
   bad("stem: x is null, must be an integer", [](Draft& d) { d("stem", "x") = null(); });
   bad("stem: reads tensor 3, which nothing has written yet", [](Draft& d) { d("stem", "x") = json(3); });
   bad("skip: writes tensor 2, which is written already", [](Draft& d) { d("skip", "y") = json(2); });
-  bad("skip: reads tensor 2, which nothing has written yet",
-      [](Draft& d) { std::swap(d.operations()[2], d.operations()[3]); d.values.clear(); d.values["2.scale"] = values_of(std::vector<float>(20)); });
   bad("is written by no operation", [](Draft& d) { d.floats(3); });
   bad("both: x has 0 items, must have 1..16384", [](Draft& d) { d("both", "x") = numbers({}); });
   bad("both: x is 77, must be 0..", [](Draft& d) { d("both", "x").items[1] = json(77); });

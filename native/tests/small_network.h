@@ -208,7 +208,7 @@ inline Draft small_network(bool agreeing) {
   if (agreeing) b.direct("wide", real, wide, 3);
   if (!agreeing) b.fast("wide", real, wide);
   b.pixel_shuffle("shuffled", wide, shuffled, 2);
-  b.resize("map", shuffled, map, {0, 0}, image);
+  b.resize("map", shuffled, map, {0, 0}, stem);
   b.resize("resized", shuffled, resized, {5, 5});
   const std::int64_t repeated = d.bytes(3), mean = d.floats(3), average = d.floats(3), joined = d.floats(3);
   b.gather("repeated", {resized}, repeated, {0, 1, 2, 0, 0, 0, 2, 0, -1, 2});  // twice each, then every other one

@@ -54,7 +54,7 @@ void test_refusals() {
   bad("bt[0, 1] is 0.5, must be an integer", entry("bt", 1, 0.5F));
   bad("bt holds inf at position 3", entry("bt", 3, INFINITY));
   bad("at holds nan at position 1", entry("at", 1, NAN));
-  bad("a row of bt sum to 3001, must be at most 2901", entry("bt", 0, 3000));
+  bad("the absolute values of a row of bt sum to 3001, must be at most 2901", entry("bt", 0, 3000));
   bad("scale holds nan at position 4", entry("scale", 4, NAN));
   bad("bias holds nan at position 4", entry("bias", 4, NAN));
   const auto shape = [](const char* array, std::vector<std::int64_t> extents) {

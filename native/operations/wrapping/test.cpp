@@ -61,7 +61,7 @@ void test_refusals() {
   bad("the number of output channels of weight is 4, must be 5, the channels of y", weight({4, 3, 3, 3}));
   bad("the width of weight is 2, must be 3, its height", weight({5, 3, 2, 3}));
   bad("the number of input channels of weight is 4, must be 3, the channels of x", weight({5, 3, 3, 4}));
-  bad("x is float32, must be uint8, as the weights are int8",
+  bad("x is float32, must be uint8",
       [](Draft& d) { d.tensors()[0] = object({{"name", json("t")}, {"channels", json(3)}, {"dtype", json("float32")}}); });
   bad("the length of scale is 4, must be 5", [](Draft& d) { d.array("conv", "scale") = values_of(std::vector<float>(4)); });
 }
