@@ -48,7 +48,7 @@ TESTS = """\
 #include <cstdint>
 #include <vector>
 
-#include "kernels/exact.h"
+#include "operations/wrapping/arithmetic.h"
 
 namespace tilewise::testing {
 
@@ -65,7 +65,7 @@ inline const BilinearCase kAlgorithms[] = {
 EXACT_CASES = """\
 struct ExactCase {
   const char* name;
-  exact::Sizes sizes;
+  wrapping::Sizes sizes;
   std::vector<std::int32_t> at, g, bt;
 };
 
@@ -104,7 +104,7 @@ def body(p: Program) -> str:
 
 
 def bodies() -> str:
-    """Give bodies/algorithms.h."""
+    """Return algorithms.h."""
     text, names = BODIES, []
     for name, r, stride in UNROLLED:
         a = tw.algorithm(name, r, stride)
@@ -153,7 +153,7 @@ def tests() -> str:
     return text + "};\n// clang-format on\n\n}  // namespace tilewise::testing\n"
 
 
-FILES = {NATIVE / "kernels" / "bodies" / "algorithms.h": bodies, NATIVE / "tests" / "kernel_algorithms.h": tests}
+FILES = {NATIVE / "kernels" / "algorithms.h": bodies, NATIVE / "tests" / "kernel_algorithms.h": tests}
 
 if __name__ == "__main__":
     for path, source in FILES.items():
