@@ -220,7 +220,9 @@ class Interpreter:
         value = self.real(x).reshape(n, h, w, c // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
         self.store(y, value.reshape(n, h * factor, w * factor, -1))
 
-    def resize(self, x: int, y: int, like: Any, size: Any, row_scale: float, col_scale: float, align_corners: bool) -> None:
+    def resize(
+        self, x: int, y: int, like: Any, size: Any, row_scale: float, col_scale: float, align_corners: bool
+    ) -> None:
         value = self.real(x)
         taps = []
         for axis, scale in ((1, row_scale), (2, col_scale)):

@@ -27,7 +27,7 @@ PRECISIONS = ("float32", "bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """What images are divided by before the network sees them: a number v of channel c is ``(v - mean[c]) / deviation[c]``.
+    """What is done to images before the network sees them: v of channel c becomes ``(v - mean[c]) / deviation[c]``.
 
     Parameters
     ----------

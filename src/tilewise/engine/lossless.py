@@ -18,7 +18,7 @@ from tilewise.quant.exact import RESIDUE_TILES, WRAPPING, Exact, Residue
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 14 * 14)}
-"""Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size (docs/results/lossless.md)."""
+"""By kernel size, the fewest channels (in, out) and pixels with which they beat direct (docs/results/lossless.md)."""
 RESIDUES_PAY = {5: (256, 56 * 56)}
 """The same for residues against wrapping sums."""
 LARGE_MAP = (56, 56)
@@ -57,18 +57,14 @@ def worth_measuring(r: int) -> tuple[Exact | Residue, ...]:
     return (*map(Exact, WRAPPING.get(r, ())), *residues)
 
 
-def as_lossless(
-    program: Program, i: int, spec: Exact | Residue, pixels: tuple[int, int] = LARGE_MAP
-) -> Program | None:
+def as_lossless(program: Program, i: int, spec: Exact | Residue, pixels: tuple[int, int] = LARGE_MAP) -> Program | None:
     """Return the program with its operation ``i``, a direct one, as a lossless fast one; None as :func:`lossless`."""
     direct = program.fields(i)
     found = lossless(direct, program.tensors[direct["x"]]["low"], pixels, spec)
     return None if found is None else program.with_operation(i, *found)
 
 
-def lossless(
-    direct: Fields, low: int, pixels: tuple[int, int], spec: Exact | Residue
-) -> tuple[str, Fields] | None:
+def lossless(direct: Fields, low: int, pixels: tuple[int, int], spec: Exact | Residue) -> tuple[str, Fields] | None:
     """Turn the fields of a direct convolution into those of a lossless fast one.
 
     Parameters

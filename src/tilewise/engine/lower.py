@@ -18,9 +18,7 @@ def lower(graph: Graph, precision: str = "float32") -> Program:
     for output in graph.outputs:
         x = writer.number(output.node)
         writer.append("output", output.name, x=x, flat=output.flat, values=output.values)
-    return Program(
-        tensors=tuple(map(_tensor, graph.nodes)), operations=tuple(writer.operations), arrays=writer.arrays
-    )
+    return Program(tensors=tuple(map(_tensor, graph.nodes)), operations=tuple(writer.operations), arrays=writer.arrays)
 
 
 class Writer:

@@ -111,9 +111,7 @@ def read_program(content: bytes) -> Program:
         begin, end = entry["data_offsets"]
         values = np.frombuffer(content, np.uint8, end - begin, 8 + length + begin)
         arrays[name] = values.view(names[entry["dtype"]]).reshape(entry["shape"])
-    return Program(
-        tensors=tuple(description["tensors"]), operations=tuple(description["operations"]), arrays=arrays
-    )
+    return Program(tensors=tuple(description["tensors"]), operations=tuple(description["operations"]), arrays=arrays)
 
 
 def split_fields(op: str, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -91,7 +91,9 @@ class Tally:
                 staged = rows if rows[0]["multiply"] else ()
                 self._places[work].append(Timing.of([row["seconds"] for row in rows], staged))
 
-    def records(self, source: Literal["network", "grid"], runner: Runner, programs: Sequence[Timed]) -> Iterator[Record]:
+    def records(
+        self, source: Literal["network", "grid"], runner: Runner, programs: Sequence[Timed]
+    ) -> Iterator[Record]:
         """Give a record for each operation of these programs, and for what calls took around them."""
         works = dict.fromkeys(work for timed in programs for work in timed.all_works)
         found = {work: Timing.mean(self._places[work]) for work in works if work in self._places}

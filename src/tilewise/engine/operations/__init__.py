@@ -18,8 +18,8 @@ from tilewise.engine.operations import (
     pixel_shuffle,
     pooling,
     quantization,
-    resizing,
     reshaping,
+    resizing,
 )  # fmt: skip
 from tilewise.engine.simulation import Simulated
 
