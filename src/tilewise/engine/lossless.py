@@ -18,9 +18,7 @@ from tilewise.quant.lossless import RESIDUE_TILES, WRAPPING, Exact, Residue
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 14 * 14)}
-"""Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size.
-
-docs/results/lossless.md has the measurements."""
+"""By kernel size, the fewest channels (in, out) and pixels with which they beat direct (docs/results/lossless.md)."""
 RESIDUES_PAY = {5: (256, 56 * 56)}
 """The same for residues against wrapping sums."""
 LARGE_MAP = (56, 56)
