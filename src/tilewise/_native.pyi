@@ -112,6 +112,10 @@ class Engine:
         """Number of threads, the calling one included."""
 
     @property
+    def activation_bytes(self) -> int:
+        """Bytes that activations take for the sizes prepared so far."""
+
+    @property
     def inputs(self) -> list[Port]:
         """What goes in, in the order of calls."""
 

@@ -111,13 +111,14 @@ def check_example(example: Any) -> Example:
         If something is neither Tensor nor array, or not float32.
     """
     if isinstance(example, Mapping):
-        tensors: Example = {str(name): _check_tensor(f"example[{name!r}]", x) for name, x in example.items()}
-        values = list(tensors.values())
+        named = {str(name): check_tensor(f"example[{name!r}]", x) for name, x in example.items()}
+        tensors: Example = named
+        values = list(named.values())
     elif isinstance(example, tuple | list):
-        tensors = tuple(_check_tensor(f"example[{i}]", x) for i, x in enumerate(example))
+        tensors = tuple(check_tensor(f"example[{i}]", x) for i, x in enumerate(example))
         values = list(tensors)
     else:
-        tensors = (_check_tensor("example", example),)
+        tensors = (check_tensor("example", example),)
         values = list(tensors)
     if not values:
         raise ValueError("example is empty; allowed: one tensor for each input")
@@ -127,7 +128,8 @@ def check_example(example: Any) -> Example:
     return tensors
 
 
-def _check_tensor(name: str, x: Any) -> Tensor:
+def check_tensor(name: str, x: Any) -> Tensor:
+    """Return one tensor of an example, on the CPU; ``name`` is what errors call it."""
     if isinstance(x, np.ndarray):
         x = torch.from_numpy(x)
     if not isinstance(x, Tensor):
@@ -184,7 +186,7 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         # One image would become part of the program: torch.export takes an extent of 1 for a constant.
         args = tuple(_several(x) for x in args)
         kwargs = {name: _several(x) for name, x in kwargs.items()}
-        shapes = torch.export.ShapesCollection()
+        shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
         for x in (*args, *kwargs.values()):
             shapes[x] = _free_axes(x)
     try:

@@ -246,7 +246,7 @@ class Engine:
             raise ValueError(f"repeats is {repeats!r}; it must be at least 1")
         arrays, _ = self._images(images, "NCHW")
         results = self._results(arrays, "NCHW", integers=False)
-        return list(self._engine.profile(arrays, results, repeats=repeats))
+        return [dict(row) for row in self._engine.profile(arrays, results, repeats=repeats)]
 
     def peaks(self) -> dict[str, float]:
         """Measure what the threads can do at most with this kernel set: the ceilings for :meth:`profile`.
@@ -320,7 +320,7 @@ class Engine:
         return images, is_tensor
 
 
-def _only(kind: type[Input | Output], entry: dict[str, Any]) -> dict[str, Any]:
+def _only(kind: type[Input | Output], entry: Mapping[str, Any]) -> dict[str, Any]:
     return {f.name: entry[f.name] for f in fields(kind)}
 
 

@@ -153,7 +153,8 @@ def example() -> Program:
         },
         {"op": "output", "name": "output", "x": 1, "flat": False, "values": 0},
     ]  # fmt: skip
-    operations, arrays = [], {}
+    operations: list[dict[str, Any]] = []
+    arrays: dict[str, Any] = {}
     for i, operation in enumerate(fields):
         op, name = operation.pop("op"), operation.pop("name")
         plain, own = split_fields(op, operation)
