@@ -50,14 +50,14 @@ inline void check_finite_weights(const std::string& name, const std::string& wha
 // The absolute values of each of `rows` rows of weights sum to `most` at most: sums fit int32 whatever is multiplied.
 template <typename Weight>
 void check_sums(const std::string& name, const char* what, std::span<const Weight> weights, std::size_t rows,
-                std::int64_t most) {
+                std::int64_t most, const char* purpose = "to fit int32 accumulators") {
   const std::size_t length = rows == 0 ? 0 : weights.size() / rows;
   for (std::size_t row = 0; row < rows; ++row) {
     std::int64_t sum = 0;
     for (const Weight weight : weights.subspan(row * length, length)) sum += std::abs(std::int64_t{weight});
     if (sum > most) {
       refuse(name, ": the absolute values of ", what, " ", row, " sum to ", sum, ", must be at most ", most,
-             " to fit int32 accumulators");
+             " ", purpose);
     }
   }
 }

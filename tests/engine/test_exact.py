@@ -109,8 +109,8 @@ def test_tuning_takes_them_where_they_are_faster(monkeypatch: pytest.MonkeyPatch
         ({"g": lambda g: g + 1}, "must be a convolution times a positive integer"),
         ({"bt": lambda b: b * 400, "g": lambda g: g}, r"the largest value of B\^T q B is \d+, must be 0..32767"),
         ({"g": lambda g: g * 300}, r"a value of G w G\^T is -?\d+, must be -32767..32767"),
-        ({"at": lambda a: a * 2**11}, r"sum to \d+, must be at most \d+ for sums below 2\^"),
-        ({"weight": lambda w: w[:, :2]}, "the height of weight is 2, must be 3"),
+        ({"at": lambda a: a * 2**11}, r"sum to \d+, must be at most \d+ for sums"),
+        ({"weight": lambda w: w[:, :2]}, "the width of weight is 3, must be 2, its height"),
     ],
 )
 def test_what_would_not_be_exact_is_refused(change: dict[str, Any], message: str) -> None:

@@ -58,7 +58,8 @@ class Wrapping final : public Lossless<WrappingConv> {
   // Sums of an output channel stay below 2^(31 - shift), whatever the bytes are.
   void check_sums_below(std::int64_t largest_q, int shift) {
     const std::int64_t most = shift > 30 ? 0 : ((std::int64_t{1} << (31 - shift)) - 1) / largest_q;
-    check_sums(name, "the weights of output channel", weights(), static_cast<std::size_t>(weight_shape()[0]), most);
+    check_sums(name, "the weights of output channel", weights(), static_cast<std::size_t>(weight_shape()[0]), most,
+               "for sums that this algorithm is exact for");
   }
 
   Array at_, g_, bt_;

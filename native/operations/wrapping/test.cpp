@@ -91,7 +91,7 @@ void test_sums() {
       std::fill_n(weight.as<std::int8_t>(), weight.bytes.size(), std::int8_t{127});
       const std::string words = refusal([&] { const Loaded loaded(d); });
       CHECK(words.empty() == (channels == fits), words);
-      CHECK(words.empty() || words.find("must be at most " + std::to_string(most) + " to fit int32") != std::string::npos, words);
+      CHECK(words.empty() || words.find("must be at most " + std::to_string(most) + " for sums") != std::string::npos, words);
     }
   }
 }
