@@ -56,10 +56,13 @@ class Interpreter:
             values = np.floor(y * F32(t["factor"]) + F32(0.5)).clip(t["low"], t["high"]).astype(np.int64)
         self.values[number] = values
 
-    def finish(self, y_: int, y: Floats, bias: Floats | None, residual: int | None, low: Any, high: Any) -> None:
+    def finish(
+        self, y_: int, y: Floats, bias: Floats | None, residual: int | None, slope: Floats | None, low: Any, high: Any
+    ) -> None:
         assert y.dtype == F32
         y = y if bias is None else y + bias
         y = y if residual is None else y + self.real(residual)
+        y = y if slope is None else np.where(y > 0, y, y * slope)
         y = np.minimum(np.maximum(y, F32(-np.inf if low is None else low)), F32(np.inf if high is None else high))
         self.store(y_, y)
 
@@ -78,6 +81,7 @@ class Interpreter:
     def direct(
         self, x: int, y: int, weight: NDArray[Any], bias: Floats, stride: Any, padding: Any, dilation: Any,
         residual: Any, act_low: Any, act_high: Any, ordered: bool, whole: bool, scale: Floats | None = None,
+        slope: Floats | None = None,
     ) -> None:  # fmt: skip
         weight = widened(weight) if weight.dtype == np.uint16 else weight
         (k, kh, kw, _), (sh, sw), (dh, dw) = weight.shape, stride, dilation
@@ -93,7 +97,9 @@ class Interpreter:
                     total = total + window[..., c : c + 1] * weight[:, i, j, c]
             else:
                 total = total + window @ weight[:, i, j].astype(total.dtype).T
-        self.finish(y, total.astype(F32) * (F32(1) if scale is None else scale), bias, residual, act_low, act_high)
+        self.finish(
+            y, total.astype(F32) * (F32(1) if scale is None else scale), bias, residual, slope, act_low, act_high
+        )
 
     def wrapping(self, at: Any, g: Any, bt: Any, **fields: Any) -> None:
         assert len(at[0]) == len(g) == len(bt)
@@ -114,6 +120,7 @@ class Interpreter:
         self, x: int, y: int, algorithm: str, bt: Floats, at: Floats, integer: bool, u: NDArray[Any], v_limit: int,
         fraction_bits: int, bias: Floats, stride: int, padding: Any, residual: Any, act_low: Any, act_high: Any,
         mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
+        slope: Floats | None = None,
     ) -> None:  # fmt: skip
         assert algorithm
         assert block >= 0
@@ -149,7 +156,7 @@ class Interpreter:
             out = sandwich(at, z.reshape(n, n, -1, u.shape[1]))
         full = out.reshape(m, m, len(image), rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
         full = full.reshape(len(image), rows * m, cols * m, -1)[:, :height, :width]
-        self.finish(y, full, bias, residual, act_low, act_high)
+        self.finish(y, full, bias, residual, slope, act_low, act_high)
 
     def pool(
         self, x: int, y: int, maximum: bool, kernel: Any, stride: Any, padding: Any, ceil: bool, count_padding: bool,
@@ -196,10 +203,10 @@ class Interpreter:
 
     def eltwise(
         self, x: int, y: int, residual: Any, act_low: Any, act_high: Any, scale: Floats | None = None,
-        bias: Floats | None = None,
+        bias: Floats | None = None, slope: Floats | None = None,
     ) -> None:  # fmt: skip
         value = self.real(x)
-        self.finish(y, value if scale is None else value * scale, bias, residual, act_low, act_high)
+        self.finish(y, value if scale is None else value * scale, bias, residual, slope, act_low, act_high)
 
     def gather(self, x: list[int], y: int, like: Any, first: Any, rows: Any, cols: Any) -> None:
         joined = None

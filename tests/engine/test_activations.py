@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -47,10 +49,13 @@ def _model(spec: tw.Spec) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_engine_is_its_simulation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_is_its_simulation(name: str, interpret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = _model(SPECS[name]), torch.randn(2, 4, 13, 10)
     expected = Simulation(model, x)(x).numpy()
     assert (expected < 0).any()
+    np.testing.assert_allclose(
+        interpret(make_program(model, x))(x.numpy()), expected, rtol=0, atol=1e-5 if name == "float" else 0
+    )
     for kernel_set in KERNEL_SETS:
         monkeypatch.setenv("TILEWISE_ISA", kernel_set)
         found = tw.compile(model, x)(x).numpy()

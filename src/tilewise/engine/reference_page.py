@@ -34,7 +34,8 @@ The file has the layout of safetensors, little-endian:
 
 The header holds, for each array, `{{"dtype": "I8", "shape": [..], "data_offsets": [begin, end]}}`,
 where the offsets count from the end of the header. Each array begins at a multiple of its
-element's size (what we write, at a multiple of {alignment}). Types are {types}.
+element's size. Types are {types}. We write arrays of large
+elements first, without gaps, after a header that ends at a multiple of {alignment}.
 
 Under `__metadata__` the header holds two texts:
 
