@@ -24,6 +24,13 @@ settings.register_profile("tilewise", deadline=None, derandomize=True, max_examp
 settings.load_profile("tilewise")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have everything that is left out by default say why."""
+    for item in items:
+        if (mark := item.get_closest_marker("long")) and not mark.kwargs.get("reason"):
+            raise pytest.UsageError(f"{item.nodeid} is marked long without a reason")
+
+
 @pytest.fixture(autouse=True)
 def _deterministic() -> None:
     torch.manual_seed(0)

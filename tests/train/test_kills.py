@@ -32,7 +32,7 @@ def test_killed_while_the_last_epoch_is_kept(command: str, tmp_path: Path) -> No
     assert not result["failed"]
 
 
-@pytest.mark.long
+@pytest.mark.long(reason="kills at every call to the file system, not only at those around the last checkpoint")
 @pytest.mark.parametrize("command", kills.COMMANDS)
 def test_killed_anywhere(command: str, tmp_path: Path) -> None:
     result = sweep(command, tmp_path)

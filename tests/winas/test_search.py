@@ -24,8 +24,10 @@ from tilewise.winas.supernet import SuperNet
 
 UNEQUAL = Table(by_label={"direct int8": 1e-3, "F2 int8": 0.8e-3, "F4 int8": 0.5e-3, "F6 int8": 0.2e-3}, rest=0.5e-3)
 
+ANOTHER = pytest.mark.long(reason="the same problems with other networks and draws")
 
-@pytest.mark.parametrize("seed", [0, 1])
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=ANOTHER)])
 @pytest.mark.parametrize("name", known_searches.PROBLEMS)
 def test_known_answers_are_found(name: str, seed: int) -> None:
     assert known_searches.PROBLEMS[name].solved(seed)
