@@ -273,9 +273,9 @@ NETWORKS = {
     ),
     "learned": Golden(
         lambda: chain(
-            tw.Winograd("F4", transforms="exact"), tw.Winograd("F4", transforms="learned"),
+            tw.Winograd("F4", transforms="convolution"), tw.Winograd("F4", transforms="learned"),
             tw.Winograd("F6", transforms="sparse"), tw.Winograd("SFC6", transforms="sparse", bits=11),
-            tw.Winograd("F6", transforms="exact", bits=11), tw.Winograd("F2", transforms="learned", bits=5),
+            tw.Winograd("F6", transforms="convolution", bits=11), tw.Winograd("F2", transforms="learned", bits=5),
         ),
         (3, 3, 9, 14),
     ),

@@ -230,7 +230,7 @@ def test_every_kind_of_spec(spec: Any, interpret: Any, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("bits", [8, 11])
 @pytest.mark.parametrize(
-    ("name", "transforms"), [*itertools.product(("F2", "F4", "F6"), ("sparse", "exact")), ("SFC6", "sparse")]
+    ("name", "transforms"), [*itertools.product(("F2", "F4", "F6"), ("sparse", "convolution")), ("SFC6", "sparse")]
 )
 def test_learned_structures(
     name: str, transforms: Any, bits: int, interpret: Any, monkeypatch: pytest.MonkeyPatch
