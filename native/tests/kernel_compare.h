@@ -1,5 +1,4 @@
-// A convolution by every kernel set against the reference set: guard bands, poisoned outputs and scratch, run
-// twice.
+// A convolution by every kernel set against the reference set: guard bands, poisoned outputs and scratch, run twice.
 #pragma once
 
 #include <algorithm>
@@ -27,9 +26,7 @@ inline std::unique_ptr<Op> make(const KernelSet& set, const FastConv& conv) {
 }
 
 inline std::unique_ptr<Op> make(const KernelSet& set, const WrappingConv& conv) { return set.wrapping_int8(conv); }
-inline std::unique_ptr<Op> make(const KernelSet& set, const ResidueConv& conv) {
-  return set.residue_int8(conv);
-}
+inline std::unique_ptr<Op> make(const KernelSet& set, const ResidueConv& conv) { return set.residue_int8(conv); }
 
 // Runs all tasks, in pieces, with scratch full of `poison`.
 inline void run(const Op& op, const Call& call, std::int64_t piece, unsigned char poison) {
@@ -73,6 +70,25 @@ void compare(const Conv& conv, std::int64_t images, double tolerance, const std:
   }
 }
 
+// Two sizes of a layer that share a slot give what each gives alone. The second finds what the first has packed: without()
+// takes its weights away.
+template <typename Conv, typename Without>
+void compare_shared(const Conv& first, const Conv& second, const Without& without, const std::string& text) {
+  for (const KernelSet* const set : kernel_sets()) {
+    if (!set->supported()) continue;
+    const std::string where = text + ", shared, by " + set->name;
+    std::shared_ptr<const void> slot;
+    for (const Conv* const conv : {&first, &second}) {
+      const auto alone = result(*set, *conv, 1, 1'000'000, 0xFF, where);
+      Conv sharing = *conv;
+      sharing.shared = &slot;
+      if (conv == &second) without(sharing);
+      CHECK(result(*set, sharing, 1, 1'000'000, 0xFF, where) == alone, where);
+      CHECK(slot != nullptr, where);
+    }
+  }
+}
+
 struct Shape {
   std::int64_t height, width, channels, filters;
 };
@@ -93,11 +109,12 @@ inline constexpr Dtype kInputs[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt1
                                     Dtype::kUint8};
 inline constexpr Dtype kResiduals[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt16};
 
-// Bias, a residual of the other kind of grid, and a clipped activation, in turn.
+// Bias, a residual of the other kind of grid, slopes, and a clipped activation, in turn.
 inline Epilogue epilogue(int turn, const TensorRef* residual, std::int64_t filters, Random& random) {
   Epilogue e;
   e.bias = floats(static_cast<std::size_t>(filters), 0.3F, random);
   if (turn % 2 == 1) e.residual = residual;
+  if (turn % 5 == 3) e.slope = floats(static_cast<std::size_t>(filters), 0.5F, random);
   if (turn % 3 != 0) e.low = 0;
   if (turn % 3 == 2) e.high = 1.5F;
   return e;
