@@ -64,7 +64,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 
 
 def layer_net(layer: Layer) -> Net:
-    """Give a layer with random weights, bias and ReLU."""
+    """Return a layer with random weights, bias and ReLU."""
     rng = np.random.default_rng(0)
     r = layer.kernel
     scale = np.sqrt(2 / (layer.inputs * r * r))
@@ -78,7 +78,7 @@ def layer_net(layer: Layer) -> Net:
 
 @torch.no_grad()
 def trained_like(model: nn.Module, x: torch.Tensor) -> nn.Module:
-    """Give random weights a scale that keeps signals alive, and batch norms the statistics of ``x``."""
+    """Scale random weights so that signals stay alive, and let batch norms have the statistics of ``x``."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -89,7 +89,7 @@ def trained_like(model: nn.Module, x: torch.Tensor) -> nn.Module:
 
 
 def network(name: str) -> Net:
-    """Give a network with random weights."""
+    """Return a network with random weights."""
     build, size = NETWORKS[name]
     torch.manual_seed(0)
     x = torch.randn(2, 3, size, size)
@@ -97,7 +97,7 @@ def network(name: str) -> Net:
 
 
 def make(name: str, batch: int) -> Sample:
-    """Give a case by name, with input, reference and ranges; layers see what comes out of a ReLU."""
+    """Return a case by name, with input, reference and ranges; layers see what comes out of a ReLU."""
     layers = LAYERS | MORE_LAYERS
     net = layer_net(layers[name]) if name in layers else network(name)
     torch.manual_seed(1)

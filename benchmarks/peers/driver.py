@@ -63,7 +63,7 @@ class Job:
     isa: str = ""
 
     def keys(self) -> Iterator[Key]:
-        """Give case, data type, batch, threads and launch of each unit, in order."""
+        """Return case, data type, batch, threads and launch of each unit, in order."""
         for launch, threads, case in product(range(self.launches), self.threads, self.cases):
             batches = self.batches if case in cases.NETWORKS else self.layer_batches
             for batch, dtype in product(batches, self.dtypes):
@@ -71,7 +71,7 @@ class Job:
 
 
 def isa_settings(isa: str) -> dict[str, str]:
-    """Give the environment variables that hold the peers to instructions such as ``"avx2"``."""
+    """Return the environment variables that hold the peers to instructions such as ``"avx2"``."""
     return {name: spell(isa) for name, spell in ISA_VARIABLES.items()} if isa else {}
 
 
@@ -99,7 +99,7 @@ class Team:
         self.workers: dict[str, Worker] = {}
 
     def worker(self, name: str) -> Worker:
-        """Give a peer's worker, started if need be."""
+        """Return a peer's worker, started if need be."""
         if name not in self.workers or not self.workers[name].alive:
             self.workers[name] = Worker(name, self.threads, isa_settings(self.job.isa), self.log)
         return self.workers[name]

@@ -15,7 +15,7 @@ VARIANTS = (Variant("default", "fp32"), Variant("default", "int8"))
 
 
 def version() -> str:
-    """Give the library's version."""
+    """Return the library's version."""
     from ai_edge_litert import interpreter  # noqa: F401 - must load
 
     return importlib.metadata.version("ai-edge-litert")

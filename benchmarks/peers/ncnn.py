@@ -17,7 +17,7 @@ VARIANTS = tuple(Variant(name, dtype, fast=fast) for dtype in ("fp32", "int8") f
 
 
 def version() -> str:
-    """Give the library's version."""
+    """Return the library's version."""
     import ncnn
 
     return str(ncnn.__version__)

@@ -53,7 +53,7 @@ class Node:
         return self.weight, self.bias
 
     def shape(self, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-        """Give the output's shape without the batch, from those of the inputs."""
+        """Return the output's shape without the batch, from those of the inputs."""
         first = shapes[self.inputs[0]]
         if self.op == "linear":
             return (len(self.parameters[0]),)
@@ -139,13 +139,13 @@ class Sample:
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def unsigned(self, tensor: str) -> tuple[float, int]:
-        """Give step and zero point of a tensor on 0 .. 255."""
+        """Return step and zero point of a tensor on 0 .. 255."""
         low, high = self.ranges[tensor]
         step = float(np.float32(max(high - low, 1e-8) / 255))
         return step, round(-low / step)
 
     def symmetric(self, tensor: str) -> float:
-        """Give the step of a tensor on -127 .. 127."""
+        """Return the step of a tensor on -127 .. 127."""
         low, high = self.ranges[tensor]
         return max(-low, high, 1e-8) / 127
 
@@ -156,7 +156,7 @@ class Sample:
         return q
 
     def error(self, y: NDArray[np.generic]) -> float:
-        """Give the relative error of an output, root mean square."""
+        """Return the relative error of an output, root mean square."""
         difference = np.asarray(y, np.float64).reshape(self.y.shape) - self.y
         return float(np.linalg.norm(difference) / np.linalg.norm(self.y))
 
@@ -175,5 +175,5 @@ def quantize_bias(bias: Floats, steps: Floats, input_step: float) -> tuple[NDArr
 
 
 def with_relu(node: Node) -> Node:
-    """Give the operation ended by a ReLU."""
+    """Return the operation ended by a ReLU."""
     return replace(node, relu=True)

@@ -68,7 +68,7 @@ def library() -> ctypes.CDLL:
 
 
 def version() -> str:
-    """Give the library's version."""
+    """Return the library's version."""
     text = ctypes.create_string_buffer(TEXT)
     library().library_version(text, TEXT)
     return text.value.decode()

@@ -79,7 +79,7 @@ class _Writer:
 
 
 def onnx_model(sample: Sample, *, quantized: bool) -> bytes:
-    """Give the model as bytes; a quantized layer takes and gives unsigned 8-bit tensors."""
+    """Return the model as bytes; a quantized layer takes and gives unsigned 8-bit tensors."""
     from onnx import TensorProto, helper
 
     net, writer = sample.net, _Writer(sample, quantized=quantized)

@@ -22,7 +22,7 @@ VARIANTS = (
 
 
 def version() -> str:
-    """Give the library's version."""
+    """Return the library's version."""
     import onnx  # noqa: F401 - builds the models
     import openvino
 
@@ -41,7 +41,7 @@ def _channels_last(model: Any) -> Any:
 
 
 def _kernels(compiled: Any) -> str:
-    """Give the kernels that run the convolutions and linear layers."""
+    """Return the kernels that run the convolutions and linear layers."""
     found: dict[str, int] = {}
     for op in compiled.get_runtime_model().get_ops():
         about = op.get_rt_info()

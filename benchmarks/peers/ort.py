@@ -13,7 +13,7 @@ VARIANTS = (Variant("default", "fp32"), Variant("default", "int8"))
 
 
 def version() -> str:
-    """Give the library's version."""
+    """Return the library's version."""
     import onnx  # noqa: F401 - builds the models
     import onnxruntime
 

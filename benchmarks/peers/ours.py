@@ -40,7 +40,7 @@ DTYPES = {
     "bf16": Serves(32, ("F2", "F4"), ("F2", "F4"), precision="bf16"),
     "int16": Serves(10, ("F2", "F4"), ("F2", "F4")),
 }
-CONVOLUTIONS = ("direct", "fast", "exact", "residue")
+CONVOLUTIONS = ("direct", "fast", "wrapping", "residue")
 
 VARIANTS = tuple(
     variant
@@ -55,12 +55,12 @@ VARIANTS = tuple(
 
 
 def version() -> str:
-    """Give our own version."""
+    """Return our own version."""
     return tw.__version__
 
 
 def spec(algorithm: str, dtype: str) -> Spec:
-    """Give an algorithm at the data type's bits."""
+    """Return an algorithm at the data type's bits."""
     bits = DTYPES[dtype].bits
     if algorithm == DIRECT:
         return tw.Direct(bits=bits)
@@ -113,7 +113,7 @@ def convolutions(net: Net) -> list[str]:
 
 
 def linear_as_convolutions(net: Net) -> Net:
-    """Give linear layers behind a flattening as convolutions over the whole map, which tilewise quantizes.
+    """Return linear layers behind a flattening as convolutions over the whole map, which tilewise quantizes.
 
     A linear layer behind a mean stays in float: that of ResNets, a small part of their work.
     """

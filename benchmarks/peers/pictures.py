@@ -87,7 +87,7 @@ def roofline(layers: list[Unit], title: str) -> Any:
 
 
 def _champions(unit: Unit) -> dict[str, Contender]:
-    """Give the best right variant of each peer, of ours also the best direct one."""
+    """Return the best right variant of each peer, of ours also the best direct one."""
     found = {}
     for peer in dict.fromkeys(c.peer for c in unit.contenders):
         right = [c for c in unit.contenders if c.peer == peer and unit.counts(c)]

@@ -20,14 +20,14 @@ class Spread(NamedTuple):
 
 
 def spread(values: list[float]) -> Spread:
-    """Give median and quartiles; of one value, itself."""
+    """Return median and quartiles; of one value, itself."""
     if len(values) == 1:
         return Spread(values[0], values[0], values[0])
     return Spread(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
 def gops(unit: Unit, contender: Contender) -> float:
-    """Give 10^9 operations of a direct convolution per second."""
+    """Return 10^9 operations of a direct convolution per second."""
     return unit.operations / statistics.median(contender.seconds) / 1e9
 
 
@@ -37,7 +37,7 @@ def call_gops(unit: Unit, contender: Contender) -> float:
 
 
 def best(unit: Unit, *, ours: bool, direct: bool = False, call: bool = False) -> Contender | None:
-    """Give the fastest right one, of ours or of the others; None if there is none.
+    """Return the fastest right one, of ours or of the others; None if there is none.
 
     Parameters
     ----------

@@ -161,7 +161,7 @@ class Results:
 
 
 def read(path: Path) -> tuple[list[Unit], dict[str, Any]]:
-    """Give the units of a file, and what they are about."""
+    """Return the units of a file, and what they are about."""
     data = json.loads(path.read_text())
     units = [Unit(**{**u, "contenders": [Contender(**c) for c in u["contenders"]]}) for u in data["units"]]
     return units, data["about"]

@@ -64,7 +64,7 @@ class Peer(Protocol):
     """What makes it stay with older instructions: an environment variable's name, empty if nothing does."""
 
     def version(self) -> str:
-        """Give the library's version; ImportError if it is not there."""
+        """Return the library's version; ImportError if it is not there."""
 
     def build(self, variant: Variant, sample: Sample, threads: int) -> Runner:
         """Build a variant; any exception says that the peer does not serve the case."""

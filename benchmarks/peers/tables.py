@@ -15,7 +15,7 @@ WRONG = "†"
 
 
 def report(units: Sequence[Unit], about: dict[str, Any]) -> str:
-    """Give the whole text, a section per data type and number of threads."""
+    """Return the whole text, a section per data type and number of threads."""
     parts = ["# Tilewise against its peers", _about(about, units)]
     for dtype, threads in dict.fromkeys((unit.dtype, unit.threads) for unit in units):
         mine = [unit for unit in units if (unit.dtype, unit.threads) == (dtype, threads)]
@@ -66,7 +66,7 @@ def _find(unit: Unit, name: str) -> Contender | None:
 
 
 def _cells(unit: Unit, names: list[str], figure: Callable[[Contender], str]) -> list[str]:
-    """Give a figure per contender; the best of ours and of the others are bold, wrong ones marked."""
+    """Return a figure per contender; the best of ours and of the others are bold, wrong ones marked."""
     bold = [best(unit, ours=True), best(unit, ours=False)]
     cells = []
     for name in names:

@@ -146,7 +146,7 @@ def _flattened(net: Net, node: Node) -> str | None:
 
 
 def tflite_model(sample: Sample, *, quantized: bool) -> bytes:
-    """Give the model as bytes; a quantized layer takes and gives signed 8-bit tensors, a network floats."""
+    """Return the model as bytes; a quantized layer takes and gives signed 8-bit tensors, a network floats."""
     import flatbuffers
 
     writer, net = _Writer(sample, quantized=quantized), sample.net

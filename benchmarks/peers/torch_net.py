@@ -100,7 +100,7 @@ def _target(traced: fx.GraphModule, step: fx.Node) -> Any:
 
 
 def _node(traced: fx.GraphModule, step: fx.Node, inputs: tuple[str, ...], nodes: dict[str, Node]) -> Node:
-    """Give the operation of a step, or the earlier one that takes the step in."""
+    """Return the operation of a step, or the earlier one that takes the step in."""
     target, name = _target(traced, step), str(step.target if step.op == "call_module" else step.name).replace(".", "_")
     if (before := nodes.get(inputs[0])) is not None:
         if isinstance(target, nn.BatchNorm2d):
@@ -118,7 +118,7 @@ def _node(traced: fx.GraphModule, step: fx.Node, inputs: tuple[str, ...], nodes:
 
 
 def _settings(target: Any, step: fx.Node) -> dict[str, Any] | None:
-    """Give the operation without weights that a step is, and its numbers."""
+    """Return the operation without weights that a step is, and its numbers."""
     args: Any = step.args
     if isinstance(target, nn.MaxPool2d):
         return {"op": "max_pool", "kernel": target.kernel_size, "stride": target.stride, "padding": target.padding}

@@ -19,7 +19,7 @@ VARIANTS = (Variant("channels last", "fp32"), Variant("frozen", "fp32"), Variant
 
 
 def version() -> str:
-    """Give the library's version."""
+    """Return the library's version."""
     return str(torch.__version__)
 
 

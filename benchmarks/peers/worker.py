@@ -130,7 +130,7 @@ class _Server:
         return {"error": self.sample.error(runner.output()), "note": runner.note}
 
     def measure(self, variant: str, seconds: float) -> dict[str, float]:
-        """Give the median seconds of calls for a time, and of the convolution alone where the peer tells."""
+        """Return the median seconds of calls for a time, and of the convolution alone where the peer tells."""
         runner = self.runners[variant]
         calls = timed(runner.call, seconds)
         found = {"call": statistics.median(calls)}

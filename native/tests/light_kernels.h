@@ -43,7 +43,7 @@ inline float real(const TensorRef& t, const Place& p) {
   return static_cast<float>(stored(t, at) - t.grid.zero) * t.grid.step;
 }
 
-inline int quantized(const Grid& grid, float y) {
+inline int quantized(const QuantGrid& grid, float y) {
   const float q = std::floor(y * grid.factor + 0.5f);
   return static_cast<int>(std::clamp(q, static_cast<float>(grid.low), static_cast<float>(grid.high)));
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tilewise.calibration.doctor import doctor
     from tilewise.conversion import convert, describe
     from tilewise.engine import Engine, load
-    from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
+    from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
     from tilewise.train import Score, TrainConfig, evaluate, fit, load_weights, save_weights
@@ -30,6 +30,7 @@ _HOME = {
     "Engine": "engine",
     "Exact": "quant",
     "LatencyTable": "latency",
+    "Normalization": "engine.compiler",
     "Residue": "quant",
     "Score": "train",
     "SearchConfig": "winas",
@@ -62,6 +63,7 @@ __all__ = [
     "Engine",
     "Exact",
     "LatencyTable",
+    "Normalization",
     "Residue",
     "Score",
     "SearchConfig",

@@ -12,7 +12,16 @@ import torch
 from torch import fx, nn
 
 from tilewise.common.modules import replace_modules
-from tilewise.nn import Conv2d, ExactConv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unsuitable
+from tilewise.nn import (
+    Conv2d,
+    Fallback,
+    FoldedNorm,
+    LosslessConv2d,
+    Quantize,
+    QuantizedConv,
+    WinogradConv2d,
+    unsuitable,
+)
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 Skips: TypeAlias = Literal["float", "quantized"]
@@ -31,8 +40,8 @@ class LayerReport:
     shape : str
         Channels, kernel and stride, such as ``"16 -> 32, 3x3, stride 2"``.
     algorithm : str
-        What it computes with: an algorithm's name, or ``"direct"``. For exact layers ``"exact: "`` and the algorithm
-        that their weights and input range allow, or the kind of their spec as long as they have no range.
+        What it computes with: an algorithm's name, or ``"direct"``. For lossless layers ``"lossless: "`` and the
+        algorithm that their weights and input range allow, or the kind of their spec as long as they have no range.
     bits : int
         Its width; 32 is float.
     spec : Spec or None
@@ -77,7 +86,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     Raises
     ------
     ValueError
-        If a pattern matches no convolution, a weight is not finite, an exact layer's moduli do not suffice for its
+        If a pattern matches no convolution, a weight is not finite, a lossless layer's moduli do not suffice for its
         weights, or the model can not be traced.
     TypeError
         If a spec is none of these.
@@ -94,7 +103,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
         spec = next((s for pattern, s in specs.items() if fnmatchcase(name, pattern)), None)
         if spec is not None:
             replacement[conv] = _layer(conv, spec)
-            _check_plan(name, replacement[conv])
+            _check_choice(name, replacement[conv])
     converted = replace_modules(converted, replacement)
     return converted if skips == "float" else _with_quantized_skips(converted)
 
@@ -117,14 +126,14 @@ def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
         return Conv2d.from_conv(conv, spec)
     if reason := unsuitable(conv, spec):
         return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
-    return (WinogradConv2d if isinstance(spec, Winograd) else ExactConv2d).from_conv(conv, spec)
+    return (WinogradConv2d if isinstance(spec, Winograd) else LosslessConv2d).from_conv(conv, spec)
 
 
-def _check_plan(name: str, layer: nn.Module) -> None:
+def _check_choice(name: str, layer: nn.Module) -> None:
     """Refuse moduli that do not suffice for a layer, by its name, as soon as its input range is known."""
-    if isinstance(layer, ExactConv2d) and layer.get_range("input_range").ready:
+    if isinstance(layer, LosslessConv2d) and layer.get_range("input_range").ready:
         try:
-            layer.plan()
+            layer.choice()
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
 
@@ -157,13 +166,13 @@ def _report(name: str, conv: nn.Conv2d) -> LayerReport:
 
 
 def _algorithm(conv: nn.Conv2d) -> str:
-    if isinstance(conv, ExactConv2d):  # which one follows from weights and input range
-        return f"exact: {conv.plan().name}" if conv.get_range("input_range").ready else conv.spec.kind
+    if isinstance(conv, LosslessConv2d):  # which one follows from weights and input range
+        return f"lossless: {conv.choice().name}" if conv.get_range("input_range").ready else conv.spec.kind
     return conv.algorithm.name if isinstance(conv, WinogradConv2d) else "direct"
 
 
 def specs_of(model: nn.Module) -> dict[str, Spec]:
-    """Give the specs by layer name, as they were asked for, that rebuild a converted model from the plain one."""
+    """Return the specs by layer name, as they were asked for, that rebuild a converted model from the plain one."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv)}
     return {name: m.fallback.asked if m.fallback else m.spec for name, m in layers.items()}
 
@@ -254,7 +263,7 @@ def _fold_norms(model: fx.GraphModule) -> None:
 
 
 def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
-    """Give the quantized convolution that a node calls, if it does."""
+    """Return the quantized convolution that a node calls, if it does."""
     module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
     if isinstance(module, QuantizedConv) and module.spec.bits < FLOAT_BITS and module.policy.is_contract:
         return module

@@ -58,7 +58,7 @@ def test_verify_finds_any_changed_entry(field: str, row: int, column: int) -> No
     a = algorithm("F4")
     matrix = [list(r) for r in getattr(a, field)]
     matrix[row][column] += 1
-    with pytest.raises(ValueError, match=r"F4 is not a convolution: output \d, tap \d, input \d has the factor"):
+    with pytest.raises(ValueError, match=r"F4 is not a convolution: output \d, filter tap \d, input \d has the factor"):
         replace(a, **{field: matrix}).verify()
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilewise.algebra.exactness import channel_blocks, reach
+from tilewise.algebra.reach import channel_blocks, reach
 from tilewise.algebra.residue import (
     ModuliSet,
     even_moduli,
@@ -35,7 +35,7 @@ def test_triples_are_convolutions_modulo_every_usable_modulus(m: int, r: int) ->
 
 def test_a_wrong_triple_is_refused() -> None:
     good = residue_toom_cook(4, 3, 251)
-    with pytest.raises(ValueError, match=r"F\(4, 3\) is not a convolution modulo 251: output 0, tap 0, input 0"):
+    with pytest.raises(ValueError, match=r"F\(4, 3\) is not a convolution modulo 251: output 0, filter tap 0, input 0"):
         dataclasses.replace(good, G=((5, 0, 0), *good.G[1:])).verify()
 
 

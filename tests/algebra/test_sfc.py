@@ -88,7 +88,7 @@ def test_the_proof_in_the_plane_finds_any_changed_entry(field: str) -> None:
     a = planar_sfc(3, 2, 3)
     matrix = [list(row) for row in getattr(a, field)]
     matrix[1][1] += Fraction(1, 7)
-    with pytest.raises(ValueError, match=r"is not a convolution: output \(\d, \d\), tap \(\d, \d\), input .* factor"):
+    with pytest.raises(ValueError, match=r"is not a convolution: output \(\d, \d\), filter tap \(\d, \d\), input "):
         replace(a, **{field: matrix}).verify()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilewise.algebra import algorithm, direct
-from tilewise.algebra.exactness import reach
+from tilewise.algebra.reach import reach
 from tilewise.algebra.wraparound import wraparound
 
 SERVED = [("F2", 3), ("F4", 3), ("F4-textbook", 3), ("SFC6", 3), ("SFC6(6)", 3), ("SFC6", 5), ("SFC4", 5), ("SFC6", 7)]
@@ -140,7 +140,9 @@ def test_factors_of_more_than_16_bits_are_refused() -> None:
 def test_a_wrong_recipe_is_refused() -> None:
     recipe = wraparound(algorithm("F4"))
     wrong = dataclasses.replace(recipe, AT=((*recipe.AT[0][:-1], 1), *recipe.AT[1:]))
-    with pytest.raises(ValueError, match="F4 modulo 2\\^32 is not 30 times a convolution: output 0, tap 2, input 1"):
+    with pytest.raises(
+        ValueError, match="F4 modulo 2\\^32 is not 30 times a convolution: output 0, filter tap 2, input"
+    ):
         wrong.verify()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import tilewise as tw
 from tilewise import zoo
 from tilewise.calibration import refinement
-from tilewise.calibration.refinement import Sample
+from tilewise.calibration.refinement import LayerPairs
 from tilewise.data import Batches, load
 from tilewise.engine.simulation import Simulation
 from tilewise.nn import WinogradConv2d
@@ -22,21 +22,21 @@ IMAGES = load("digits", "train").subset(32)
 BATCHES = [x for x, _ in Batches(IMAGES, 16)]
 
 
-def sample(channels: int = 6) -> Sample:
+def sample(channels: int = 6) -> LayerPairs:
     """Uneven channels with rare large values, and what a float convolution makes of them."""
     torch.manual_seed(1)
     spread = torch.logspace(-1.5, 0.5, channels).view(1, -1, 1, 1)
     inputs = [torch.randn(4, channels, 11, 9).relu() ** 2 * spread for _ in range(2)]
-    return Sample(inputs, inputs)
+    return LayerPairs(inputs, inputs)
 
 
-def layer(spec: tw.Winograd, *, bias: bool = False) -> tuple[WinogradConv2d, Sample]:
+def layer(spec: tw.Winograd, *, bias: bool = False) -> tuple[WinogradConv2d, LayerPairs]:
     conv = nn.Conv2d(6, 5, 3, padding=1, bias=bias)
     data = sample()
     fast = tw.convert(conv, {"*": spec}).eval()
     assert isinstance(fast, WinogradConv2d)
     with torch.no_grad():
-        return fast, Sample(data.inputs, [conv(x) for x in data.inputs])
+        return fast, LayerPairs(data.inputs, [conv(x) for x in data.inputs])
 
 
 def small(spec: tw.Winograd | tw.Direct, **options: Any) -> nn.Module:
@@ -73,10 +73,10 @@ def test_a_channel_that_wakes_up_does_not_drown_the_others() -> None:
     quiet = [x.clone().index_fill_(1, torch.tensor([5]), 0.0) for x in data.inputs]
     with torch.no_grad():
         wanted = [torch.nn.functional.conv2d(x, fast.weight, padding=1) for x in quiet]
-    refinement.fit_ranges(fast, Sample(quiet, wanted), tw.CalibrationConfig())
+    refinement.fit_ranges(fast, LayerPairs(quiet, wanted), tw.CalibrationConfig())
     largest = fast.get_range("v_range").absmax.amax(1, keepdim=True)
     fast.get_range("v_range").absmax[:, 5:] = 0.1 * largest
-    assert refinement.error(fast, Sample(quiet, wanted)) < 0.01
+    assert refinement.error(fast, LayerPairs(quiet, wanted)) < 0.01
 
 
 def v_error(fast: WinogradConv2d, x: Tensor) -> float:
@@ -92,7 +92,7 @@ def v_error(fast: WinogradConv2d, x: Tensor) -> float:
 @pytest.mark.parametrize("name", ["F2", "F4", "F6"])
 def test_mse_ranges_are_never_worse_than_max_in_mse(name: str) -> None:
     fast, data = layer(tw.Winograd(name))
-    whole = Sample([torch.cat(data.inputs)], [torch.cat(data.wanted)])
+    whole = LayerPairs([torch.cat(data.inputs)], [torch.cat(data.wanted)])
     refinement.fit_ranges(fast, whole, tw.CalibrationConfig(balance=False))
     # The same input grid for both, so that V is the same.
     before, largest = v_error(fast, whole.inputs[0]), fast.get_range("v_range").absmax.clone()
@@ -104,7 +104,7 @@ def test_mse_ranges_are_never_worse_than_max_in_mse(name: str) -> None:
 def test_a_percentile_range_clips_as_few_values_as_it_says() -> None:
     x = torch.cat([torch.linspace(-1, 1, 99_990), torch.full((10,), 4.0)])[torch.randperm(100_000)].view(4, 1, 250, 100)
     conv = tw.convert(nn.Conv2d(1, 1, 3), {"*": tw.Direct()}).eval()
-    refinement.fit_ranges(conv, Sample([x], [conv.weight]), tw.CalibrationConfig(ranges="percentile"))
+    refinement.fit_ranges(conv, LayerPairs([x], [conv.weight]), tw.CalibrationConfig(ranges="percentile"))
     absmax = float(conv.get_range("input_range").absmax)
     assert 1 <= absmax < 1.1
     assert (x.abs() > absmax).double().mean() <= refinement.CLIPPED_SHARE

@@ -9,7 +9,7 @@ import pytest
 
 from tilewise.algebra import algorithm
 from tilewise.discovery.bases import BASES, CONTRACTS, Base, Contract, base_sqnr, compared, factors, legendre
-from tilewise.discovery.simulation import Sample
+from tilewise.discovery.simulation import LayerSample
 
 FLOAT = Contract(bits=32, matrix_bits=32, hadamard_bits=32)
 
@@ -31,7 +31,7 @@ def test_the_factors_are_the_algorithm(name: str, r: int, base: Base) -> None:
         assert len(steps) == (1 if base == "canonical" else 2)
         product = functools.reduce(lambda x, step: step @ x, steps)
         np.testing.assert_allclose(product, own, atol=1e-12 * np.abs(own).max())
-    assert base_sqnr(a, base, Sample.gaussian(r), FLOAT) > 200
+    assert base_sqnr(a, base, LayerSample.gaussian(r), FLOAT) > 200
 
 
 def test_more_bits_keep_more() -> None:

@@ -8,12 +8,12 @@ import torch
 
 from tilewise.algebra import Planar, algorithm, direct, planar_sfc, sfc, toom_cook
 from tilewise.discovery.scores import precisions, scores
-from tilewise.discovery.simulation import Precision, Sample, Simulation
+from tilewise.discovery.simulation import LayerSample, LayerSimulation, Precision
 from tilewise.nn import WinogradConv2d
 from tilewise.quant import Winograd
 
 
-def layer_sqnr(sample: Sample, spec: Winograd, stride: int = 1) -> float:
+def layer_sqnr(sample: LayerSample, spec: Winograd, stride: int = 1) -> float:
     """SQNR of the layer itself, calibrated on the sample; as many outputs as fill tiles."""
     weights = torch.as_tensor(sample.weights, dtype=torch.float32)
     k, c, r, _ = weights.shape
@@ -44,29 +44,29 @@ def layer_sqnr(sample: Sample, spec: Winograd, stride: int = 1) -> float:
     ],
 )
 def test_it_is_what_the_layer_computes(name: str, precision: Precision, signed: bool) -> None:
-    sample = Sample.gaussian(3, seed=3)
+    sample = LayerSample.gaussian(3, seed=3)
     if signed:
         rng = np.random.default_rng(0)
-        sample = Sample(rng.standard_normal(sample.activations.shape), sample.weights)
+        sample = LayerSample(rng.standard_normal(sample.activations.shape), sample.weights)
     hadamard = None if precision.hadamard_bits == 32 else precision.hadamard_bits
     spec = Winograd(name, bits=precision.bits, scales=precision.scales, hadamard_bits=hadamard)
-    simulated = Simulation(sample, algorithm(name).m, precision).sqnr(algorithm(name))
+    simulated = LayerSimulation(sample, algorithm(name).m, precision).sqnr(algorithm(name))
     assert simulated == pytest.approx(layer_sqnr(sample, spec), abs=0.02)
 
 
 @pytest.mark.parametrize(("name", "r"), [("F2", 3), ("F4", 3), ("F4", 5), ("F2", 7)])
 def test_it_is_what_a_strided_layer_computes(name: str, r: int) -> None:
-    sample, a = Sample.gaussian(r, seed=3), algorithm(name, r, 2)
-    simulated = Simulation(sample, a.m, Precision(), 2).sqnr(a)
+    sample, a = LayerSample.gaussian(r, seed=3), algorithm(name, r, 2)
+    simulated = LayerSimulation(sample, a.m, Precision(), 2).sqnr(a)
     assert simulated == pytest.approx(layer_sqnr(sample, Winograd(name), 2), abs=0.02)
 
 
 def test_the_layer_keeps_the_scalings_of_its_algorithm() -> None:
     scaled = algorithm("F4-textbook").scaled([1, 2, 2, 1, 1, 1], [8, 4, 4, 1, 1, 8])
-    sample, precision = Sample.gaussian(3), Precision(scales="tensor", hadamard_bits=8)
-    simulated = Simulation(sample, 4, precision).sqnr(scaled)
+    sample, precision = LayerSample.gaussian(3), Precision(scales="tensor", hadamard_bits=8)
+    simulated = LayerSimulation(sample, 4, precision).sqnr(scaled)
     assert simulated == pytest.approx(layer_sqnr(sample, Winograd(scaled, scales="tensor", hadamard_bits=8)), abs=0.02)
-    assert simulated > Simulation(sample, 4, precision).sqnr(algorithm("F4-textbook")) + 10
+    assert simulated > LayerSimulation(sample, 4, precision).sqnr(algorithm("F4-textbook")) + 10
 
 
 def test_the_published_ranking_of_algorithms_holds() -> None:
@@ -81,18 +81,18 @@ def test_fewer_products_in_the_plane_lose_no_signal() -> None:
     assert (nested["products"], plane["products"]) == (100 / 36, 88 / 36)
     assert nested["v_bits"] == plane["v_bits"] == 15
     assert min(np.subtract(plane["sqnr"], nested["sqnr"])) > 0
-    same = Simulation(Sample.gaussian(3), 4, Precision())
+    same = LayerSimulation(LayerSample.gaussian(3), 4, Precision())
     assert same.sqnr(Planar.nested(algorithm("F4"))) == pytest.approx(same.sqnr(algorithm("F4")), abs=0.01)
 
 
 def test_more_bits_approach_the_exact_convolution() -> None:
-    assert Simulation(Sample.gaussian(3), 7, Precision(bits=16)).sqnr(sfc(6, 7, 3)) > 80
+    assert LayerSimulation(LayerSample.gaussian(3), 7, Precision(bits=16)).sqnr(sfc(6, 7, 3)) > 80
 
 
 def test_balance_per_tap_makes_diagonal_scalings_free() -> None:
     """Powers of two on ``A^T`` move no number where each tap has a scale of its own."""
     plain = toom_cook(4, 3, [0, 1, -1, 2, -2])
-    layer = Simulation(Sample.gaussian(3), 4, Precision(hadamard_bits=8, hadamard_scales="tap"))
+    layer = LayerSimulation(LayerSample.gaussian(3), 4, Precision(hadamard_bits=8, hadamard_scales="tap"))
     assert layer.sqnr(plain.scaled([1] * 6, [1, 2, 4, 8, 16, 2])) == layer.sqnr(plain)
 
 
@@ -108,15 +108,15 @@ def test_balance_per_tap_makes_diagonal_scalings_free() -> None:
 )
 def test_bad_samples_are_refused(activations: Any, weights: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Sample(activations, weights)
+        LayerSample(activations, weights)
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    sample = Sample.gaussian(3)
+    sample = LayerSample.gaussian(3)
     with pytest.raises(ValueError, match=r"m is 30; activations of .* have no tile of 32x32"):
-        Simulation(sample, 30, Precision())
+        LayerSimulation(sample, 30, Precision())
     with pytest.raises(ValueError, match=r"F4 is F\(4, 3\) of stride 1, the layer F\(2, 3\) of stride 1"):
-        Simulation(sample, 2, Precision()).sqnr(algorithm("F4"))
+        LayerSimulation(sample, 2, Precision()).sqnr(algorithm("F4"))
     with pytest.raises(ValueError, match="bits is 32; allowed: 2 to 16"):
         Precision(bits=32)
     with pytest.raises(ValueError, match="hadamard_bits is 1"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tilewise as tw
 from tilewise.algebra import algorithm
-from tilewise.discovery.simulation import Precision, Sample, Simulation
+from tilewise.discovery.simulation import LayerSample, LayerSimulation, Precision
 from tilewise.discovery.swarm import maximize
 from tilewise.discovery.transforms import Found, TransformSearch, balanced, build, decode, find, held_out, operations
 from tilewise.quant.quantizer import largest_v
@@ -93,7 +93,7 @@ def test_scalings_rescue_one_scale_per_tensor(scaled: Found) -> None:
 @pytest.mark.parametrize("name", ["F4-textbook", "F6", "SFC6"])
 def test_balance_rescues_one_scale_per_tensor(name: str) -> None:
     plain = algorithm(name)
-    layer = Simulation(Sample.gaussian(3), plain.m, Precision(scales="tensor", hadamard_bits=8))
+    layer = LayerSimulation(LayerSample.gaussian(3), plain.m, Precision(scales="tensor", hadamard_bits=8))
     assert layer.sqnr(balanced(plain).verify()) > layer.sqnr(plain) + 3
 
 
@@ -140,7 +140,7 @@ def test_what_fails_the_proof_is_never_saved(scaled: Found, tmp_path: Path) -> N
 
 def test_given_data_are_searched_on() -> None:
     rng = np.random.default_rng(5)
-    sample = Sample(rng.standard_normal((1, 4, 14, 14)), rng.standard_normal((4, 4, 3, 3)))
+    sample = LayerSample(rng.standard_normal((1, 4, 14, 14)), rng.standard_normal((4, 4, 3, 3)))
     found = find(TransformSearch(**SMALL), sample)
     assert found.sqnr == held_out(found.search, sample).sqnr(found.algorithm)
     with pytest.raises(ValueError, match=r"weights have the shape \(4, 4, 3, 3\); r is 5"):

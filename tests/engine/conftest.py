@@ -1,11 +1,9 @@
-"""An interpreter of plans in NumPy, slow and readable: from docs/contracts/numbers.md and native/kernels/op.h alone.
-
-It computes in one block of memory as the plan lays it out, so tensors that wrongly share bytes give wrong results.
-"""
+"""An interpreter of programs in NumPy, slow and readable: from docs/contracts/ alone, for images of any size."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,103 +12,103 @@ from numpy.typing import NDArray
 
 import tilewise as tw
 from tilewise.algebra.program import UNROLLED, program
-from tilewise.engine import Plan
+from tilewise.engine import Program
 
 F32 = np.float32
 Floats = NDArray[np.float32]
+NO_END = 2**48
+"""End of a slice that goes to the end of the image."""
 
 
 class Interpreter:
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        # What no operation writes must not matter.
-        self.arena = np.random.default_rng(0).integers(0, 255, plan.arena_bytes, np.uint8)
+    def __init__(self, program: Program) -> None:
+        self.program = program
 
-    def __call__(self, x: Floats) -> Floats:
-        parts = [self.piece(x[i : i + self.plan.batch]) for i in range(0, len(x), self.plan.batch)]
-        return np.concatenate(parts)
-
-    def piece(self, x: Floats) -> Floats:
-        self.images, self.x = len(x), x
-        for i, node in enumerate(self.plan.nodes):
-            arrays = {k.partition(".")[2]: v for k, v in self.plan.arrays.items() if k.startswith(f"{i}.")}
-            result = getattr(self, node["op"])(
-                **{k: v for k, v in {**node, **arrays}.items() if k not in ("op", "name")}
-            )
-        return result.reshape(self.images, *self.plan.output_shape)
-
-    def memory(self, number: int) -> NDArray[Any]:
-        """A tensor's bytes or floats, (N, H, W, stride)."""
-        t = self.plan.tensors[number]
-        shape = self.plan.batch, t["height"], t["width"], t["stride"]
-        dtype = np.dtype("uint16" if t["dtype"] == "bfloat16" else t["dtype"])
-        flat = self.arena[t["offset"] : t["offset"] + int(np.prod(shape)) * dtype.itemsize]
-        return flat.view(dtype).reshape(shape)[: self.images]
+    def __call__(self, *images: NDArray[Any]) -> Any:
+        """Results for float images by position: one array, or a dict by name where there are several."""
+        self.images = list(images)
+        self.values: dict[int, NDArray[Any]] = {}  # (N, H, W, C): integers of their grid, bits of bfloat16, or floats
+        self.results: dict[str, Floats] = {}
+        for i in range(len(self.program.operations)):
+            fields = self.program.fields(i)
+            self.name = fields.pop("name")
+            getattr(self, fields.pop("op"))(**fields)
+        return next(iter(self.results.values())) if len(self.results) == 1 else self.results
 
     def steps(self, number: int) -> NDArray[np.int64]:
-        """Integers of a tensor, (N, H, W, C)."""
-        t = self.plan.tensors[number]
-        return self.memory(number)[..., : t["channels"]].astype(np.int64) - zero_of(t)
+        """Integers of a tensor."""
+        return self.values[number]
 
     def real(self, number: int) -> Floats:
-        """Numbers of a tensor, (N, H, W, C)."""
-        t = self.plan.tensors[number]
-        values = self.memory(number)[..., : t["channels"]]
+        """Numbers of a tensor."""
+        t, values = self.program.tensors[number], self.values[number]
         if t["dtype"] == "bfloat16":
             return widened(values)
-        return values if t["dtype"] == "float32" else self.steps(number).astype(F32) * F32(t["step"])
+        return values if t["dtype"] == "float32" else values.astype(F32) * F32(t["step"])
 
-    def store(self, number: int, y: Floats, first: int = 0) -> None:
-        t = self.plan.tensors[number]
+    def store(self, number: int, y: Floats) -> None:
+        assert y.dtype == F32
+        t = self.program.tensors[number]
+        assert y.shape[-1] == t["channels"]
+        assert number not in self.values
         values: NDArray[Any] = to_bf16(y) if t["dtype"] == "bfloat16" else y
         if "int" in t["dtype"]:
-            q = np.floor(y * F32(t["factor"]) + F32(0.5)).clip(t["low"], t["high"])
-            values = (q + zero_of(t)).astype(t["dtype"])
-        self.memory(number)[..., first : first + y.shape[-1]] = values
-
-    def zero(self, number: int) -> None:
-        t = self.plan.tensors[number]
-        self.memory(number)[:] = zero_of(t)
+            values = np.floor(y * F32(t["factor"]) + F32(0.5)).clip(t["low"], t["high"]).astype(np.int64)
+        self.values[number] = values
 
     def finish(self, y_: int, y: Floats, bias: Floats | None, residual: int | None, low: Any, high: Any) -> None:
         assert y.dtype == F32
         y = y if bias is None else y + bias
         y = y if residual is None else y + self.real(residual)
         y = np.minimum(np.maximum(y, F32(-np.inf if low is None else low)), F32(np.inf if high is None else high))
-        self.zero(y_)
         self.store(y_, y)
 
-    def import_nchw(self, y: int) -> None:
-        self.zero(y)
-        self.store(y, self.x.transpose(0, 2, 3, 1))
+    def input(self, y: int, size: Any, multiple: Any, mean: Floats | None = None, deviation: Any = None) -> None:
+        x = np.ascontiguousarray(self.images.pop(0).transpose(0, 2, 3, 1)).astype(F32)
+        for pixels, wanted, of in zip(x.shape[1:3], size, multiple, strict=True):
+            assert wanted in (0, pixels)
+            assert pixels % of == 0
+        self.store(y, x if mean is None else (x - mean) / deviation)
 
-    def export_nchw(self, x: int) -> Floats:
-        return np.ascontiguousarray(self.real(x).transpose(0, 3, 1, 2))
-
-    def patches(self, x: NDArray[Any], padding: Any, need: tuple[int, int]) -> NDArray[Any]:
-        """The image with zeros above and to the left, and with as many after it as are needed."""
-        (top, left), (_, h, w, _) = padding, x.shape
-        after = max(0, need[0] - h - top), max(0, need[1] - w - left)
-        return np.pad(x, ((0, 0), (top, after[0]), (left, after[1]), (0, 0)))
+    def output(self, x: int, flat: bool, values: int) -> None:
+        y = np.ascontiguousarray(self.real(x).transpose(0, 3, 1, 2))
+        assert values in (0, y[0].size)
+        self.results[self.name] = y.reshape(len(y), -1) if flat else y
 
     def direct(
         self, x: int, y: int, weight: NDArray[Any], bias: Floats, stride: Any, padding: Any, dilation: Any,
-        residual: Any, act_low: Any, act_high: Any, unfused: bool, scale: Floats | None = None,
+        residual: Any, act_low: Any, act_high: Any, ordered: bool, whole: bool, scale: Floats | None = None,
     ) -> None:  # fmt: skip
         weight = widened(weight) if weight.dtype == np.uint16 else weight
-        t, (k, kh, kw, _), (sh, sw), (dh, dw) = self.plan.tensors[y], weight.shape, stride, dilation
-        last = (t["height"] - 1) * sh, (t["width"] - 1) * sw
+        (k, kh, kw, _), (sh, sw), (dh, dw) = weight.shape, stride, dilation
         values = self.real(x) if scale is None else self.steps(x)
-        image = self.patches(values, padding, (last[0] + dh * (kh - 1) + 1, last[1] + dw * (kw - 1) + 1))
-        total = np.zeros((self.images, t["height"], t["width"], k), F32 if unfused else float if scale is None else int)
+        assert not whole or values.shape[1:3] == (kh, kw)
+        image = padded(values, padding)
+        height, width = (image.shape[1] - dh * (kh - 1) - 1) // sh + 1, (image.shape[2] - dw * (kw - 1) - 1) // sw + 1
+        total = np.zeros((len(image), height, width, k), F32 if ordered else float if scale is None else int)
         for i, j in itertools.product(range(kh), range(kw)):
-            window = image[:, i * dh : i * dh + last[0] + 1 : sh, j * dw : j * dw + last[1] + 1 : sw]
-            if unfused:
+            window = image[:, i * dh :: sh, j * dw :: sw][:, :height, :width]
+            if ordered:
                 for c in range(window.shape[-1]):
                     total = total + window[..., c : c + 1] * weight[:, i, j, c]
             else:
                 total = total + window @ weight[:, i, j].astype(total.dtype).T
         self.finish(y, total.astype(F32) * (F32(1) if scale is None else scale), bias, residual, act_low, act_high)
+
+    def wrapping(self, at: Any, g: Any, bt: Any, **fields: Any) -> None:
+        assert len(at[0]) == len(g) == len(bt)
+        self.lossless(**fields)
+
+    def residue(self, m: int, moduli: NDArray[np.int64], **fields: Any) -> None:
+        assert m % 2 == 0
+        assert len(moduli) > 1
+        self.lossless(**fields)
+
+    def lossless(self, algorithm: str, block: int, **fields: Any) -> None:
+        """What it is the same as: the direct convolution."""
+        assert algorithm
+        assert block >= 0
+        self.direct(**fields, stride=(1, 1), dilation=(1, 1), ordered=False, whole=False)
 
     def fast(
         self, x: int, y: int, algorithm: str, bt: Floats, at: Floats, integer: bool, u: NDArray[Any], v_limit: int,
@@ -120,10 +118,13 @@ class Interpreter:
         assert algorithm
         assert block >= 0
         assert mult is None or mult.shape[1] in (1, u.shape[2])
-        t, (m, n), size = self.plan.tensors[y], at.shape, bt.shape[1]
-        rows, cols, step = -(-t["height"] // m), -(-t["width"] // m), stride * m
-        values = self.real(x) if scale is None else self.steps(x)
-        image = self.patches(values, padding, ((rows - 1) * step + size, (cols - 1) * step + size))
+        (m, n), size = at.shape, bt.shape[1]
+        image = padded(self.real(x) if scale is None else self.steps(x), padding)
+        r, step = size - stride * (m - 1), stride * m
+        height, width = ((pixels - r) // stride + 1 for pixels in image.shape[1:3])
+        rows, cols = -(-height // m), -(-width // m)
+        beyond = ((rows - 1) * step + size - image.shape[1], (cols - 1) * step + size - image.shape[2])
+        image = padded(image, (0, max(0, beyond[0]), 0, max(0, beyond[1])))
         tiles = np.stack([
             np.stack([image[:, i::step, j::step][:, :rows, :cols] for j in range(size)])
             for i in range(size)
@@ -146,28 +147,52 @@ class Interpreter:
             product = np.einsum("tpc,tkc->tpk", vq.clip(-v_limit, v_limit).astype(np.int64), u.astype(np.int64))
             z = product.astype(F32) * scale[:, None, :]
             out = sandwich(at, z.reshape(n, n, -1, u.shape[1]))
-        full = out.reshape(m, m, self.images, rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
-        full = full.reshape(self.images, rows * m, cols * m, -1)[:, : t["height"], : t["width"]]
+        full = out.reshape(m, m, len(image), rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
+        full = full.reshape(len(image), rows * m, cols * m, -1)[:, :height, :width]
         self.finish(y, full, bias, residual, act_low, act_high)
 
-    def pool(self, x: int, y: int, maximum: bool, rows: NDArray[Any], cols: NDArray[Any], divisor: int) -> None:
-        t = self.plan.tensors[x]
+    def pool(
+        self, x: int, y: int, maximum: bool, kernel: Any, stride: Any, padding: Any, ceil: bool, count_padding: bool,
+        divisor: int,
+    ) -> None:  # fmt: skip
+        def windows(axis: int) -> list[tuple[int, int, int]]:
+            pixels, before, step, size = self.values[x].shape[1 + axis], padding[axis], stride[axis], kernel[axis]
+            found = []
+            for begin in range(-before, pixels + before, step):
+                end = begin + size
+                fits = end <= pixels + before or (ceil and begin < pixels and end - step < pixels + before)
+                if fits:
+                    first, last = max(begin, 0), min(end, pixels)
+                    counted = min(end, pixels + before) - begin if count_padding else last - first
+                    found.append((first, last, counted))
+            return found
+
+        self.pooled(x, y, maximum, windows(0), windows(1), divisor)
+
+    def adaptive_pool(self, x: int, y: int, maximum: bool, size: Any) -> None:
+        def windows(pixels: int, out: int) -> list[tuple[int, int, int]]:
+            spans = [(i * pixels // out, -(-(i + 1) * pixels // out)) for i in range(out)]
+            return [(begin, end, end - begin) for begin, end in spans]
+
+        rows, cols = (windows(*axis) for axis in zip(self.values[x].shape[1:3], size, strict=True))
+        self.pooled(x, y, maximum, rows, cols, 0)
+
+    def pooled(self, x: int, y: int, maximum: bool, rows: Any, cols: Any, divisor: int) -> None:
+        t = self.program.tensors[x]
         integers = t["dtype"] != "float32" and not maximum
         values = self.steps(x) if integers else self.real(x)
-        self.zero(y)
-        for (i, (r0, r1)), (j, (c0, c1)) in itertools.product(enumerate(rows), enumerate(cols)):
+        out = np.empty((len(values), len(rows), len(cols), values.shape[-1]), F32)
+        for (i, (r0, r1, high)), (j, (c0, c1, wide)) in itertools.product(enumerate(rows), enumerate(cols)):
             window = [values[:, r, c] for r, c in itertools.product(range(r0, r1), range(c0, c1))]
             if maximum:
-                result = np.max(window, axis=0)
-            else:
-                total = window[0]
-                for more in window[1:]:
-                    total = total + more
-                total = total.astype(F32) * F32(t["step"]) if integers else total
-                result = total * (F32(1) / F32(divisor or len(window)))
-            out = np.array(self.real(y))
-            out[:, i, j] = result
-            self.store(y, out)
+                out[:, i, j] = np.max(window, axis=0)
+                continue
+            total = window[0]
+            for more in window[1:]:
+                total = total + more
+            total = total.astype(F32) * F32(t["step"]) if integers else total
+            out[:, i, j] = total * (F32(1) / F32(divisor or high * wide))
+        self.store(y, out)
 
     def eltwise(
         self, x: int, y: int, residual: Any, act_low: Any, act_high: Any, scale: Floats | None = None,
@@ -176,27 +201,67 @@ class Interpreter:
         value = self.real(x)
         self.finish(y, value if scale is None else value * scale, bias, residual, act_low, act_high)
 
-    def gather(self, x: int, y: int, rows: NDArray[Any], cols: NDArray[Any], first: int, clear: bool) -> None:
-        if clear:
-            self.zero(y)
-        value = self.real(x)[:, rows][:, :, cols]
-        value[:, rows < 0] = 0
-        value[:, :, cols < 0] = 0
-        self.store(y, value, first)
+    def gather(self, x: list[int], y: int, like: Any, first: Any, rows: Any, cols: Any) -> None:
+        joined = None
+        for i, number in enumerate(x):
+            value = self.real(number)
+            for axis, moves in ((1, rows), (2, cols)):
+                for _, *move in (row for row in moves.tolist() if row[0] == i):
+                    goal = None if like is None else self.values[like].shape[axis]
+                    value = moved(value, axis, goal, *move)
+            if joined is None:
+                joined = np.zeros((*value.shape[:3], self.program.tensors[y]["channels"]), F32)
+            joined[..., first[i] : first[i] + value.shape[-1]] = value
+        assert joined is not None
+        self.store(y, joined)
 
     def pixel_shuffle(self, x: int, y: int, factor: int) -> None:
         n, h, w, c = self.real(x).shape
         value = self.real(x).reshape(n, h, w, c // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
-        self.zero(y)
         self.store(y, value.reshape(n, h * factor, w * factor, -1))
 
     def resize(
-        self, x: int, y: int, rows: NDArray[Any], cols: NDArray[Any], row_weights: Floats, col_weights: Floats
+        self, x: int, y: int, like: Any, size: Any, row_scale: float, col_scale: float, align_corners: bool
     ) -> None:
-        value, fr, fc = self.real(x), row_weights[:, None, None], col_weights[:, None]
-        upper, lower = ((1 - fc) * value[:, r][:, :, cols[:, 0]] + fc * value[:, r][:, :, cols[:, 1]] for r in rows.T)
-        self.zero(y)
+        value = self.real(x)
+        taps = []
+        for axis, scale in ((1, row_scale), (2, col_scale)):
+            pixels = value.shape[axis]
+            out = size[axis - 1] or int(np.floor(pixels * scale))
+            out = out if like is None else self.values[like].shape[axis]
+            taps.append(interpolated(pixels, out, scale, align_corners))
+        (rows, fr), (cols, fc) = taps
+        fr, fc = fr[:, None, None], fc[:, None]
+        upper, lower = ((1 - fc) * value[:, r][:, :, cols[0]] + fc * value[:, r][:, :, cols[1]] for r in rows)
         self.store(y, (1 - fr) * upper + fr * lower)
+
+
+def padded(x: NDArray[Any], padding: Sequence[int]) -> NDArray[Any]:
+    """Zeros above, below, to the left and to the right."""
+    top, bottom, left, right = padding
+    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
+def moved(x: Floats, axis: int, goal: int | None, kind: int, a: int, b: int, c: int) -> Floats:
+    """What a move of a gather makes of an image's rows (axis 1) or columns (2)."""
+    if kind == 0:
+        return np.pad(x, [(a, b) if i == axis else (0, 0) for i in range(4)])
+    if kind == 2:
+        return x[(slice(None),) * axis + (slice(a, None if b == NO_END else b, c),)]
+    return np.repeat(x, a if kind == 1 else goal // x.shape[axis], axis)  # type: ignore[operator]
+
+
+def interpolated(pixels: int, out: int, scale: float, align_corners: bool) -> tuple[NDArray[np.int64], Floats]:
+    """Two pixels for each of ``out``, and the weight of the second one, in float32."""
+    i = np.arange(out, dtype=F32)
+    if pixels == out:
+        return np.stack([i, i]).astype(np.int64), np.zeros(out, F32)
+    if align_corners:
+        position = i * F32((pixels - 1) / (out - 1) if out > 1 else 0)
+    else:
+        position = np.maximum(F32(1 / scale if scale else pixels / out) * (i + F32(0.5)) - F32(0.5), F32(0))
+    low = np.minimum(position.astype(np.int64), pixels - 1)
+    return np.stack([low, np.minimum(low + 1, pixels - 1)]), np.clip(position - low.astype(F32), 0, 1).astype(F32)
 
 
 def to_bf16(x: NDArray[Any]) -> NDArray[np.uint16]:
@@ -211,11 +276,6 @@ def to_bf16(x: NDArray[Any]) -> NDArray[np.uint16]:
 def widened(halves: NDArray[np.uint16]) -> Floats:
     """The floats whose upper halves these are."""
     return (halves.astype(np.uint32) << 16).view(F32)
-
-
-def zero_of(tensor: dict[str, Any]) -> int:
-    """What stands for zero."""
-    return 128 if tensor["dtype"] == "uint8" and tensor["low"] < 0 else 0
 
 
 NAMED = [[[int(x) for x in row] for row in tw.algorithm(*unrolled).AT] for unrolled in UNROLLED]
@@ -249,5 +309,5 @@ def sandwich(matrix: NDArray[Any], tiles: NDArray[Any]) -> NDArray[Any]:
 
 @pytest.fixture
 def interpret() -> type[Interpreter]:
-    """``interpret(plan)(x)``, in NumPy."""
+    """``interpret(program)(x)``, in NumPy."""
     return Interpreter

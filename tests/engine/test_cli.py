@@ -20,12 +20,12 @@ def test_trained_compiled_and_run(cli: Any, tmp_path: Path, capsys: pytest.Captu
     weights = ("--weights", tmp_path / "r" / "last.safetensors")
     expected = cli("evaluate", *SMALL, *weights)["accuracy"]
     made = cli("compile", *SMALL, *weights, "--out", compiled, "--batch", 4)
-    assert (made["batch"], made["bytes"]) == (4, compiled.stat().st_size)
+    assert made["bytes"] == compiled.stat().st_size
     result = cli("run", compiled, "--data", "digits", "--profile", "--threads", 1)
     assert result["images"] == 500
     assert abs(result["accuracy"] - expected) <= 1  # batch norms are folded
     assert result["images_per_second"] > 0
-    assert [row["name"] for row in result["profile"]] == [node["name"] for node in tw.load(compiled).plan.nodes]
+    assert [row["name"] for row in result["profile"]] == [o["name"] for o in tw.load(compiled).program.operations]
     assert "multiply" in capsys.readouterr().out
 
 
@@ -35,10 +35,10 @@ def test_swapped_after_training(cli: Any, tmp_path: Path, capsys: pytest.Capture
     made = cli(*known, "--algorithm", "SFC6", "--skips", "quantized")
     assert (made["algorithm"], made["skips"]) == ("SFC6", "quantized")
     assert "convs.0 (1 -> 16, 3x3) is direct" in capsys.readouterr().err
-    plan = tw.load(tmp_path / "m.tilewise").plan
-    assert [n["algorithm"] for n in plan.nodes if n["op"] == "fast"] == ["SFC6(7, 3)"] * 5
+    program = tw.load(tmp_path / "m.tilewise").program
+    assert [o["algorithm"] for o in program.operations if o["op"] == "fast"] == ["SFC6(7, 3)"] * 5
     assert cli(*known)["operations"] > 0  # the float network
-    assert "fast" not in [n["op"] for n in tw.load(tmp_path / "m.tilewise").plan.nodes]
+    assert "fast" not in [o["op"] for o in tw.load(tmp_path / "m.tilewise").program.operations]
     capsys.readouterr()
     choices = cli(*known, "--tune", "--threads", 1)["choices"]
     assert {"direct", "F2", "F4", "F6"} <= set(choices[0]["seconds"])
@@ -54,10 +54,10 @@ def test_bad_input_ends_with_one_line(cli: Any, refusal: Any, tmp_path: Path) ->
     assert not (tmp_path / "m.tilewise").exists()
     assert "no compiled network at" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
     (tmp_path / "m.tilewise").write_bytes(b"damaged")
-    assert "not a readable" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
+    assert "it has 7 bytes; a compiled network has more" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
     cli("compile", "--model", "lenet5", "--data", "digits", *out)
     assert "threads is 9999" in refusal("run", tmp_path / "m.tilewise", "--data", "digits", "--threads", 9999)
     tw.compile(zoo.small_cnn(classes=3), tw.data.load("digits", "test").images[:1].float()).save(
         tmp_path / "m.tilewise"
     )
-    assert "results of shape (3,); digits needs (10,)" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
+    assert "gives results of 3 channels; digits needs 10" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")

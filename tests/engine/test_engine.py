@@ -27,7 +27,7 @@ def model() -> nn.Module:
 
 @pytest.fixture
 def engine(model: nn.Module) -> Engine:
-    return tw.compile(model, torch.zeros(4, 3, 8, 9))
+    return tw.compile(model, torch.zeros(4, 3, 8, 9), batch=4)
 
 
 def images(n: int) -> Any:
@@ -118,7 +118,7 @@ def test_threads(model: nn.Module, engine: Engine) -> None:
 def test_every_kernel_set(model: nn.Module, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILEWISE_ISA", name)
     forced = tw.compile(model, images(4))
-    assert forced.isa == name
+    assert forced.kernel_set == name
     np.testing.assert_array_equal(forced(images(5)), engine(images(5)))
 
 
@@ -148,7 +148,7 @@ def test_callers_take_turns(engine: Engine) -> None:
 
 def test_profile(engine: Engine) -> None:
     rows = engine.profile(images(4), repeats=3)
-    assert [row["name"] for row in rows] == [node["name"] for node in engine.plan.nodes]
+    assert [row["name"] for row in rows] == [operation["name"] for operation in engine.program.operations]
     assert all(row["seconds"] >= 0 for row in rows)
     fast = next(row for row in rows if row["name"] == "2")
     assert min(fast[stage] for stage in ("input_transform", "multiply", "output_transform")) > 0

@@ -1,4 +1,4 @@
-"""Exact layers in the engine: the direct int8 network's very numbers, from other kernels."""
+"""Lossless layers in the engine: the direct int8 network's very numbers, from other kernels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tilewise as tw
-from tilewise.engine import tuning
-from tilewise.engine.exact import as_exact, by_itself, candidates, exact_node, in_order
+from tilewise.engine import Program, tuning
+from tilewise.engine.lossless import as_lossless, by_itself, candidates, in_order, lossless
 
 NAMED = {3: tw.Exact("F4"), 5: tw.Exact("SFC6"), 7: tw.Exact("SFC6")}
 
@@ -34,7 +34,7 @@ def calibrated(model: nn.Module, spec: Any, x: torch.Tensor) -> nn.Module:
 
 
 def operations(engine: tw.Engine) -> list[str]:
-    return [node["op"] for node in engine.plan.nodes if node["op"] in ("direct", "exact", "residue", "fast")]
+    return [o["op"] for o in engine.program.operations if o["op"] in ("direct", "wrapping", "residue", "fast")]
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -43,7 +43,7 @@ def test_exact_layers_give_the_numbers_of_direct_ones(r: int, *, signed: bool) -
     x = torch.randn(3, 3, 13, 17)
     engines = [tw.compile(calibrated(network(r, signed=signed), s, x), x) for s in (tw.Direct(), NAMED[r])]
     assert operations(engines[0]) == ["direct"] * 3
-    assert operations(engines[1]) == ["direct", "exact", "direct"]  # three input channels, stride 2
+    assert operations(engines[1]) == ["direct", "wrapping", "direct"]  # three input channels, stride 2
     np.testing.assert_array_equal(engines[0](x), engines[1](x))
 
 
@@ -65,7 +65,7 @@ def test_any_shape(channels: int, height: int, width: int, r: int, seed: int) ->
 
 def test_by_itself_only_where_it_is_faster() -> None:
     x = torch.randn(1, 3, 12, 12)
-    for channels, wanted in ((16, "direct"), (32, "exact")):
+    for channels, wanted in ((16, "direct"), (32, "wrapping")):
         model = nn.Sequential(nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3)).eval()
         assert operations(tw.compile(calibrated(model, tw.Exact(), x), x)) == ["direct", wanted]
 
@@ -89,11 +89,11 @@ def test_a_file_keeps_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again(x), engine(x))
 
 
-@pytest.mark.parametrize(("r", "wanted"), [(3, "exact"), (5, "exact"), (5, "residue")])
+@pytest.mark.parametrize(("r", "wanted"), [(3, "wrapping"), (5, "wrapping"), (5, "residue")])
 def test_tuning_takes_them_where_they_are_faster(monkeypatch: pytest.MonkeyPatch, r: int, wanted: str) -> None:
     def profile(self: Any, x: Any, *, repeats: int) -> list[dict[str, Any]]:
         del x, repeats
-        return [{"seconds": 0.5 if node["op"] == wanted else 1.0} for node in self.plan.nodes]
+        return [{"seconds": 0.5 if o["op"] == wanted else 1.0} for o in self.program.operations]
 
     x = torch.randn(1, 3, 12, 12)
     model = calibrated(network(r), tw.Direct(), x)
@@ -115,28 +115,28 @@ def test_tuning_takes_them_where_they_are_faster(monkeypatch: pytest.MonkeyPatch
 )
 def test_what_would_not_be_exact_is_refused(change: dict[str, Any], message: str) -> None:
     x = torch.randn(1, 3, 12, 12)
-    plan = tw.compile(calibrated(network(), NAMED[3], x), x).plan
-    i = next(i for i, node in enumerate(plan.nodes) if node["op"] == "exact")
-    changed = {f"{i}.{k}": np.ascontiguousarray(f(plan.arrays[f"{i}.{k}"])) for k, f in change.items()}
+    program = tw.compile(calibrated(network(), NAMED[3], x), x).program
+    i = next(i for i, operation in enumerate(program.operations) if operation["op"] == "wrapping")
+    changed = {f"{i}.{k}": np.ascontiguousarray(f(program.arrays[f"{i}.{k}"])) for k, f in change.items()}
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(plan, arrays=plan.arrays | changed).native()
+        tw.Engine(dataclasses.replace(program, arrays=program.arrays | changed).to_bytes())
 
 
 def test_layers_that_no_bound_covers_stay_direct() -> None:
     x = torch.rand(1, 8, 9, 9)
     model = nn.Sequential(nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(4, 4, 3, dilation=2)).eval()
-    plan = tw.compile(calibrated(model, tw.Direct(), x), x).plan
-    (only,) = candidates(plan).values()
-    assert [node["op"] for node in only.nodes if node["op"] in ("direct", "exact")] == ["exact", "direct"]
-    node = next(node for node in plan.nodes if node["op"] == "direct")
-    x_tensor, y_tensor = (plan.tensors[node[role]] for role in ("x", "y"))
+    program = tw.compile(calibrated(model, tw.Direct(), x), x).program
+    (only,) = candidates(program).values()
+    assert [o["op"] for o in only.operations if o["op"] in ("direct", "wrapping")] == ["wrapping", "direct"]
+    i = next(i for i, operation in enumerate(program.operations) if operation["op"] == "direct")
+    direct = program.fields(i)
     words = tw.Residue(residue_bits=13)
     for spec, channels, served in (
         (tw.Exact("F4"), 1_000, True), (tw.Exact("F4"), 70_000, False),  # sums up to 2^28, and beyond 2^29
         (tw.Residue(), 1_000, True), (words, 1_000, True), (tw.Residue(), 70_000, False), (words, 70_000, False),
     ):  # fmt: skip
-        heavy = {**node, "weight": np.full((4, 3, 3, channels), 127, np.int8)}
-        assert (exact_node(heavy, x_tensor, y_tensor, spec) is not None) == served
+        heavy = {**direct, "weight": np.full((4, 3, 3, channels), 127, np.int8)}
+        assert (lossless(heavy, program.tensors[direct["x"]]["low"], (9, 9), spec) is not None) == served
 
 
 RESIDUES = {
@@ -166,17 +166,18 @@ def test_residues_give_the_numbers_of_direct_layers(
     np.testing.assert_array_equal(*(engine(x) for engine in engines))
 
 
-def residue_plan() -> tuple[Any, int]:
+def residue_program() -> tuple[Program, int]:
     x = torch.randn(1, 3, 12, 12)
-    plan = tw.compile(calibrated(network(5), tw.Residue(tile=10, residue_bits=13), x), x).plan
-    return plan, next(i for i, node in enumerate(plan.nodes) if node["op"] == "residue")
+    program = tw.compile(calibrated(network(5), tw.Residue(tile=10, residue_bits=13), x), x).program
+    return program, next(i for i, operation in enumerate(program.operations) if operation["op"] == "residue")
 
 
 def test_a_file_keeps_residues(tmp_path: Path) -> None:
-    plan, _ = residue_plan()
-    tw.Engine(plan).save(tmp_path / "residue.tilewise")
+    program, _ = residue_program()
+    engine = tw.Engine(program.to_bytes())
+    engine.save(tmp_path / "residue.tilewise")
     x = np.random.default_rng(0).normal(size=(1, 3, 12, 12)).astype(np.float32)
-    np.testing.assert_array_equal(tw.load(tmp_path / "residue.tilewise")(x), tw.Engine(plan)(x))
+    np.testing.assert_array_equal(tw.load(tmp_path / "residue.tilewise")(x), engine(x))
 
 
 @pytest.mark.parametrize(
@@ -194,12 +195,11 @@ def test_a_file_keeps_residues(tmp_path: Path) -> None:
     ],
 )
 def test_residues_that_would_not_be_exact_are_refused(change: dict[str, Any], message: str) -> None:
-    plan, i = residue_plan()
-    arrays = {f"{i}.{k}": np.array(v, np.int64) for k, v in change.items() if k == "moduli"}
-    fields = {k: v for k, v in change.items() if k != "moduli"}
-    nodes = tuple({**node, **fields} if n == i else node for n, node in enumerate(plan.nodes))
+    program, i = residue_program()
+    fields = {k: np.array(v, np.int64) if k == "moduli" else v for k, v in change.items()}
+    fields = {k: v for k, v in (program.fields(i) | fields).items() if k not in ("op", "name")}
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(plan, nodes=nodes, arrays=plan.arrays | arrays).native()
+        tw.Engine(program.with_operation(i, "residue", fields).to_bytes())
 
 
 def test_the_widest_sums_that_residues_take() -> None:
@@ -207,17 +207,18 @@ def test_the_widest_sums_that_residues_take() -> None:
     x = torch.rand(1, 8, 9, 9)
     model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1)).eval()
     nn.init.ones_(model[0].weight)
-    plan = tw.compile(calibrated(model, tw.Direct(), x), x).plan
-    i = [i for i, node in enumerate(plan.nodes) if node["op"] == "direct"][1]
+    program = tw.compile(calibrated(model, tw.Direct(), x), x).program
+    i = [i for i, operation in enumerate(program.operations) if operation["op"] == "direct"][1]
     most = 97 * 101 * 103 // 32 * 15
     for extra, served in ((0, True), (1, False)):
         weight = np.zeros((4, 3, 3, 8), np.int8)
         weight.reshape(4, -1)[:, : most // 255 // 127] = 127
         weight[0, 2, 2, 7] = most // 255 - 127 * (most // 255 // 127) + extra
-        changed = dataclasses.replace(plan, arrays=plan.arrays | {f"{i}.weight": weight})
+        changed = dataclasses.replace(program, arrays=program.arrays | {f"{i}.weight": weight})
         spec = tw.Residue(tile=4, moduli=(97, 101, 103))
-        exact = as_exact(changed, i, spec)
-        assert (exact is not None) == served
-        if exact is not None:
+        fast = as_lossless(changed, i, spec)
+        assert (fast is not None) == served
+        if fast is not None:
             bright = np.full((1, 8, 9, 9), 10.0, np.float32)  # all bytes become 255
-            np.testing.assert_array_equal(tw.Engine(exact)(bright), tw.Engine(changed)(bright))
+            results = [tw.Engine(p.to_bytes())(bright) for p in (fast, changed)]
+            np.testing.assert_array_equal(*results)

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import tilewise as tw
-from tilewise.engine import Engine
-from tilewise.engine.compiler import make_plan
-from tilewise.engine.simulation import Simulation
+from tilewise.engine import Engine, Program
+from tilewise.engine.compiler import Simulation, make_program
 from tilewise.nn import WinogradConv2d
 
 
@@ -174,19 +173,24 @@ def build(name: str, corners: bool = False) -> tuple[nn.Module, Tensor]:
     return model, torch.randn(3, channels, 16, 12)
 
 
+def run(program: Program, x: Tensor) -> Any:
+    """What the engine makes of images, two at a time."""
+    return Engine(program.to_bytes(), batch=2)(x.numpy())
+
+
 def assert_same(model: nn.Module, x: Tensor, interpret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan for two images at a time, interpreted and run; the simulation one by one; the model itself nearly."""
+    """The program, interpreted and run; the simulation one by one; the model itself nearly."""
     simulated = Simulation(model, x[:1])
     expected = np.concatenate([simulated(image).numpy() for image in x.split(1)])
     with torch.no_grad():
         itself = model(x).numpy()
     assert expected.shape == itself.shape
     assert np.abs(itself - expected).mean() < 0.03 * np.abs(expected).max()
-    plan = make_plan(model, x[:2])
-    np.testing.assert_array_equal(interpret(plan)(x.numpy()), expected)
-    for isa in ("", "portable"):
-        monkeypatch.setenv("TILEWISE_ISA", isa)
-        np.testing.assert_array_equal(Engine(plan)(x.numpy()), expected)
+    program = make_program(model, x[:2])
+    np.testing.assert_array_equal(interpret(program)(x.numpy()), expected)
+    for kernel_set in ("", "portable"):
+        monkeypatch.setenv("TILEWISE_ISA", kernel_set)
+        np.testing.assert_array_equal(run(program, x), expected)
 
 
 @pytest.mark.parametrize("skips", ["float", "quantized"])
@@ -249,7 +253,7 @@ def test_large_kernels_by_symbolic_fourier(r: int, interpret: Any, monkeypatch: 
     net = nn.Sequential(nn.Conv2d(4, 20, r, padding=r // 2), nn.ReLU(), nn.Conv2d(20, 5, r)).eval()
     x = torch.randn(2, 4, 25, 18)
     model = tw.calibrate(tw.convert(net, {"*": tw.Winograd("SFC12")}), [x])
-    assert [node["op"] for node in make_plan(model, x).nodes].count("fast") == 2
+    assert [o["op"] for o in make_program(model, x).operations].count("fast") == 2
     assert_same(model, x, interpret, monkeypatch)
 
 
@@ -259,7 +263,7 @@ def test_balanced_channels(interpret: Any, monkeypatch: pytest.MonkeyPatch) -> N
     for layer in model.modules():
         if hasattr(layer, "balance"):
             layer.balance.copy_(layer.v_range.absmax.clamp_min(0.01).sqrt())
-    assert any(array.shape[-1] > 1 for key, array in make_plan(model, x).arrays.items() if key.endswith("mult"))
+    assert any(array.shape[-1] > 1 for key, array in make_program(model, x).arrays.items() if key.endswith("mult"))
     assert_same(model, x, interpret, monkeypatch)
 
 
@@ -280,7 +284,7 @@ def test_range_of_one_batch_runs_on_others(interpret: Any) -> None:
     model = tw.calibrate(tw.convert(net, {"*": tw.Winograd("F4")}, skips="quantized"), [x])
     simulated = Simulation(model, x)
     for factor in (0.0, 1e-3, 10.0, 1e6):
-        np.testing.assert_array_equal(interpret(make_plan(model, x))((factor * x).numpy()), simulated(factor * x))
+        np.testing.assert_array_equal(interpret(make_program(model, x))((factor * x).numpy()), simulated(factor * x))
         np.testing.assert_array_equal(tw.compile(model, x)(factor * x), simulated(factor * x))
 
 
@@ -294,8 +298,8 @@ def test_float_networks(name: str, algorithm: str | None, interpret: Any) -> Non
     with torch.no_grad():
         expected = model(x).numpy()
     tolerance = (2e-3 if algorithm == "F6" else 1e-4) * np.abs(expected).max()
-    plan = make_plan(model, x[:2])
-    for result in (interpret(plan)(x.numpy()), Engine(plan)(x.numpy()), Simulation(model, x)(x).numpy()):
+    program = make_program(model, x[:2])
+    for result in (interpret(program)(x.numpy()), run(program, x), Simulation(model, x)(x).numpy()):
         assert np.abs(result - expected).max() < tolerance
 
 
@@ -311,9 +315,10 @@ def test_float_networks(name: str, algorithm: str | None, interpret: Any) -> Non
 def test_what_is_float_and_what_takes_an_operation(name: str, wide: list[str]) -> None:
     net, x = build(name)
     model = tw.calibrate(tw.convert(net, {"*": tw.Winograd("F4")}, skips="quantized"), [x])
-    plan = make_plan(model, x)
-    assert [n["name"] for n in plan.nodes if "y" in n and plan.tensors[n["y"]]["dtype"] == "float32"] == wide
-    assert "eltwise" not in [n["op"] for n in plan.nodes]
+    program = make_program(model, x)
+    written = [o for o in program.operations if "y" in o]
+    assert [o["name"] for o in written if program.tensors[o["y"]]["dtype"] == "float32"] == wide
+    assert "eltwise" not in [o["op"] for o in written]
 
 
 def test_the_model_is_left_alone() -> None:

@@ -1,4 +1,4 @@
-"""Whole networks: the plan, interpreted in NumPy and run by the engine, against the simulation in torch."""
+"""Whole networks: the program, interpreted in NumPy and run by the engine, against the simulation in torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import nn
 import tilewise as tw
 from tilewise import zoo
 from tilewise.engine import Engine
-from tilewise.engine.compiler import make_plan
-from tilewise.engine.simulation import Simulation
+from tilewise.engine.compiler import Simulation, make_program
 
 SPECS: dict[str, tw.Winograd | tw.Direct] = {
     "direct": tw.Direct(),
@@ -68,11 +67,11 @@ def test_int8_networks_to_the_bit(
     # The model itself does not fold its batch norms: equal but for roundings here and there.
     with torch.no_grad():
         assert np.abs(model(x).numpy() - expected).max() < 0.15 * np.abs(expected).max()
-    plan = make_plan(model, x[:2])
-    np.testing.assert_array_equal(interpret(plan)(x.numpy()), expected)
-    for isa in ("", "portable"):
-        monkeypatch.setenv("TILEWISE_ISA", isa)
-        np.testing.assert_array_equal(Engine(plan)(x.numpy()), expected)
+    program = make_program(model, x[:2])
+    np.testing.assert_array_equal(interpret(program)(x.numpy()), expected)
+    for kernel_set in ("", "portable"):
+        monkeypatch.setenv("TILEWISE_ISA", kernel_set)
+        np.testing.assert_array_equal(Engine(program.to_bytes(), batch=2)(x.numpy()), expected)
 
 
 @pytest.mark.parametrize("spec", [tw.Direct(bits=32), tw.Winograd("F4", bits=32)], ids=str)
@@ -82,14 +81,14 @@ def test_float_networks(name: str, spec: Any, interpret: Any) -> None:
     with torch.no_grad():
         expected = net(x)
     model = tw.convert(net, {"*": spec})
-    engine = tw.compile(model, x[:2])
+    engine = tw.compile(model, x[:2], batch=2)
     torch.testing.assert_close(engine(x), expected, rtol=0, atol=1e-3 * float(expected.abs().max()))
-    assert {tensor["dtype"] for tensor in engine.plan.tensors} == {"float32"}
-    halves = tw.compile(model, x[:2], precision="bf16")
-    weights = [array for name, array in halves.plan.arrays.items() if name.endswith((".weight", ".u"))]
+    assert {tensor["dtype"] for tensor in engine.program.tensors} == {"float32"}
+    halves = tw.compile(model, x[:2], precision="bf16", batch=2)
+    weights = [array for name, array in halves.program.arrays.items() if name.endswith((".weight", ".u"))]
     assert {str(array.dtype) for array in weights} == {"uint16"}
     difference = float((halves(x) - expected).abs().max() / expected.abs().max())
     assert 1e-5 < difference < 0.05
     # Sums in another order turn a few roundings to bfloat16; the tests of the kernels are closer.
-    theirs = interpret(halves.plan)(x.numpy())
+    theirs = interpret(halves.program)(x.numpy())
     assert np.abs(halves(x).numpy() - theirs).max() < 0.02 * np.abs(theirs).max()

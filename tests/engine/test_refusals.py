@@ -54,7 +54,6 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "ones around": (lambda _, x: F.pad(x, (1, 1), value=1.0), "allowed: zeros"),
     "cropping": (lambda _, x: F.pad(x, (-1, 0)), "allowed: zeros"),
     "dilated pooling": (lambda _, x: F.max_pool2d(x, 2, dilation=2), "dilation"),
-    "beyond padding": (lambda _, x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), "ceil_mode=False"),
     "mean of channels": (lambda _, x: x.mean(1), r"over the axes \[1\]; allowed: 2 and 3"),
     "mean of all": (lambda _, x: x.mean(), "over the axes"),
     "indices": (lambda _, x: F.adaptive_max_pool2d(x, 2, return_indices=True)[1], "takes result 1"),
@@ -70,8 +69,11 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     ),
     "another type": (lambda _, x: x.mean((2, 3), dtype=torch.float64), "is in torch.float64; allowed"),
     "late norm": (lambda n, x: n.flat_norm(x.flatten(1)), "normalises a flattened map"),
-    "two results": (lambda _, x: (x, x), "one tensor and give one"),
-    "no input": (lambda n, _: n.constant, "one tensor|does not depend"),
+    "no input": (lambda n, _: n.constant, "result 'output' does not depend on its input"),
+    "nothing": (lambda _, x: {"y": x, "more": None}, "result 'more' is None; allowed: tensors"),
+    "a number": (lambda _, x: [x, x.shape[2]], "result 'output_1' is sym_size_int.*; allowed: tensors"),
+    "a text": (lambda _, x: (x, "y"), "result 'output_1' is 'y'; allowed: tensors"),
+    "one name twice": (lambda _, x: {"a": [x, x], "a_0": x}, "two of the model's results would have the name 'a_0'"),
     "control flow": (lambda _, x: x if x.sum() > 0 else -x, "can not export the model for an input of shape"),
 }
 
@@ -156,7 +158,13 @@ def test_what_was_never_calibrated() -> None:
 def test_examples() -> None:
     model = nn.Sequential(nn.Conv2d(4, 4, 3))
     for example, error, message in (
-        ([[1.0]], TypeError, "example is list; allowed: a torch Tensor or a numpy array"),
+        ("x", TypeError, "example is str; allowed: a torch Tensor or a numpy array"),
+        ([[1.0]], TypeError, r"example\[0\] is list; allowed: a torch Tensor or a numpy array"),
+        ({"x": 1}, TypeError, r"example\['x'\] is int; allowed: a torch Tensor or a numpy array"),
+        ((), ValueError, "example is empty; allowed: one tensor for each input"),
+        ((X, X[:1]), ValueError, "example has 2, 1 images; allowed: as many in all tensors"),
+        ((X, X), ValueError, "can not export the model for an input of shape"),
+        ({"other": X}, ValueError, "can not export the model for an input of shape"),
         (X.double(), TypeError, "example is torch.float64; allowed: torch.float32"),
         (X[0], ValueError, r"example has shape \(4, 8, 8\); allowed: \(N, C, H, W\)"),
         (X[:0], ValueError, r"example has shape \(0, 4, 8, 8\)"),

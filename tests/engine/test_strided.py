@@ -1,4 +1,4 @@
-"""Layers of stride 2 and large kernels, decomposed: plan, engine and simulation are the model itself, bit for bit."""
+"""Layers of stride 2 and large kernels, decomposed: program, engine, simulation are the model itself, bit for bit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from torch import nn
 
 import tilewise as tw
 from tilewise.engine import Engine
-from tilewise.engine.compiler import make_plan
-from tilewise.engine.cost import costs
-from tilewise.engine.simulation import Simulation
+from tilewise.engine.compiler import Simulation, make_program
 from tilewise.nn import WinogradConv2d
 
 SPECS = [
@@ -58,12 +56,12 @@ def test_to_the_bit(spec: tw.Winograd, shape: Any, interpret: Any, monkeypatch: 
         expected = model(x).numpy()
     simulated = Simulation(model, x[:1])
     assert (np.concatenate([simulated(image).numpy() for image in x.split(1)]) == expected).all()
-    plan = make_plan(model, x[:2])
-    assert [node["op"] for node in plan.nodes] == ["import_nchw", "direct", "fast", "direct", "export_nchw"]
-    assert (interpret(plan)(x.numpy()) == expected).all()
-    for isa in ("", "portable"):
-        monkeypatch.setenv("TILEWISE_ISA", isa)
-        assert (Engine(plan)(x.numpy()) == expected).all()
+    program = make_program(model, x[:2])
+    assert [o["op"] for o in program.operations] == ["input", "direct", "fast", "direct", "output"]
+    assert (interpret(program)(x.numpy()) == expected).all()
+    for kernel_set in ("", "portable"):
+        monkeypatch.setenv("TILEWISE_ISA", kernel_set)
+        assert (Engine(program.to_bytes(), batch=2)(x.numpy()) == expected).all()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -78,13 +76,14 @@ def test_floats(precision: str) -> None:
 
 def test_work_counts_as_that_of_the_direct_layer() -> None:
     x = torch.randn(1, 3, 13, 8)
-    fast, direct = (
-        make_plan(tw.calibrate(tw.convert(net, {"[04]": tw.Direct()}), [x]).eval(), x)
+    rows = [
+        tw.compile(tw.calibrate(tw.convert(net, {"[04]": tw.Direct()}), [x]).eval(), x).profile(x, repeats=1)
         for net in (
             network(tw.Winograd("F4"), 3, 2, 1),
             nn.Sequential(
                 nn.Conv2d(3, 19, 3, padding=1), nn.ReLU(), nn.Conv2d(19, 18, 3, 2, 1), nn.ReLU(), nn.Conv2d(18, 4, 1)
             ),
         )
-    )
-    assert [c.operations for c in costs(fast, 1)] == [c.operations for c in costs(direct, 1)]
+    ]
+    fast, direct = ([row["operations"] for row in found] for found in rows)
+    assert fast == direct == [0, 2 * 13 * 8 * 3 * 19 * 9, 2 * 7 * 4 * 19 * 18 * 9, 2 * 7 * 4 * 18 * 4, 0]

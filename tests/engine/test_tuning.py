@@ -33,9 +33,9 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     def profile(self: Any, x: Any, *, repeats: int) -> list[dict[str, Any]]:
         del x, repeats
         rows = []
-        for node in self.plan.nodes:
-            key = node["algorithm"] if node["op"] == "fast" else node["op"]
-            rows.append({"seconds": table.get(f"{key} {node.get('block')}", table.get(key, 1.0))})
+        for operation in self.program.operations:
+            key = operation["algorithm"] if operation["op"] == "fast" else operation["op"]
+            rows.append({"seconds": table.get(f"{key} {operation.get('block')}", table.get(key, 1.0))})
         return rows
 
     monkeypatch.setattr(engine_module.Engine, "profile", profile)
@@ -43,7 +43,7 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 
 def fast(engine: tw.Engine) -> list[str]:
-    return [node["algorithm"] for node in engine.plan.nodes if node["op"] == "fast"]
+    return [o["algorithm"] for o in engine.program.operations if o["op"] == "fast"]
 
 
 def test_the_fastest_algorithm_of_a_float_layer_is_kept(costs: dict[str, float], tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_quantized_layers_keep_algorithm_and_result(costs: dict[str, float]) -> 
     costs |= {"direct": 0.01, f"{name} 0": 1.0, f"{name} 24": 0.5}
     engine = tw.compile(model, x, tune=True)
     assert fast(engine) == fast(plain)
-    assert [node["block"] for node in engine.plan.nodes if node["op"] == "fast"] == [24] * len(fast(plain))
+    assert [o["block"] for o in engine.program.operations if o["op"] == "fast"] == [24] * len(fast(plain))
     assert (engine(x) == plain(x)).all()
 
 
@@ -100,14 +100,14 @@ def test_blocks_change_no_bit(block: int) -> None:
     model = tw.convert(nn.Sequential(nn.Conv2d(8, 20, 3, padding=1)), {"*": tw.Winograd("F4")}).eval()
     tw.calibrate(model, [x])
     engine = tw.compile(model, x)
-    changed = tuning.with_block(engine.plan, block)
-    assert (tw.Engine(changed)(x) == engine(x)).all()
+    changed = tuning.with_block(engine.program, block)
+    assert (tw.Engine(changed.to_bytes())(x) == engine(x)).all()
 
 
 def test_a_block_out_of_range_is_refused() -> None:
     model = tw.convert(nn.Sequential(nn.Conv2d(8, 20, 3, padding=1)), {"*": tw.Winograd("F4")}).eval()
     x = torch.randn(1, 8, 9, 9)
     tw.calibrate(model, [x])
-    plan = tw.compile(model, x).plan
+    program = tw.compile(model, x).program
     with pytest.raises(ValueError, match=r"block is 4097, must be 0\.\.4096"):
-        tw.Engine(tuning.with_block(plan, 4097))
+        tw.Engine(tuning.with_block(program, 4097).to_bytes())

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tilewise as tw
-from tilewise.engine.compiler import make_plan
-from tilewise.engine.exact import candidates
-from tilewise.latency import Candidate, Convolution, LatencyTable, Operation, Record, layer_plan, layer_shapes
+from tilewise.engine.compiler import make_program
+from tilewise.engine.lossless import candidates
+from tilewise.latency import Candidate, Convolution, LatencyTable, Operation, Record, layer_program, layer_shapes
 from tilewise.latency.cost import modelled_seconds, weight_bytes
 from tilewise.latency.jobs import run_as, served
 from tilewise.latency.networks import with_ranges
-from tilewise.latency.remote import plan_stream
-from tilewise.latency.works import works_of
+from tilewise.latency.works import Shape, SizedProgram, works_of
 
 from .conftest import record_of, shape_of, work_of
 
@@ -47,9 +46,15 @@ def measured() -> LatencyTable:
 def convolutions(model: nn.Module, x: torch.Tensor = X, *, tuned: bool = False) -> list[str]:
     """Name what a network's convolutions are as, in their order."""
     model = with_ranges(model, x)
-    plan = make_plan(model, x, "float32")
-    plan = next(iter(candidates(plan).values())) if tuned else plan
-    return [str(work.candidate) for work in works_of(plan, model) if isinstance(work, Convolution)]
+    program = make_program(model, x, "float32")
+    program = next(iter(candidates(program).values())) if tuned else program
+    works = works_of(SizedProgram.of(program, extents(x)), model)
+    return [str(work.candidate) for work in works if isinstance(work, Convolution)]
+
+
+def extents(x: torch.Tensor) -> Shape:
+    n, c, h, w = x.shape
+    return n, c, h, w
 
 
 @pytest.mark.parametrize("r", NAMED)
@@ -99,7 +104,7 @@ def test_a_prediction_is_the_sum_of_what_runs() -> None:
     model = with_ranges(tw.convert(network(), {"2": tw.Exact("F4"), "*": tw.Direct()}), X)
     kept = [r for r in measured() if r.source == "network"]
     times = {r.work: 2.0**i for i, r in enumerate(kept)}
-    works = works_of(make_plan(model, X, "float32"), model)
+    works = works_of(SizedProgram.of(make_program(model, X, "float32"), extents(X)), model)
     call = next(work for work in times if isinstance(work, Operation) and work.op == "call")
     table = LatencyTable(record_of(work, seconds) for work, seconds in times.items())
     assert set(works) <= times.keys()
@@ -161,7 +166,7 @@ def test_their_factors_have_two_bytes() -> None:
 
 def test_layers_too_wide_for_random_weights_are_refused_not_mislabelled() -> None:
     with pytest.raises(ValueError, match=r"exact F4 int8 of 8000 -> 4 channels, .* can not be measured"):
-        layer_plan(shape_of(8000, 4, 4 / 8000), Candidate.parse("exact F4 int8"))
+        layer_program(shape_of(8000, 4, 4 / 8000), Candidate.parse("exact F4 int8"))
 
 
 def test_residues_are_kept_by_tile_and_width() -> None:
@@ -171,18 +176,8 @@ def test_residues_are_kept_by_tile_and_width() -> None:
         assert Record.from_json(record_of(work, 1.0).to_json()).work == work
         assert table.seconds(work.shape, work.candidate.spec()) == seconds
     assert weight_bytes(works[2]) == 3 * 256 * 64 * 64 < weight_bytes(works[1])  # three moduli of bytes, two of words
-    node = layer_plan(works[0].shape, works[0].candidate).nodes[1]
-    assert (node["op"], node["m"]) == ("residue", 10)
-
-
-def test_a_stream_to_another_machine_has_the_matrices_and_draws_the_weights() -> None:
-    lines = b"".join(plan_stream(layer_plan(shape_of(16, 8), Candidate.parse("exact F4 int8")))).split(b"\n")
-    assert any(line.startswith(b"exact ") and b" algorithm=F4 " in line for line in lines)
-    heads = [line for line in lines if line.startswith(b"array of=")]
-    assert any(line.startswith(b"array of=weight dtype=int8 shape=16,3,3,16 random=") for line in heads)
-    assert {name for name in (b"at", b"g", b"bt") if b"array of=%s dtype=int32" % name in b"\n".join(heads)} == {
-        b"at", b"g", b"bt",
-    }  # fmt: skip
+    operation = layer_program(works[0].shape, works[0].candidate).operations[1]
+    assert (operation["op"], operation["m"]) == ("residue", 10)
 
 
 @pytest.mark.parametrize(

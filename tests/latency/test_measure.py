@@ -19,7 +19,7 @@ from tilewise.latency import (
     Convolution,
     LatencyTable,
     Operation,
-    layer_plan,
+    layer_program,
     layer_shapes,
     networks,
 )
@@ -29,7 +29,7 @@ from tilewise.latency.networks import compiled, converted, precision_of, shuffle
 from tilewise.latency.runners import Here
 from tilewise.latency.shape_grid import ShapeGrid
 from tilewise.latency.timing import Tally
-from tilewise.latency.works import operation_of
+from tilewise.latency.works import SizedProgram, operation_of
 
 from .conftest import record_of, shape_of
 
@@ -76,7 +76,7 @@ def test_every_layer_is_measured_as_every_candidate(model: nn.Module, table: Lat
     assert staged
     assert all(r.stages["multiply"] > 0 for r in staged)
     assert all(r.quartiles[0] <= r.seconds <= r.quartiles[1] and r.rounds == 3 for r in table)
-    assert {r.work.op for r in table if isinstance(r.work, Operation)} >= {"import_nchw", "export_nchw", "pool", "call"}
+    assert {r.work.op for r in table if isinstance(r.work, Operation)} >= {"input", "output", "pool", "call"}
 
 
 def test_a_killed_measurement_goes_on_where_it_was(
@@ -87,11 +87,11 @@ def test_a_killed_measurement_goes_on_where_it_was(
     taken: list[int] = []
     take = Tally.take
 
-    def note(self: Tally, plans: Any, title: str) -> None:
-        taken.append(len(plans))
+    def note(self: Tally, programs: Any, title: str) -> None:
+        taken.append(len(programs))
         if len(taken) == 2:
             raise KeyboardInterrupt
-        take(self, plans, title)
+        take(self, programs, title)
 
     monkeypatch.setattr(Tally, "take", note)
     options: Any = {"candidates": ("direct int8", "F2 float32"), "out": tmp_path / "table.jsonl", "rounds": 1}
@@ -126,9 +126,10 @@ def test_predictions_are_sums_of_records(model: nn.Module) -> None:
     times = {work: 2.0**i for i, work in enumerate(works)}
     table = LatencyTable(record_of(work, seconds) for work, seconds in times.items())
     assert table.predict(network, X) == sum(times[w] for w in timed.all_works)
-    convs = [w for w, node in zip(timed.works, timed.loaded.plan.nodes, strict=True) if node["name"] in layers]
+    operations = timed.loaded.sized.program.operations
+    convs = [w for w, node in zip(timed.works, operations, strict=True) if node["name"] in layers]
     assert table.predict(network, X) - table.rest(network, X) == sum(times[w] for w in convs)
-    alone = [work for work in works if isinstance(work, Operation) and work.op in ("import_nchw", "pool", "call")]
+    alone = [work for work in works if isinstance(work, Operation) and work.op in ("input", "pool", "call")]
     first = next(work for work in works if isinstance(work, Convolution))
     for work in [*alone, first]:
         lacking = LatencyTable(record_of(w, s) for w, s in times.items() if w != work)
@@ -194,18 +195,20 @@ def test_a_model_with_ranges_stays_as_it_is(model: nn.Module) -> None:
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=str)
 def test_a_layer_alone_writes_what_the_next_one_reads(candidate: Candidate) -> None:
     shape = shape_of(8, 9, 2)
-    plan = layer_plan(shape, candidate, mixed=True)
-    assert [node["op"] for node in plan.nodes][::2] == ["import_nchw", "export_nchw"]
-    assert plan.tensors[1]["dtype"] == candidate.stored
+    program = layer_program(shape, candidate, mixed=True)
+    assert [operation["op"] for operation in program.operations][::2] == ["input", "output"]
+    assert program.tensors[1]["dtype"] == candidate.stored
     assert layer_work(shape, candidate).candidate == candidate
-    assert Engine(plan)(torch.zeros(1, 8, 9, 9)).shape == (1, 16, 9, 9)
-    assert operation_of(plan, 2).inputs[0][0] == candidate.stored
+    assert Engine(program.to_bytes())(torch.zeros(1, 8, 9, 9)).shape == (1, 16, 9, 9)
+    sized = SizedProgram.of(program, (1, 8, 9, 9))
+    assert operation_of(sized, 0).output == (program.tensors[0]["dtype"], 8, 9, 9)
+    assert operation_of(sized, 2).inputs == ((candidate.stored, 16, 9, 9),)
 
 
 def test_what_is_not_served_is_direct() -> None:
     strided = shape_of(8, 9, stride=(2, 2))
     assert layer_work(strided, Candidate("F4", "int8")).candidate == Candidate("direct", "int8")
-    assert layer_plan(strided, Candidate("F4", "int8")).nodes[1]["op"] == "direct"
+    assert layer_program(strided, Candidate("F4", "int8")).operations[1]["op"] == "direct"
 
 
 def test_a_grid_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,8 +220,8 @@ def test_a_grid_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert table.seconds(shape_of(12, 7), tw.Winograd("F2")) > 0
     assert {r.source for r in table} == {"grid"}
     made: list[Any] = []
-    plan = layer_plan
-    monkeypatch.setattr("tilewise.latency.grid.layer_plan", lambda *a, **k: made.append(a) or plan(*a, **k))
+    make = layer_program
+    monkeypatch.setattr("tilewise.latency.grid.layer_program", lambda *a, **k: made.append(a) or make(*a, **k))
     assert list(measure_grid(grid, candidates=names, out=path, rounds=1)) == list(table)
     assert made == []
     path.write_text("\n".join(line for line in lines if '"in_channels": 16' not in line) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shlex
 import shutil
@@ -10,28 +9,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from torch import nn
 
 from tilewise.cli import main
-from tilewise.latency import CANDIDATES, LatencyTable, LayerShape, RemoteRunner, connect, layer_plan, measure
+from tilewise.latency import CANDIDATES, LatencyTable, LayerShape, RemoteRunner, connect, layer_program, measure
 from tilewise.latency.candidates import Candidate
-from tilewise.latency.remote import _limit, plan_stream
 from tilewise.latency.runners import Here
+from tilewise.latency.works import SizedProgram
 
 COMMAND = shlex.split(os.environ.get("TILEWISE_MEASURE", ""))
 needs_program = pytest.mark.skipif(not COMMAND, reason="TILEWISE_MEASURE is not set")
-GREETING = '{"format":1,"cpu":"x","isa":"y","threads":1,"compiler":"z"}'
+GREETING = '{"format":2,"cpu":"x","isa":"y","threads":1,"compiler":"z"}'
 SHAPE = LayerShape(batch=1, in_channels=16, out_channels=8, kernel=(3, 3), padding=(1, 1), height=9, width=10)
 
 
 def shell(script: str) -> list[str]:
-    """Give the command of a program that does what a line of the shell says."""
+    """Return the command of a program that does what a line of the shell says."""
     return ["sh", "-c", script]
 
 
@@ -47,40 +42,20 @@ def runner() -> Iterator[RemoteRunner]:
         yield program
 
 
-class TestStream:
-    def test_lines(self) -> None:
-        plan = layer_plan(SHAPE, Candidate("direct", "float32"))
-        lines = b"".join(plan_stream(plan)).split(b"\n")
-        assert lines[0] == f"plan batch=1 arena_bytes={plan.arena_bytes}".encode()
-        assert lines[1].startswith(b"tensor height=9 width=10 channels=16 stride=16 offset=")
-        node = next(line for line in lines if line.startswith(b"direct "))
-        assert b" residual=none " in node
-        assert b" act_low=-inf act_high=inf" in node
-        assert b" padding=1,1 " in node
-        weight = next(line for line in lines if line.startswith(b"array of=weight"))
-        assert weight.startswith(b"array of=weight dtype=float32 shape=8,3,3,16 random=0.")
-        assert b"array of=bias dtype=float32 shape=8" in lines
-        assert lines[-2:] == [b"end", b""]
+def program_of(candidate: str) -> SizedProgram:
+    """Give the program of a single layer."""
+    return SizedProgram.of(layer_program(SHAPE, Candidate.parse(candidate)), (1, 16, 9, 10))
 
-    def test_any_name_is_one_word(self) -> None:
-        plan = layer_plan(SHAPE, Candidate("direct", "float32"))
-        nodes = tuple({**node, "name": "a layer\n=1"} for node in plan.nodes)
-        lines = list(plan_stream(dataclasses.replace(plan, nodes=nodes)))
-        assert any(b" name=a%20layer%0A%3D1" in line for line in lines)
 
-    @settings(max_examples=50, deadline=None)
-    @given(arrays(np.int8, (3, 2, 2, 5)), st.sampled_from(["weight", "u"]))
-    def test_drawn_integers_keep_the_bounds_of_sums(self, weights: np.ndarray, name: str) -> None:
-        rows = weights if name == "weight" else weights.reshape(-1, 2, 5)
-        length = rows[0].size if name == "weight" else 5
-        largest = np.abs(weights.astype(int)).reshape(-1, length).sum(1).max()
-        assert largest - length < _limit(name, rows) * length <= largest
-
-    def test_drawn_floats_have_the_same_size(self) -> None:
-        weights = np.random.default_rng(0).normal(0, 0.2, (8, 3, 3, 16)).astype(np.float32)
-        assert _limit("weight", weights) / np.sqrt(3) == pytest.approx(0.2, rel=0.05)
-        halves = (weights.view(np.uint32) >> 16).astype(np.uint16)
-        assert _limit("weight", halves) == pytest.approx(_limit("weight", weights), rel=0.01)
+def test_a_program_is_sent_as_its_file(tmp_path: Path) -> None:
+    kept, sized = tmp_path / "sent", program_of("F4 int8")
+    content = sized.program.to_bytes()
+    head = f"program bytes={len(content)} images=1 height=9 width=10\n".encode()
+    answer = "'{\"program\":5}'"
+    script = f"echo '{GREETING}'; head -c {len(head) + len(content)} >{kept}; echo {answer}; cat"
+    with RemoteRunner(shell(script)) as there:
+        assert there.load(sized).sized is sized
+    assert kept.read_bytes() == head + content
 
 
 class TestErrors:
@@ -92,7 +67,7 @@ class TestErrors:
             (["/no/such/program"], "can not be started: No such file"),
             (shell("echo Welcome; cat"), "answers 'Welcome'; a tilewise-measure answers in JSON"),
             (shell("echo 1; cat"), "answers '1'"),
-            (shell("echo '{\"format\":9}'; cat"), "speaks format 9; this release speaks 1: build it anew"),
+            (shell("echo '{\"format\":9}'; cat"), "speaks format 9; this release speaks 2: build it anew"),
             (shell("echo noise >&2; echo cannot execute >&2; exit 126"), "ended with status 126: cannot execute"),
             (shell("exit 3"), "ended with status 3: nothing on its error stream"),
         ],
@@ -110,7 +85,7 @@ class TestErrors:
             RemoteRunner(shell(f"echo '{GREETING}'; read line; echo the power is gone >&2; exit 1")) as program,
             pytest.raises(ConnectionError, match="ended with status 1: the power is gone"),
         ):
-            program.load(layer_plan(SHAPE, Candidate("F4", "int8")))
+            program.load(program_of("F4 int8"))
 
     def test_kernel_set(self) -> None:
         with pytest.raises(ValueError, match="isa is 'neon; reboot'; allowed: a kernel set's name"):
@@ -183,8 +158,8 @@ class TestConnect:
     def test_measures(self) -> None:
         with connect("me@there", program=COMMAND[0], isa="portable") as program:
             assert program.machine.isa == "portable"
-            loaded = program.load(layer_plan(SHAPE, Candidate("F2", "int8")))
-            assert [row["op"] for row in loaded.profile()] == ["import_nchw", "fast_int8", "export_nchw"]
+            loaded = program.load(program_of("F2 int8"))
+            assert [row["op"] for row in loaded.profile()] == ["input", "fast_int8", "output"]
 
     @pytest.mark.skipif(len(COMMAND) != 1, reason="TILEWISE_MEASURE is not a program of this machine")
     @pytest.mark.usefixtures("there")
@@ -224,12 +199,12 @@ class TestConnect:
 @needs_program
 class TestProgram:
     def test_layers(self, runner: RemoteRunner) -> None:
-        """Every candidate's plan is taken, and runs on the kernels that run it here."""
+        """Every candidate's program is taken, and runs on the kernels that run it here."""
         for candidate in CANDIDATES:
-            plan = layer_plan(SHAPE, candidate)
-            loaded = runner.load(plan)
+            sized = program_of(str(candidate))
+            loaded = runner.load(sized)
             rows = loaded.profile(repeats=2)
-            here = Here().load(plan).profile()
+            here = Here().load(sized).profile()
             assert [(row["name"], row["op"], row["algorithm"]) for row in rows] == [
                 (row["name"], row["op"], row["algorithm"]) for row in here
             ]
@@ -240,9 +215,9 @@ class TestProgram:
             loaded.close()
 
     def test_refusals(self, runner: RemoteRunner) -> None:
-        loaded = runner.load(layer_plan(SHAPE, Candidate("F2", "int8")))
+        loaded = runner.load(program_of("F2 int8"))
         loaded.close()
-        with pytest.raises(ConnectionError, match=r"status 2: tilewise-measure: line .*: there is no plan 0"):
+        with pytest.raises(ConnectionError, match=r"status 2: tilewise-measure: line .*: there is no program 0"):
             loaded.profile()
         with pytest.raises(ConnectionError, match=r"threads is 100000, must be 1\.\."):
             RemoteRunner(COMMAND, threads=100000)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tilewise.algebra import algorithm
 from tilewise.nn import WinogradConv2d
-from tilewise.nn.stages import sandwich, sandwich_in_order
+from tilewise.nn.stages import ordered_sandwich, sandwich
 from tilewise.quant import Winograd
 from tilewise.quant.fake import on_transform_grid
 from tilewise.quant.quantizer import TRANSFORM_ENTRY, TRANSFORM_ROW_SUM, transform_bits
@@ -78,7 +78,7 @@ def test_v_is_exact_in_every_order(name: str, seed: int, spread: float) -> None:
     integers = (bt * 2**f).numpy().astype(np.int64)
     expected = np.einsum("ai,ijq,bj->abq", integers, tiles.numpy().astype(np.int64), integers)
     assert np.abs(expected).max() < 2**24
-    for compute in (sandwich, sandwich_in_order):
+    for compute in (sandwich, ordered_sandwich):
         assert (compute(bt, tiles).double().numpy() * 4**f == expected).all()
 
 

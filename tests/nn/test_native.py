@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from tilewise import _native
 from tilewise.nn import Conv2d, Quantize, WinogradConv2d, native
-from tilewise.quant import Direct, Winograd
+from tilewise.quant import QUANTIZERS, Direct, QuantGrid, Winograd
 from tilewise.quant.fake import Range, quantize
-from tilewise.quant.quantizer import QUANTIZERS
 
 ISAS = [entry["name"] for entry in _native.kernel_sets() if entry["supported"] and entry["name"] != "reference"]
 # Images, channels, filters, height, width: whole vectors and not, one tile, several panels, cut tiles.
@@ -72,7 +71,7 @@ def assert_near(mine: dict[str, Tensor], plain: dict[str, Tensor]) -> None:
 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", ["F2", "F4", "F6"])
-@pytest.mark.parametrize("transforms", ["static", "learned", "sparse", "exact"])
+@pytest.mark.parametrize("transforms", ["static", "learned", "sparse", "convolution"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_step_equals_that_in_torch(
     name: str, transforms: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -231,7 +230,7 @@ def test_an_empty_batch() -> None:
 
 
 def test_gradients_of_a_layer_whose_ranges_are_frozen() -> None:
-    """In evaluation the exact path in torch runs, and is differentiable; ranges stay."""
+    """In evaluation the bitwise path in torch runs, and is differentiable; ranges stay."""
     layer, x = trained("F4", SHAPES[1], transforms="learned")
     layer.eval()
     before = layer.get_range("input_range").absmax.clone()
@@ -288,10 +287,10 @@ def test_quantize_equals_that_in_torch(count: int, signed: bool, bits: int) -> N
     source = Range((), QUANTIZERS["tap"], bits)
     x = torch.randn(count) if signed else torch.rand(count)
     source.observe(x / 2, running=True)
-    assert native.Grid(*source.numbers()) == tuple(float(value) for value in source.grid())
+    assert source.numbers() == QuantGrid.of(source)
     results = []
     for run in (
-        lambda x: native.quantize(x, native.Grid(*source.numbers()), 1.0),
+        lambda x: native.quantize(x, source.numbers(), 1.0),
         lambda x: (quantize(x, *source.grid(), clip_gradient=True), tuple(map(float, torch.aminmax(x.detach())))),
     ):
         leaf = x.clone().requires_grad_()
@@ -319,7 +318,7 @@ def test_readers_of_a_quantize_share_its_grid_of_the_batch() -> None:
 def test_native_shapes_are_checked() -> None:
     layer, x = trained("F4", SHAPES[1])
     numbers = native.Numbers(
-        grid=native.Grid(0.1, -127, 127),
+        grid=QuantGrid.of_step(0.1, -127, 127),
         v_range=layer.get_range("v_range").absmax,
         balance=layer.balance,
         fraction_bits=15,

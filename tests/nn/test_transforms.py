@@ -83,8 +83,8 @@ def test_matrices_of_zeros_and_ones_stay() -> None:
 
 @pytest.mark.parametrize(("name", "r"), STARTS)
 def test_exact_transforms_begin_as_the_algorithm(name: str, r: int) -> None:
-    layer = layer_of(name, r, transforms="exact")
-    assert [getattr(layer.exact_algorithm(), f) for f in ("AT", "G", "BT")] == [
+    layer = layer_of(name, r, transforms="convolution")
+    assert [getattr(layer.rational_algorithm(), f) for f in ("AT", "G", "BT")] == [
         getattr(layer.algorithm, f) for f in ("AT", "G", "BT")
     ]
     for used, own in zip(layer.transforms(), layer.algorithm.to_float("float32"), strict=True):
@@ -170,9 +170,9 @@ def test_gradient_of_a_point_is_that_of_its_powers() -> None:
 @pytest.mark.parametrize("bits", [8, 32])
 @pytest.mark.parametrize("name", ["F4", "F6"])
 def test_training_moves_points_and_keeps_the_convolution(name: str, bits: int) -> None:
-    layer = layer_of(name, transforms="exact", bits=bits)
+    layer = layer_of(name, transforms="convolution", bits=bits)
     train(layer, {"points": 0.4, "row_exponents": 0.4, "column_exponents": 0.4})
-    found = layer.exact_algorithm().verify()
+    found = layer.rational_algorithm().verify()
     assert Interpolation.of(found) != Interpolation.of(layer.algorithm)
     x = torch.randn(2, 4, 9, 10)
     if bits == 32:
@@ -188,7 +188,7 @@ def test_training_moves_points_and_keeps_the_convolution(name: str, bits: int) -
 def test_each_structure_loads_its_own_numbers() -> None:
     for transforms, names in (
         ("sparse", {"AT", "G", "BT"}),
-        ("exact", {"points", "row_exponents", "column_exponents"}),
+        ("convolution", {"points", "row_exponents", "column_exponents"}),
     ):
         layer = layer_of("F4", transforms=transforms)
         train(layer, dict.fromkeys(names, 0.4))
@@ -204,10 +204,13 @@ def test_each_structure_loads_its_own_numbers() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"algorithm": "SFC6", "transforms": "exact"}, r"SFC6\(7, 3\) has no interpolation points"),
-        ({"algorithm": "direct", "transforms": "exact"}, "has no interpolation points"),
-        ({"algorithm": tw.sfc(4, 4, 3), "transforms": "exact"}, "has no interpolation points"),
-        ({"algorithm": "F4", "transforms": "exact", "quantizer": "paper", "scales": "tensor"}, "rounds the matrices"),
+        ({"algorithm": "SFC6", "transforms": "convolution"}, r"SFC6\(7, 3\) has no interpolation points"),
+        ({"algorithm": "direct", "transforms": "convolution"}, "has no interpolation points"),
+        ({"algorithm": tw.sfc(4, 4, 3), "transforms": "convolution"}, "has no interpolation points"),
+        (
+            {"algorithm": "F4", "transforms": "convolution", "quantizer": "paper", "scales": "tensor"},
+            "rounds the matrices",
+        ),
         (
             {"algorithm": "F4", "transforms": "sparse", "quantizer": "paper", "scales": "tensor"},
             "allowed with it: static",
@@ -223,24 +226,28 @@ def test_what_has_no_points_is_refused(spec: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("start", "r", "message"),
     [
-        ("F4-nova", 3, r"F4-nova has the points 5/6, -5/6, 7/6, -7/6; exact transforms allow \+-\(1/4, 1/2"),
+        (
+            "F4-nova",
+            3,
+            r"F4-nova has the points 5/6, -5/6, 7/6, -7/6; 'convolution' transforms allow \+-\(1/4, 1/2",
+        ),
         (tw.toom_cook(4, 3, [0, 1, -1, 2, -2]).scaled([3] * 6, [1] * 6), 3, "scaled by 3, 3, .* powers of two"),
-        (tw.toom_cook(6, 5, [0, 1, -1, 2, -2, 4, -4, 3, -3]), 5, "too large for exact transforms"),
+        (tw.toom_cook(6, 5, [0, 1, -1, 2, -2, 4, -4, 3, -3]), 5, "too large for 'convolution' transforms"),
     ],
 )
 def test_layers_out_of_reach_say_why(start: Any, r: int, message: str) -> None:
-    spec = Winograd(start, transforms="exact")
+    spec = Winograd(start, transforms="convolution")
     with pytest.raises(ValueError, match=message):
         WinogradConv2d(4, 4, r, spec=spec)
     assert unservable(nn.Conv2d(4, 4, r), spec)
 
 
-def test_an_exact_algorithm_is_asked_of_exact_layers_only() -> None:
-    assert layer_of("F4").exact_algorithm() is algorithm("F4")
+def test_an_rational_algorithm_is_asked_of_exact_layers_only() -> None:
+    assert layer_of("F4").rational_algorithm() is algorithm("F4")
     for transforms in ("learned", "sparse"):
-        with pytest.raises(ValueError, match=f"transforms is '{transforms}', which are no exact algorithm"):
-            layer_of("F4", transforms=transforms).exact_algorithm()
-    layer = layer_of("F4", transforms="exact")
+        with pytest.raises(ValueError, match=f"transforms is '{transforms}', which are no convolution"):
+            layer_of("F4", transforms=transforms).rational_algorithm()
+    layer = layer_of("F4", transforms="convolution")
     with torch.no_grad():
         layer.points[0] = float("nan")
     with pytest.raises(ValueError, match=r"points \[nan, .* are not finite"):

@@ -14,7 +14,7 @@ SPECS = [
     Winograd("F4"),
     Winograd("SFC6", bits=10, scales="tensor", transforms="learned", hadamard_bits=9),
     Winograd("F4", transforms="sparse"),
-    Winograd("F6", transforms="exact", bits=32),
+    Winograd("F6", transforms="convolution", bits=32),
     Winograd("F2", quantizer="paper", scales="tensor"),
     Winograd(toom_cook(4, 3, [0, 1, -1, "1/3", -3])),
     Exact(),

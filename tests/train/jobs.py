@@ -90,7 +90,7 @@ def train_natively() -> dict[str, Any]:
 
 
 def agreed(model: nn.Module) -> dict[str, Any]:
-    """Give a model's state, the same in all processes; see that it is itself again."""
+    """Return a model's state, the same in all processes; see that it is itself again."""
     everyone = Processes.here()
     state = {name: t.detach() for name, t in model.state_dict().items()}
     assert all((everyone.gather(t.double()) == t.double()).all() for t in state.values())

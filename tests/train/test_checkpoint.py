@@ -23,7 +23,7 @@ def calibrated(spec: tw.Winograd | tw.Direct) -> nn.Module:
         tw.Direct(),
         tw.Winograd("F4", transforms="learned"),
         tw.Winograd("F4", transforms="sparse"),
-        tw.Winograd("F6", transforms="exact"),
+        tw.Winograd("F6", transforms="convolution"),
         tw.Winograd("F2", quantizer="paper", scales="tensor"),
     ],
 )

@@ -20,7 +20,7 @@ SMALL = ("--model", "small", "--data", "digits", "--train-images", "40", "--epoc
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a run of two epochs that one process stopped after the first."""
+    """Return a run of two epochs that one process stopped after the first."""
     folder = tmp_path_factory.mktemp("stopped")
     with pytest.raises(InterruptedError):
         jobs.train("learned", epochs=2, stop=1, out=folder)
@@ -29,7 +29,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(stopped: Path) -> dict[str, Any]:
-    """Give what two processes came to: started once for all tests, as a start takes seconds."""
+    """Return what two processes came to: started once for all tests, as a start takes seconds."""
     pytest.importorskip("lightning_fabric")
     torch.set_num_threads(2)
     found = launch(jobs.everything, stopped, devices=2)

@@ -22,7 +22,7 @@ def config() -> Any:
 
 @pytest.fixture
 def problem() -> Any:
-    """Give a small network and two sets of batches."""
+    """Return a small network and two sets of batches."""
 
     def make(steps: int = 4) -> Any:
         model = known_searches.network(0)

@@ -1,10 +1,7 @@
+#include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
-#include "operations/ending.h"
-#include "operations/extents.h"
-#include "operations/list.h"
-#include "program/limits.h"
+#include "operations/convolution.h"
 
 namespace tilewise {
 namespace {
@@ -12,29 +9,35 @@ namespace {
 // A kernel adds up u * byte from -128 * (sum of u) on, and every sum on the way must fit int32.
 constexpr std::int64_t kMaxWeightSum = kMaxInt32 / (255 + 128);
 
-class Fast final : public Operation {
+class Fast final : public Convolution<FastConv> {
  public:
   void fields(Fields& fields) override {
-    fields.reads("x", x_, "The images.");
-    fields.writes("y", y_, "The outputs, after the ending.");
+    wires(fields);
     fields.text("algorithm", algorithm_, "Its name, for profiles.");
     fields.array("bt", bt_, {"float32"}, 2, "B^T [n, t].");
     fields.array("at", at_, {"float32"}, 2, "A^T [m, n].");
-    fields.flag("integer", integer_, "B^T holds integers, and V is computed exactly.");
+    fields.flag("integer", conv_.integer, "B^T holds integers, and V is computed exactly.");
     fields.array("u", u_, {"int8", "int16", "uint16", "float32"}, 3,
                  "U [n*n, K, C]; its type decides what is computed in, uint16 being the bits of bfloat16.");
     fields.may_have("mult", mult_, {"int32"}, 2, "[n*n, 1 or C], requantizes V, in units of 2^-fraction_bits; integers only.");
     fields.may_have("scale", scale_, {"float32"}, 2, "[n*n, K], the real value of one step of M; integers only.");
-    fields.integer("v_limit", v_limit_, {1, 32767}, "The requantized V lies in -v_limit..v_limit.");
+    fields.integer("v_limit", conv_.v_limit, {1, 32767}, "The requantized V lies in -v_limit..v_limit.");
     fields.integer("fraction_bits", fraction_bits_, {15, 31}, "Of mult.");
-    fields.integer("stride", stride_, {1, kMaxStep}, "Rows and columns from one output's window to the next.");
-    fields.integers("padding", padding_.sides, {0, kMaxExtent}, "Rows of zeros above and below, columns left and right.");
-    fields.integer("block", block_, {0, kMaxBlock}, "Tiles that go through the stages together; 0: as the machine's caches allow.");
-    ending_.fields(fields, Ending::Bias::kNeeded);
+    fields.integer("stride", conv_.stride, {1, kMaxStep}, "Rows and columns from one output's window to the next.");
+    fields.integer("block", conv_.block, {0, kMaxBlock}, "Tiles that go through the stages together; 0: as the machine's caches allow.");
+    padding_and_ending(fields);
   }
 
-  void check(std::span<const TensorType> tensors) override {
-    const TensorType &x = tensors[static_cast<std::size_t>(x_)], &y = tensors[static_cast<std::size_t>(y_)];
+  std::string algorithm() const override { return algorithm_; }
+
+  void drop_arrays() override {
+    bt_ = {}, at_ = {}, u_ = {}, mult_ = {}, scale_ = {};
+    conv_.u_int8 = {}, conv_.u_int16 = {}, conv_.u_bf16 = {}, conv_.u_f32 = {};
+    Convolution::drop_arrays();
+  }
+
+ private:
+  void check_numbers(const TensorType& x, const TensorType& y) override {
     check_matrices();
     const std::int64_t taps = conv_.n * conv_.n;
     check_equal(name, "the number of taps of u", u_.shape[0], taps, "the square of the rows of bt");
@@ -42,26 +45,16 @@ class Fast final : public Operation {
     check_equal(name, "the number of input channels of u", u_.shape[2], x.channels, "the channels of x");
     check_weights(x);
     conv_.pad_top = padding_.top(), conv_.pad_left = padding_.left();
-    conv_.integer = integer_;
-    conv_.v_limit = v_limit_, conv_.fraction_bits = static_cast<int>(fraction_bits_), conv_.block = block_;
+    conv_.fraction_bits = static_cast<int>(fraction_bits_);
     take(conv_.bt, bt_), take(conv_.at, at_), take(conv_.mult, mult_), take(conv_.scale, scale_);
-    conv_.shared = &shared_;
-    ending_.check(name, tensors, y, conv_.epilogue);
-    filters_ = y.channels;
     window_values_ = conv_.r * conv_.r * x.channels;
   }
 
-  Size size(std::span<const Size> sizes) const override {
-    const Size& x = sizes[static_cast<std::size_t>(x_)];
-    const Size y{windows_along(name, "height", x.height, padding_.height(), conv_.r, stride_),
-                 windows_along(name, "width", x.width, padding_.width(), conv_.r, stride_)};
-    ending_.check_size(name, sizes, y);
-    return y;
+  Size size_of(const Size& x) const override {
+    return windows(x, {conv_.r, conv_.r}, {conv_.stride, conv_.stride});
   }
 
-  Made make(const KernelSet& set, const TensorRef* tensors) override {
-    conv_.x = tensors + x_, conv_.y = tensors + y_;
-    conv_.epilogue.residual = ending_.residual(tensors);
+  Made kernel(const KernelSet& set) const override {
     switch (type_) {
       case Dtype::kUint8: return {"fast_int8", set.fast_int8(conv_)};
       case Dtype::kInt16: return {"fast_int16", set.fast_int16(conv_)};
@@ -70,50 +63,28 @@ class Fast final : public Operation {
     }
   }
 
-  std::int64_t operations(std::span<const Size> sizes) const override {
-    const Size& y = sizes[static_cast<std::size_t>(y_)];
-    return 2 * y.height * y.width * filters_ * window_values_;
-  }
-
-  std::string algorithm() const override { return algorithm_; }
-
-  bool packs_weights() const override { return true; }
-
-  void drop_arrays() override {
-    bt_ = {}, at_ = {}, u_ = {}, mult_ = {}, scale_ = {};
-    conv_.u_int8 = {}, conv_.u_int16 = {}, conv_.u_bf16 = {}, conv_.u_f32 = {};
-    ending_.drop_arrays();
-  }
-
- private:
-  template <typename T>
-  static void take(std::vector<T>& to, const Array& from) {
-    const auto values = from.values<T>();
-    to.assign(values.begin(), values.end());
-  }
-
   void check_matrices() {
     const std::int64_t n = bt_.shape[0], t = bt_.shape[1], m = at_.shape[0];
     check_range(name, "the number of rows of bt", n, 1, kMaxTransform);
     check_range(name, "the number of columns of bt", t, 1, kMaxTransform);
-    check_range(name, "the number of rows of at", m, 1, (t - 1) / stride_ + 1);
+    check_range(name, "the number of rows of at", m, 1, (t - 1) / conv_.stride + 1);
     check_equal(name, "the number of columns of at", at_.shape[1], n, "the rows of bt");
     check_finite(name, "bt", bt_);
     check_finite(name, "at", at_);
-    conv_.m = m, conv_.n = n, conv_.stride = stride_;
-    conv_.r = t - stride_ * (m - 1);
+    conv_.m = m, conv_.n = n;
+    conv_.r = t - conv_.stride * (m - 1);
   }
 
   void check_weights(const TensorType& x) {
     if (u_.dtype == "int8") {
       check_integers(x, Dtype::kUint8);
-      check_range(name, "v_limit", v_limit_, 1, 127);
+      check_range(name, "v_limit", conv_.v_limit, 1, 127);
       check_sums(name, "row (tap, output channel) of u", u_.values<std::int8_t>(), rows(), kMaxWeightSum);
       conv_.u_int8 = u_.values<std::int8_t>();
     } else if (u_.dtype == "int16") {
-      if (!integer_) refuse(name, ": integer is false, must be true as the weights are int16");
+      if (!conv_.integer) refuse(name, ": integer is false, must be true as the weights are int16");
       check_integers(x, Dtype::kInt16);
-      check_sums(name, "row (tap, output channel) of u", u_.values<std::int16_t>(), rows(), kMaxInt32 / v_limit_);
+      check_sums(name, "row (tap, output channel) of u", u_.values<std::int16_t>(), rows(), kMaxInt32 / conv_.v_limit);
       conv_.u_int16 = u_.values<std::int16_t>();
     } else {
       check_floats(x);
@@ -123,9 +94,7 @@ class Fast final : public Operation {
   std::size_t rows() const { return static_cast<std::size_t>(u_.shape[0] * u_.shape[1]); }
 
   void check_integers(const TensorType& x, Dtype expected) {
-    if (x.dtype != expected)
-      refuse(name, ": x is ", name_of(x.dtype), ", must be ", name_of(expected), " as the weights are ", u_.dtype);
-    type_ = expected;
+    check_input(x, type_ = expected, u_.dtype);
     check_growth(x);
     if (!mult_ || !scale_) refuse(name, ": integer weights need mult and scale");
     check_equal(name, "the number of rows of mult", mult_.shape[0], u_.shape[0], "the taps of u");
@@ -157,7 +126,7 @@ class Fast final : public Operation {
       double sum = 0;
       for (std::int64_t i = 0; i < bt.shape[1]; ++i) {
         const double value = static_cast<double>(bt(a, i));
-        if (integer_ && value != std::trunc(value))
+        if (conv_.integer && value != std::trunc(value))
           refuse(name, ": bt[", a, ", ", i, "] is ", value, ", must be an integer");
         sum += std::abs(value);
       }
@@ -169,17 +138,10 @@ class Fast final : public Operation {
     }
   }
 
-  std::int64_t x_ = kNoTensor, y_ = kNoTensor;
   std::string algorithm_;
   Array bt_, at_, u_, mult_, scale_;
-  bool integer_ = true;
-  std::int64_t v_limit_ = 127, fraction_bits_ = 15, stride_ = 1, block_ = 0;
-  Padding padding_;
-  Ending ending_;
-  FastConv conv_{};
+  std::int64_t fraction_bits_ = 15;
   Dtype type_ = Dtype::kFloat32;  // what is multiplied
-  std::int64_t filters_ = 0, window_values_ = 0;
-  std::shared_ptr<const void> shared_;
 };
 
 }  // namespace

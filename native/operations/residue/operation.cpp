@@ -25,7 +25,6 @@ class Residue final : public Lossless<ResidueConv> {
 
  private:
   void check_lossless(const TensorType& x) override {
-    count_values();
     const residue::Sizes sizes = sizes_of_tile();
     const std::int64_t product = check_moduli(sizes);
     check_reach(-x.grid.zero, 255 - x.grid.zero, product);
@@ -39,7 +38,7 @@ class Residue final : public Lossless<ResidueConv> {
     conv_.sizes = sizes;
   }
 
-  Made make_lossless(const KernelSet& set) override { return {"residue_int8", set.residue_int8(conv_)}; }
+  Made kernel(const KernelSet& set) const override { return {"residue_int8", set.residue_int8(conv_)}; }
 
   residue::Sizes sizes_of_tile() {
     const residue::Sizes sizes{.m = m_, .r = weight_shape()[1]};

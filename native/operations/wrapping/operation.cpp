@@ -21,7 +21,6 @@ class Wrapping final : public Lossless<WrappingConv> {
 
  private:
   void check_lossless(const TensorType& x) override {
-    count_values();
     const wrapping::Sizes sizes = matrices();
     check_equal(name, "the height of weight", weight_shape()[1], sizes.r, "the columns of g");
     const auto at = at_.values<std::int32_t>(), g = g_.values<std::int32_t>(), bt = bt_.values<std::int32_t>();
@@ -38,7 +37,7 @@ class Wrapping final : public Lossless<WrappingConv> {
     conv_.bt.assign(bt.begin(), bt.end());
   }
 
-  Made make_lossless(const KernelSet& set) override { return {"wrapping_int8", set.wrapping_int8(conv_)}; }
+  Made kernel(const KernelSet& set) const override { return {"wrapping_int8", set.wrapping_int8(conv_)}; }
 
   wrapping::Sizes matrices() {
     const wrapping::Sizes sizes{.m = at_.shape[0], .r = g_.shape[1], .n = g_.shape[0]};

@@ -1,6 +1,6 @@
 """The centre of the package: a fast convolution algorithm is one triple of matrices.
 
-``y = A^T [ (G g) * (B^T d) ]`` computes ``m`` outputs of a correlation with ``r`` taps and stride ``s`` from
+``y = A^T [ (G g) * (B^T d) ]`` computes ``m`` outputs of a correlation with ``r`` filter taps and stride ``s`` from
 ``t = s (m - 1) + r`` inputs with ``n`` products. In two dimensions it is nested:
 ``Y = A^T [ (G g G^T) * (B^T d B) ] A``.
 """
@@ -100,7 +100,7 @@ class Bilinear:
         if self.stride < 1:
             raise ValueError(f"{self.name}: stride is {self.stride}; it must be at least 1")
         for field in ("AT", "G", "BT"):
-            object.__setattr__(self, field, exact_matrix(getattr(self, field)))
+            object.__setattr__(self, field, rational_matrix(getattr(self, field)))
         n = len(self.G)
         wanted = {"AT": (self.m, n), "G": (n, self.r), "BT": (n, self.tile)}
         for field, shape in wanted.items():
@@ -131,7 +131,7 @@ class Bilinear:
         return Fraction(self.m * self.r, self.products) ** dim
 
     def defect(self) -> tuple[int, int, int, Fraction] | None:
-        """First ``(output i, tap k, input j, value)`` at which the convolution identity fails, or None.
+        """First ``(output i, filter tap k, input j, value)`` at which the convolution identity fails, or None.
 
         The identity is ``sum_n A[n, i] G[n, k] B[n, j] == 1 if j == stride * i + k else 0``.
         """
@@ -152,12 +152,12 @@ class Bilinear:
         Raises
         ------
         ValueError
-            With the first output, tap and input at which it is not.
+            With the first output, filter tap and input at which it is not.
         """
         if (found := self.defect()) is not None:
             i, k, j, value = found
             raise ValueError(
-                f"{self.name} is not a convolution: output {i}, tap {k}, input {j} has the factor {value} "
+                f"{self.name} is not a convolution: output {i}, filter tap {k}, input {j} has the factor {value} "
                 f"instead of {int(j == self.stride * i + k)}"
             )
         return self
@@ -193,14 +193,14 @@ class Bilinear:
         return all(x.denominator == 1 for matrix in (self.BT, self.AT) for row in matrix for x in row)
 
     def scaled(self, rows: Sequence[Rational], columns: Sequence[Rational], name: str | None = None) -> Bilinear:
-        """Give the same algorithm with each row of ``B^T`` and column of ``A^T`` times a number; ``G`` makes up for it.
+        """Return the same algorithm, rows of ``B^T`` and columns of ``A^T`` times numbers; ``G`` makes up for it.
 
         Raises
         ------
         ValueError
             If there is not one number for each product, or one is zero.
         """
-        by_row, by_column = [exact(x) for x in rows], [exact(x) for x in columns]
+        by_row, by_column = [rational(x) for x in rows], [rational(x) for x in columns]
         if {len(by_row), len(by_column)} != {self.products} or not all(by_row + by_column):
             raise ValueError(
                 f"{self.name} takes {self.products} factors other than 0 per matrix, got {rows}, {columns}"
@@ -211,13 +211,13 @@ class Bilinear:
         return replace(self, name=name or self.name, AT=at, G=g, BT=bt)
 
     def normalized(self) -> Bilinear:
-        """Give the same algorithm with primitive integer ``B^T`` and ``A^T``; ``G`` takes the fractions."""
+        """Return the same algorithm with primitive integer ``B^T`` and ``A^T``; ``G`` takes the fractions."""
         form = self.integer()
         g = tuple(tuple(s * x for x in row) for s, row in zip(form.scale, form.G, strict=True))
-        return replace(self, AT=exact_matrix(form.AT), G=g, BT=exact_matrix(form.BT))
+        return replace(self, AT=rational_matrix(form.AT), G=g, BT=rational_matrix(form.BT))
 
     def to_float(self, dtype: npt.DTypeLike = "float64") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give ``(A^T, G, B^T)`` as NumPy arrays, each entry correctly rounded to ``dtype``."""
+        """Return ``(A^T, G, B^T)`` as NumPy arrays, each entry correctly rounded to ``dtype``."""
         import numpy as np
 
         def convert(matrix: Matrix) -> np.ndarray:
@@ -252,7 +252,7 @@ class Bilinear:
         ).verify()
 
 
-def exact(value: Rational) -> Fraction:
+def rational(value: Rational) -> Fraction:
     """Read an integer, Fraction or string such as ``"-3/2"`` exactly.
 
     Raises
@@ -270,9 +270,9 @@ def exact(value: Rational) -> Fraction:
         raise ValueError(f"{value!r} is not a rational number such as '1/2'") from error
 
 
-def exact_matrix(rows: Iterable[Iterable[Rational]]) -> Matrix:
+def rational_matrix(rows: Iterable[Iterable[Rational]]) -> Matrix:
     """Read a matrix of rational numbers exactly."""
-    return tuple(tuple(exact(x) for x in row) for row in rows)
+    return tuple(tuple(rational(x) for x in row) for row in rows)
 
 
 def transpose(matrix: Sequence[Sequence[T]]) -> tuple[tuple[T, ...], ...]:
@@ -281,7 +281,7 @@ def transpose(matrix: Sequence[Sequence[T]]) -> tuple[tuple[T, ...], ...]:
 
 
 def _whole(matrix: Matrix) -> tuple[list[list[int]], int]:
-    """Give a matrix times its common denominator, and that."""
+    """Return a matrix times its common denominator, and that."""
     common = math.lcm(*(x.denominator for row in matrix for x in row))
     return [[int(x * common) for x in row] for row in matrix], common
 

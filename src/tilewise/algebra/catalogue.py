@@ -47,7 +47,7 @@ _PUBLISHED: dict[str, dict[int, tuple[int | str, ...]]] = {
     "paper": {7: (0, 1, -1, 2, -2, "3/2", "-3/2")},
 }
 
-# Outputs per tile when a symbolic Fourier name gives none, by order and taps: those that take the fewest products for
+# Outputs per tile when a symbolic Fourier name gives none, by order and filter taps: those of the fewest products for
 # each output. But SFC6(6, 3) takes 6 % fewer than the published SFC6(7, 3), whose tiles cover maps of 7, 14, 28 and 56
 # without waste. Length 12 pays for larger kernels only (docs/contracts/algorithms.md).
 _SFC_TILE = {
@@ -73,8 +73,8 @@ def algorithm(name: str, r: int = 3, stride: int = 1) -> Bilinear:
         ``"SFC3"``, ``"SFC4"``, ``"SFC6"``: symbolic Fourier; ``"SFC6(6)"`` chooses the outputs per tile.
         ``"SFC12"``: the same for r = 5 and 7.
         ``"direct"``: the trivial algorithm.
-        ``"F2"``, ``"F4"``, ``"F6"`` of stride 2 or for 7 taps, and symbolic Fourier of stride 2, are sums of pieces
-        (:func:`tilewise.algebra.decompose`).
+        ``"F2"``, ``"F4"``, ``"F6"`` of stride 2 or for 7 filter taps, and symbolic Fourier of stride 2, are sums of
+        pieces (:func:`tilewise.algebra.decompose`).
     r : {3, 5, 7}
         Filter taps per dimension.
     stride : {1, 2}
@@ -109,7 +109,7 @@ def algorithm(name: str, r: int = 3, stride: int = 1) -> Bilinear:
 
 
 def fitting(found: Bilinear, r: int, stride: int = 1) -> Bilinear:
-    """Give an algorithm back that is for these kernels; refuse it otherwise."""
+    """Return an algorithm that is for these kernels; refuse any other."""
     if found.r != r:
         raise ValueError(f"{found.name} is for r = {found.r}, not for {r}x{r} kernels")
     if found.stride != stride:
@@ -123,7 +123,7 @@ def _algorithm(name: str, r: int, stride: int) -> Bilinear:
         return direct(1, r, stride)
     if (match := re.fullmatch(r"F(\d)(?:-(\w+))?", name)) and name in algorithm_names(r, stride):
         m, family = int(match[1]), match[2]
-        if not family and (stride > 1 or r > 5):  # one piece of 7 taps has an awful growth
+        if not family and (stride > 1 or r > 5):  # one piece of 7 filter taps has an awful growth
             return decompose(m, r, stride, piece, name=name)
         points = textbook_points(m, r) if family == "textbook" else _PUBLISHED.get(family, _POINTS)[m + r - 2]
         return toom_cook(m, r, points, name=name)
@@ -147,7 +147,7 @@ def _sfc_tile(order: int, r: int, stride: int) -> int:
 
 
 def piece(m: int, r: int) -> Bilinear:
-    """Give the Toom-Cook algorithm of a piece of ``r`` taps for :func:`tilewise.algebra.decompose`."""
+    """Return the Toom-Cook algorithm of a piece of ``r`` filter taps for :func:`tilewise.algebra.decompose`."""
     return direct(m, 1) if r == 1 else toom_cook(m, r, _POINTS[m + r - 2])
 
 

@@ -10,14 +10,14 @@ from tilewise.algebra.bilinear import Bilinear
 
 
 class Piece(NamedTuple):
-    """Taps ``first, first + stride, ...`` of a convolution: ``taps`` of them."""
+    """Filter taps ``first, first + stride, ...`` of a convolution: ``taps`` of them."""
 
     first: int
     taps: int
 
 
 def pieces(r: int, stride: int, most: int) -> list[Piece]:
-    """Cut ``r`` taps into pieces that are convolutions of stride 1.
+    """Cut ``r`` filter taps into pieces that are convolutions of stride 1.
 
     Taps that are equal modulo the stride meet the same samples, ``d[p::stride]``, one sample further for each output:
     a convolution of stride 1. Where it has more than ``most`` taps it is cut into equal parts, the longer ones first.
@@ -66,7 +66,7 @@ def decompose(
     Parameters
     ----------
     m, r, stride : int
-        Outputs, taps, and samples from one output to the next.
+        Outputs, filter taps, and samples from one output to the next.
     served : callable
         ``served(m, taps)`` gives the algorithm of a piece, of stride 1.
     most : int

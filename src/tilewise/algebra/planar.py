@@ -7,14 +7,21 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from tilewise.algebra.bilinear import Bilinear, Growth, Matrix, exact_matrix, l1, primitive_rows, signed_sums, transpose
+from tilewise.algebra.bilinear import (
+    Bilinear,
+    Growth,
+    Matrix,
+    l1,
+    primitive_rows,
+    rational_matrix,
+    signed_sums,
+    transpose,
+)
+from tilewise.common.integers import FLOAT64_INTEGERS
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-EXACT = 2**53
-"""Integers up to here are exact in float64, their sums too."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Planar:
         if self.m < 1 or self.r < 1:
             raise ValueError(f"F({self.m}, {self.r}): m and r must be at least 1")
         for field in ("AT", "G", "BT"):
-            object.__setattr__(self, field, exact_matrix(getattr(self, field)))
+            object.__setattr__(self, field, rational_matrix(getattr(self, field)))
         n = len(self.G)
         wanted = {"AT": (self.m**2, n), "G": (n, self.r**2), "BT": (n, self.tile**2)}
         for field, shape in wanted.items():
@@ -68,7 +75,7 @@ class Planar:
 
     @classmethod
     def nested(cls, algorithm: Bilinear) -> Self:
-        """Give a one-dimensional algorithm's own two-dimensional form."""
+        """Return a one-dimensional algorithm's own two-dimensional form."""
         at, g, bt = (
             tuple(tuple(x * y for x in a for y in b) for a in matrix for b in matrix)
             for matrix in (algorithm.AT, algorithm.G, algorithm.BT)
@@ -98,7 +105,7 @@ class Planar:
         Raises
         ------
         ValueError
-            With the first output, tap and input at which it is not; if its integers are too large for the proof.
+            With the first output, filter tap and input at which it is not; if its integers are too large for the proof.
         """
         import numpy as np
 
@@ -106,8 +113,10 @@ class Planar:
         denominator = np.lcm.reduce([x.denominator for row in form.G for x in row])
         whole = replace(form, G=tuple(tuple(x * int(denominator) for x in row) for row in form.G))
         at, g, bt = whole.to_float()
-        if self.products * float(np.prod([np.abs(x).max() for x in (at, g, bt)])) >= EXACT:
-            raise ValueError(f"{self.name}: its integers are too large to be proved in {EXACT.bit_length() - 1} bits")
+        if self.products * float(np.prod([np.abs(x).max() for x in (at, g, bt)])) >= FLOAT64_INTEGERS:
+            raise ValueError(
+                f"{self.name}: its integers are too large to be proved in {FLOAT64_INTEGERS.bit_length() - 1} bits"
+            )
         places = np.arange(self.tile**2).reshape(self.tile, self.tile)
         taps = places[: self.r, : self.r].reshape(-1)
         for i, first in enumerate(places[: self.m, : self.m].reshape(-1)):
@@ -118,8 +127,8 @@ class Planar:
                 k, j = (int(x) for x in np.argwhere(factors != wanted)[0])
                 value = Fraction(int(factors[k, j]), int(denominator))
                 raise ValueError(
-                    f"{self.name} is not a convolution: output {divmod(i, self.m)}, tap {divmod(k, self.r)}, input "
-                    f"{divmod(j, self.tile)} has the factor {value} instead of {int(j == first + taps[k])}"
+                    f"{self.name} is not a convolution: output {divmod(i, self.m)}, filter tap {divmod(k, self.r)}, "
+                    f"input {divmod(j, self.tile)} has the factor {value} instead of {int(j == first + taps[k])}"
                 )
         return self
 
@@ -134,14 +143,14 @@ class Planar:
         )
 
     def normalized(self) -> Self:
-        """Give the same algorithm with primitive integer ``B^T`` and ``A^T``; ``G`` takes the fractions."""
+        """Return the same algorithm with primitive integer ``B^T`` and ``A^T``; ``G`` takes the fractions."""
         bt, by_row = primitive_rows(self.BT)
         columns, by_column = primitive_rows(transpose(self.AT))
         g = tuple(tuple(a * b * x for x in row) for a, b, row in zip(by_row, by_column, self.G, strict=True))
-        return replace(self, AT=exact_matrix(transpose(columns)), G=g, BT=exact_matrix(bt))
+        return replace(self, AT=rational_matrix(transpose(columns)), G=g, BT=rational_matrix(bt))
 
     def to_float(self) -> tuple[npt.NDArray[np.float64], ...]:
-        """Give ``(A^T, G, B^T)`` as arrays of float64, each entry correctly rounded."""
+        """Return ``(A^T, G, B^T)`` as arrays of float64, each entry correctly rounded."""
         import numpy as np
 
         return tuple(np.array([[float(x) for x in row] for row in matrix]) for matrix in (self.AT, self.G, self.BT))

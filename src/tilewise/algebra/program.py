@@ -24,7 +24,7 @@ UNROLLED = (
     ("F2", 5, 1), ("F4", 5, 1), ("SFC6", 5, 1), ("SFC6(7)", 5, 1), ("SFC6(5)", 5, 1),
     ("F2", 3, 2), ("F4", 3, 2),
 )  # fmt: skip
-"""Name, taps and stride of the algorithms whose programs the kernels are compiled with."""
+"""Name, filter taps and stride of the algorithms whose programs the kernels are compiled with."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Program:
         return sum(abs(coefficient) != 1 for step in self.steps for coefficient, _ in step)
 
     def matrix(self) -> list[list[int]]:
-        """Give the matrix that the program computes, by running it on the unit vectors."""
+        """Return the matrix that the program computes, by running it on the unit vectors."""
         values = [[int(i == j) for j in range(self.inputs)] for i in range(self.inputs)]
         for step in self.steps:
             values.append([sum(c * values[number][j] for c, number in step) for j in range(self.inputs)])
@@ -97,7 +97,7 @@ def program(matrix: Sequence[Sequence[int]]) -> Program:
 
 
 def _primitive(i: int, a: int, j: int, b: int) -> tuple[Term, Term]:
-    """Give ``a * x_i + b * x_j`` without common factor, its first coefficient positive."""
+    """Return ``a * x_i + b * x_j`` without common factor, its first coefficient positive."""
     divisor = math.gcd(a, b) if a > 0 else -math.gcd(a, b)
     return (a // divisor, i), (b // divisor, j)
 

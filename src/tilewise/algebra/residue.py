@@ -52,7 +52,7 @@ class ResidueAlgorithm:
         Raises
         ------
         ValueError
-            With the first output, tap and input at which it is not.
+            With the first output, filter tap and input at which it is not.
         """
         for i, column in enumerate(self.AT):
             for k in range(self.r):
@@ -61,14 +61,14 @@ class ResidueAlgorithm:
                     value = sum(a * g[k] * b[j] for a, g, b in terms) % self.modulus
                     if value != (j == i + k):
                         raise ValueError(
-                            f"F({self.m}, {self.r}) is not a convolution modulo {self.modulus}: output {i}, tap {k}, "
-                            f"input {j} has the factor {value} instead of {int(j == i + k)}"
+                            f"F({self.m}, {self.r}) is not a convolution modulo {self.modulus}: output {i}, filter "
+                            f"tap {k}, input {j} has the factor {value} instead of {int(j == i + k)}"
                         )
         return self
 
 
 def symmetric(value: Number, modulus: int) -> Number:
-    """Give the residue nearest 0: for an odd modulus p from ``-(p - 1) / 2`` to ``(p - 1) / 2``."""
+    """Return the residue nearest 0: for an odd modulus p from ``-(p - 1) / 2`` to ``(p - 1) / 2``."""
     half = modulus // 2
     return (value + half) % modulus - half
 
@@ -84,7 +84,7 @@ def residue_toom_cook(m: int, r: int, modulus: int, points: Sequence[int] | None
     Parameters
     ----------
     m, r : int
-        Outputs and taps per dimension.
+        Outputs and filter taps per dimension.
     modulus : int
         Odd, at least 3. It may be composite if all differences of points have an inverse.
     points : sequence of int, optional
@@ -180,7 +180,7 @@ class ModuliSet:
         return symmetric(sum(x * part for x, part in zip(residues, parts, strict=True)), total)
 
     def mixed_radix(self, residues: Sequence[Number]) -> Number:
-        """Give the same in mixed radix: every step but the last sum is on numbers of the moduli's size.
+        """Return the same in mixed radix: every step but the last sum is on numbers of the moduli's size.
 
         With digits nearest 0 ``x = v_0 + p_0 (v_1 + p_1 (v_2 + ...))`` is the number nearest 0 that has these residues.
 
@@ -210,14 +210,14 @@ def usable_moduli(m: int, r: int, bits: int = 8) -> tuple[int, ...]:
 
 
 def moduli_for(width: int, m: int, r: int, bits: int = 8) -> ModuliSet:
-    """Give the fewest moduli whose product exceeds ``width``, of these the largest.
+    """Return the fewest moduli whose product exceeds ``width``, of these the largest.
 
     Parameters
     ----------
     width : int
         ``highest - lowest`` of the numbers.
     m, r : int
-        Tile and taps, whose points must differ modulo every prime factor.
+        Tile and filter taps, whose points must differ modulo every prime factor.
     bits : int
         Residues are symmetric numbers of so many bits.
 
@@ -237,7 +237,7 @@ def moduli_for(width: int, m: int, r: int, bits: int = 8) -> ModuliSet:
 
 
 def even_moduli(width: int, m: int, r: int, bits: int) -> ModuliSet:
-    """Give as few moduli as :func:`moduli_for`, but the smallest that suffice, all about the same size.
+    """Return as few moduli as :func:`moduli_for`, but the smallest that suffice, all about the same size.
 
     The smaller the residues, the more of their products add up within int32. Arguments and errors are its.
     """
@@ -278,12 +278,12 @@ def product_ratio(m: int, r: int, moduli: int) -> Fraction:
 
 
 def total_ratio(m: int, r: int, moduli: int, channels: int, filters: int, *, paired: bool = True) -> Fraction:
-    """Give the same with the products of input and output transforms counted; reductions and reconstruction are not.
+    """Return the same with the products of input and output transforms counted; reductions and reconstruction are not.
 
     Parameters
     ----------
     m, r, moduli : int
-        Tile, taps, number of residues.
+        Tile, filter taps, number of residues.
     channels, filters : int
         C and K: an input transform serves K output channels, an output transform C input channels.
     paired : bool

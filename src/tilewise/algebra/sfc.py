@@ -45,8 +45,8 @@ def sfc(order: int, m: int, r: int) -> Bilinear:
 
     A cyclic correlation of length N = ``order`` over N neighbouring inputs of the tile is computed in the Fourier
     domain: one product per real frequency, three per complex one (Karatsuba). Output i of the tile differs
-    from the cyclic one where tap k meets an input outside that window; each such pair costs one correction product
-    ``g_k * (d_{i+k} - d_{wrapped})``. All transforms are small integers over the common denominator N.
+    from the cyclic one where filter tap k meets an input outside that window; each such pair costs one correction
+    product ``g_k * (d_{i+k} - d_{wrapped})``. All transforms are small integers over the common denominator N.
     The window is placed where it needs the fewest corrections.
 
     Parameters
@@ -54,7 +54,7 @@ def sfc(order: int, m: int, r: int) -> Bilinear:
     order : {3, 4, 6, 12}
         DFT length.
     m, r : int
-        Outputs and taps per dimension; ``order <= m + r - 1``.
+        Outputs and filter taps per dimension; ``order <= m + r - 1``.
 
     Returns
     -------
@@ -140,7 +140,7 @@ class _Window(NamedTuple):
         return min(places, key=lambda w: (len(w.outside()), abs(2 * w.start + order - tile)))
 
     def outside(self) -> list[tuple[int, int]]:
-        """Pairs (output, tap) whose input lies outside."""
+        """Pairs (output, filter tap) whose input lies outside."""
         inside = range(self.start, self.start + self.order)
         return [(i, k) for i in range(self.m) for k in range(self.r) if i + k not in inside]
 
@@ -155,7 +155,7 @@ class _Window(NamedTuple):
         return Row(at, g, tuple(bt))
 
     def placed(self, row: Row, dim: int) -> Row:
-        """Give a product of the cycle, or of the cycle of rows and columns (``dim`` 2), as one of the tile."""
+        """Return a product of the cycle, or of the cycle of rows and columns (``dim`` 2), as one of the tile."""
         inputs = range(-self.start, self.m + self.r - 1 - self.start)
         where: tuple[list[int | None], ...] = (
             [(i - self.start) % self.order for i in range(self.m)],

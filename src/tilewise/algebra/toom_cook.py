@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import prod
 from typing import NamedTuple, Self
 
-from tilewise.algebra.bilinear import Bilinear, Rational, exact, transpose
+from tilewise.algebra.bilinear import Bilinear, Rational, rational, transpose
 
 
 def toom_cook(m: int, r: int, points: Sequence[Rational], name: str | None = None) -> Bilinear:
@@ -21,7 +21,7 @@ def toom_cook(m: int, r: int, points: Sequence[Rational], name: str | None = Non
     Parameters
     ----------
     m, r : int
-        Outputs and taps per dimension.
+        Outputs and filter taps per dimension.
     points : sequence of int, Fraction or str
         The finite points, all different, such as ``[0, 1, -1, "1/2", -2]``. Infinity is always added.
     name : str, optional
@@ -46,7 +46,7 @@ def toom_cook(m: int, r: int, points: Sequence[Rational], name: str | None = Non
     """
     if m < 1 or r < 1:
         raise ValueError(f"F({m}, {r}): m and r must be at least 1")
-    p = [exact(x) for x in points]
+    p = [rational(x) for x in points]
     wanted = m + r - 2
     if len(p) != wanted:
         raise ValueError(f"F({m}, {r}) takes {wanted} finite points (infinity is added), got {len(p)}")
@@ -59,14 +59,14 @@ def toom_cook(m: int, r: int, points: Sequence[Rational], name: str | None = Non
 
 
 def interpolation(name: str, m: int, r: int, points: Sequence[Fraction | None]) -> Bilinear:
-    """Give F(m, r) with monic rows of ``B^T`` and columns of ``A^T`` that begin with 1.
+    """Return F(m, r) with monic rows of ``B^T`` and columns of ``A^T`` that begin with 1.
 
     Parameters
     ----------
     name : str
         What reports call it.
     m, r : int
-        Outputs and taps per dimension.
+        Outputs and filter taps per dimension.
     points : sequence of Fraction or None
         ``m + r - 1`` different points in the order of the products, infinity (None) once among them.
     """

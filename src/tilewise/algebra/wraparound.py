@@ -77,7 +77,7 @@ class Wraparound:
         Raises
         ------
         ValueError
-            With the first output, tap and input at which it fails.
+            With the first output, filter tap and input at which it fails.
         """
         for i, column in enumerate(self.AT):
             for k in range(self.algorithm.r):
@@ -87,14 +87,14 @@ class Wraparound:
                     if value != self.denominator * (j == i + k):
                         raise ValueError(
                             f"{self.algorithm.name} modulo 2^{WORD} is not {self.denominator} times a convolution: "
-                            f"output {i}, tap {k}, input {j} has the factor {value}"
+                            f"output {i}, filter tap {k}, input {j} has the factor {value}"
                         )
         if self.denominator**2 * self.inverse % 2**WORD != 2**self.shift:
             raise ValueError(f"{self.inverse} does not undo the odd part of {self.denominator}^2")
         return self
 
     def bias(self, lowest: int, highest: int) -> int:
-        """Give what to take from a sum between ``lowest`` and ``highest`` before the shift, and to add again after it.
+        """Return what a sum from ``lowest`` to ``highest`` loses before the shift, and gets back after it.
 
         It is 0 where the sums fit as they are.
 
@@ -211,7 +211,7 @@ def _extremes(bt: Integers, low: int, high: int) -> tuple[int, int]:
 
 
 def _absorbed(wanted: Sequence[int], norms: Sequence[int], limit: int) -> list[int]:
-    """Give the divisor of each wanted factor that ``G`` takes, as large as every pair of rows allows.
+    """Return the divisor of each wanted factor that ``G`` takes, as large as every pair of rows allows.
 
     ``|u_i u_j| norms[i] norms[j] <= limit`` for all i, j, so for the largest row with itself. Where it is too large,
     that row's factor gives up its smallest prime: mostly a two, which is a shift in ``A^T``.

@@ -31,7 +31,7 @@ SAFE_AGREEMENT, COLLAPSED_AGREEMENT = 99.0, 90.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class LayerFinding:
     """One layer by one algorithm.
 
     Parameters
@@ -66,7 +66,7 @@ class Diagnosis:
 
     Parameters
     ----------
-    findings : list of Finding
+    findings : list of LayerFinding
         By layer, then by algorithm. Layers that an algorithm can not serve have none for it.
     specs : dict of str to Spec
         By layer, every convolution: of the safe algorithms the one of fewest multiplications, else direct. What
@@ -77,7 +77,7 @@ class Diagnosis:
         Accuracy of the float network on them, if there are labels.
     """
 
-    findings: list[Finding]
+    findings: list[LayerFinding]
     specs: dict[str, Spec]
     images: int
     float_accuracy: float | None
@@ -171,7 +171,7 @@ class _Examination:
         return logits.argmax(1)
 
     def capture(self, conv: nn.Conv2d) -> list[tuple[Tensor, Tensor]]:
-        """Give what a layer reads and gives in float, batch by batch."""
+        """Return what a layer reads and gives in float, batch by batch."""
         pairs: list[tuple[Tensor, Tensor]] = []
         hook = conv.register_forward_hook(lambda _, inputs, y: pairs.append((inputs[0], y)))
         self._answer()
@@ -181,7 +181,7 @@ class _Examination:
     @torch.no_grad()
     def look(
         self, name: str, conv: nn.Conv2d, pairs: Sequence[tuple[Tensor, Tensor]], algorithm: str, spec: Spec
-    ) -> Finding | None:
+    ) -> LayerFinding | None:
         """Quantize one layer; None if the algorithm does not serve it."""
         layer = convert(conv, {"*": spec}).eval()
         assert isinstance(layer, QuantizedConv)
@@ -194,7 +194,7 @@ class _Examination:
         answers = self._answer()
         hook.remove()
         agreement = _percent(answers == self.answers)
-        return Finding(
+        return LayerFinding(
             layer=name,
             algorithm=algorithm,
             v_db=v_db,
@@ -244,7 +244,7 @@ def _percent(hits: Tensor) -> float:
     return 100 * float(hits.double().mean())
 
 
-def _choose(name: str, conv: nn.Conv2d, findings: Sequence[Finding], specs: dict[str, Spec], bits: int) -> Spec:
+def _choose(name: str, conv: nn.Conv2d, findings: Sequence[LayerFinding], specs: dict[str, Spec], bits: int) -> Spec:
     """Return the safe spec of fewest multiplications."""
     safe = [specs[f.algorithm] for f in findings if f.layer == name and f.verdict == "safe"]
     fast = [spec for spec in safe if isinstance(spec, Winograd)]

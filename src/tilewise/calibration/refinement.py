@@ -40,7 +40,7 @@ WEIGHT_RATE, TRANSFORM_RATE = 1e-2, 4e-2
 """Peak rates of reconstruction: what a step moves, in units of what is moved."""
 
 
-class Sample(NamedTuple):
+class LayerPairs(NamedTuple):
     """What a layer reads, and what it should give, batch by batch."""
 
     inputs: list[Tensor]
@@ -62,11 +62,11 @@ def refine(model: nn.Module, batches: Sequence[Tensor], config: CalibrationConfi
         assert isinstance(layer, QuantizedConv)
         inputs, wanted = _inputs(model, layer, batches), _outputs(reference, reference.get_submodule(name), batches)
         with _without_norm(layer):
-            refine_layer(layer, Sample(inputs, wanted), config)
+            refine_layer(layer, LayerPairs(inputs, wanted), config)
 
 
-def refine_layer(layer: QuantizedConv, sample: Sample, config: CalibrationConfig) -> None:
-    """Give a layer its ranges and balance; then reconstruct it, and correct its bias."""
+def refine_layer(layer: QuantizedConv, sample: LayerPairs, config: CalibrationConfig) -> None:
+    """Set a layer's ranges and balance; then reconstruct it, and correct its bias."""
     fit_ranges(layer, sample, config)
     if config.reconstruct and isinstance(layer, WinogradConv2d):
         before, state = error(layer, sample), copy.deepcopy(layer.state_dict())
@@ -79,7 +79,7 @@ def refine_layer(layer: QuantizedConv, sample: Sample, config: CalibrationConfig
 
 
 @torch.no_grad()
-def fit_ranges(layer: QuantizedConv, sample: Sample, config: CalibrationConfig) -> None:
+def fit_ranges(layer: QuantizedConv, sample: LayerPairs, config: CalibrationConfig) -> None:
     """Measure a layer's ranges on its inputs, clip them, and balance V against U."""
     if isinstance(layer, WinogradConv2d):
         layer.balance.fill_(1)
@@ -108,14 +108,14 @@ def _measure(layer: QuantizedConv, inputs: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def error(layer: QuantizedConv, sample: Sample) -> float:
-    """Give the mean square error of the layer's output, as a share of the wanted output's mean square."""
+def error(layer: QuantizedConv, sample: LayerPairs) -> float:
+    """Return the mean square error of the layer's output, as a share of the wanted output's mean square."""
     noise = sum(float(F.mse_loss(layer(x), y, reduction="sum")) for x, y in zip(*sample, strict=True))
     return noise / max(sum(float(y.square().sum()) for y in sample.wanted), 1e-30)
 
 
 @torch.no_grad()
-def correct_bias(layer: QuantizedConv, sample: Sample) -> None:
+def correct_bias(layer: QuantizedConv, sample: LayerPairs) -> None:
     """Move the bias by the mean error of each output channel; a layer without a bias gets one."""
     pairs = list(zip(*sample, strict=True))
     total = torch.stack([(y - layer(x)).double().sum((0, 2, 3)) for x, y in pairs]).sum(0)
@@ -163,7 +163,7 @@ def _clipping_errors(values: Tensor, low: float, high: float, ranges: str) -> Te
 
 
 def _choose(errors: Tensor, values: int, ranges: str) -> Tensor:
-    """Give each row its factor: of the least error, or the smallest that clips few enough."""
+    """Return the factor of each row: of the least error, or the smallest that clips few enough."""
     if ranges == "mse":
         index = errors.argmin(0)
     else:
@@ -171,7 +171,7 @@ def _choose(errors: Tensor, values: int, ranges: str) -> Tensor:
     return errors.new_tensor(FACTORS)[index].float()
 
 
-def _search_balance(layer: WinogradConv2d, sample: Sample) -> None:
+def _search_balance(layer: WinogradConv2d, sample: LayerPairs) -> None:
     """Keep the balance with which the layer's output is nearest to what is wanted.
 
     ``V**a / U**(1 - a)`` of the largest values per tap and input channel: with a = 1/2 V and U spread their channels
@@ -197,7 +197,7 @@ def _lifted(x: Tensor) -> Tensor:
     return x.maximum(x.amax(1, keepdim=True).clamp_min(1e-30) * QUIET)
 
 
-def _descend(layer: WinogradConv2d, sample: Sample, config: CalibrationConfig) -> None:
+def _descend(layer: WinogradConv2d, sample: LayerPairs, config: CalibrationConfig) -> None:
     """Learn weights and, where they are learned, transforms, through the layer's own quantization; ranges stay.
 
     Weights are measured in units of their output channel's size, and transforms in units of their tap's, which every
@@ -228,7 +228,7 @@ def _descend(layer: WinogradConv2d, sample: Sample, config: CalibrationConfig) -
             getattr(layer, name).copy_(start[name] + units[name] * move)
 
 
-def _draw(sample: Sample, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw(sample: LayerPairs, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw images of one batch."""
     batch = int(torch.randint(len(sample.inputs), (), generator=generator))
     x, y = sample.inputs[batch], sample.wanted[batch]
@@ -267,7 +267,7 @@ class _Reached(Exception):  # noqa: N818 - no error
 
 
 def _inputs(model: nn.Module, layer: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
-    """Give what a layer reads for every batch, running nothing after it."""
+    """Return what a layer reads for every batch, running nothing after it."""
     taken: list[Tensor] = []
 
     def take(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -279,7 +279,7 @@ def _inputs(model: nn.Module, layer: nn.Module, batches: Sequence[Tensor]) -> li
 
 
 def _outputs(model: nn.Module, layer: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
-    """Give what a layer gives for every batch, running nothing after it."""
+    """Return what a layer gives for every batch, running nothing after it."""
     taken: list[Tensor] = []
 
     def take(_: nn.Module, __: tuple[Tensor, ...], y: Tensor) -> None:

@@ -122,13 +122,15 @@ class FindAlgorithm:
         """Load the given layer, if there is one."""
         import numpy as np
 
-        from tilewise.discovery.simulation import Sample
+        from tilewise.discovery.simulation import LayerSample
 
         if self.activations is None and self.weights is None:
             return None
         if self.activations is None or self.weights is None:
             raise ValueError("one of --activations and --weights is missing; a layer takes both")
-        return Sample(*(np.load(path, allow_pickle=False).astype(float) for path in (self.activations, self.weights)))
+        return LayerSample(
+            *(np.load(path, allow_pickle=False).astype(float) for path in (self.activations, self.weights))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class Layers:
     """Whether skip connections read the integers that convolutions read: the engine then keeps tensors in 8 bits."""
 
     def specs(self) -> dict[str, Spec]:
-        """Give the specs to convert with."""
+        """Return the specs to convert with."""
         from tilewise.quant import Direct, Exact, Residue, Winograd
         from tilewise.winas.architecture import load_specs
 
@@ -246,7 +246,7 @@ def converted_model(source: Source, layers: Layers, common: Common, calibration:
 
 
 def layers_summary(layers: Layers) -> dict[str, Any]:
-    """Give what was asked for, for results."""
+    """Return what was asked for, for results."""
     if not (specs := layers.specs()):
         return {}
     if layers.specs_file is not None:

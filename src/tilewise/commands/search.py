@@ -95,7 +95,7 @@ class Search:
         return pareto(model, shown, held_out, table, config, self.pareto, teacher=teacher)
 
     def _network(self) -> tuple[nn.Module, Images]:
-        """Give the plain network, and what it is trained on."""
+        """Return the plain network, and what it is trained on."""
         import torch
 
         train = load_images(self.source, "train")

@@ -18,7 +18,7 @@ from tilewise.commands.search import Search
 from tilewise.commands.train import Adapt, Train
 
 if TYPE_CHECKING:
-    from tilewise.sweep import Job, Plan, Run
+    from tilewise.sweep import Job, Run, SweepFile
 
 SWEPT: dict[str, Any] = {"train": Train, "adapt": Adapt, "search": Search}
 """Commands that take --out and --resume, and continue what is in that folder."""
@@ -42,44 +42,44 @@ class Sweep:
         """Sweep."""
         from tilewise.common.files import write_json
         from tilewise.common.progress import bar
-        from tilewise.sweep import execute, print_summary, read_plan, summarize
+        from tilewise.sweep import execute, print_summary, read_sweep, summarize
 
-        plan = read_plan(self.file)
-        jobs = self._jobs(plan)
+        file = read_sweep(self.file)
+        jobs = self._jobs(file)
         open_jobs = [job for job in jobs if not (job.folder / "result.json").exists()]
         errors: dict[str, str] = {}
         with bar(enabled=True) as display:
-            task = display.add_task(f"sweep of {plan.command}", total=len(jobs), completed=len(jobs) - len(open_jobs))
+            task = display.add_task(f"sweep of {file.command}", total=len(jobs), completed=len(jobs) - len(open_jobs))
             for job, error in execute(open_jobs, address=self.address, workers=self.workers):
                 errors |= {job.name: error} if error else {}
                 display.advance(task)
         results = {
             job.name: json.loads((job.folder / "result.json").read_text()) for job in jobs if job.name not in errors
         }
-        summary = summarize(plan, results, errors, options=set(_options(SWEPT[plan.command])))
+        summary = summarize(file, results, errors, options=set(_options(SWEPT[file.command])))
         write_json(self.out / "summary.json", summary)
         print_summary(summary)
         if errors:
             raise RuntimeError(f"{len(errors)} of {len(jobs)} runs failed; {self.out}/summary.json says why")
         return summary
 
-    def _jobs(self, plan: Plan) -> list[Job]:
+    def _jobs(self, file: SweepFile) -> list[Job]:
         """Check all runs before the first one starts, and give each its folder."""
         import torch
 
         from tilewise.sweep import Job
 
-        if plan.command not in SWEPT:
-            raise ValueError(f"{self.file}: command is {plan.command!r}; allowed: {', '.join(SWEPT)}")
+        if file.command not in SWEPT:
+            raise ValueError(f"{self.file}: command is {file.command!r}; allowed: {', '.join(SWEPT)}")
         share = 1 if self.address is not None else max(1, torch.get_num_threads() // max(1, self.workers))
         jobs = []
-        for run in plan.runs:
+        for run in file.runs:
             folder = (self.out / run.name).resolve()
-            command = _parsed(plan.command, run, folder)
+            command = _parsed(file.command, run, folder)
             gpus = int(run.options.get("devices", 1)) if command.common.device.startswith("cuda") else 0
             jobs.append(Job(run.name, command, folder, command.common.threads or share, gpus))
-        for run, job in zip(plan.runs, jobs, strict=True):
-            _claim(job.folder, {"command": plan.command, "options": run.options})
+        for run, job in zip(file.runs, jobs, strict=True):
+            _claim(job.folder, {"command": file.command, "options": run.options})
         return jobs
 
 

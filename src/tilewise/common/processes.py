@@ -32,7 +32,7 @@ class Processes:
 
     @classmethod
     def here(cls) -> Self:
-        """Give those of torch's default process group; this one alone where there is none."""
+        """Return those of torch's default process group; this one alone where there is none."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
@@ -43,7 +43,7 @@ class Processes:
         return self.rank == 0
 
     def part(self, batch: Tensor) -> Tensor:
-        """Give this process's part of a batch: neighbours, and of all parts no two differ by more than one in size."""
+        """Return this process's part of a batch: neighbours; no two parts differ by more than one in size."""
         return batch if self.world == 1 else batch.tensor_split(self.world)[self.rank]
 
     def sum(self, values: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Processes:
         return self._reduced(values, dist.ReduceOp.SUM)
 
     def maximum(self, values: Tensor) -> Tensor:
-        """Give the largest of all processes' values, element by element."""
+        """Return the largest of all processes' values, element by element."""
         return self._reduced(values, dist.ReduceOp.MAX)
 
     def gather(self, values: Tensor) -> Tensor:

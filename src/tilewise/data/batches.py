@@ -76,7 +76,7 @@ class Epochs:
         raise NotImplementedError
 
     def generator(self) -> torch.Generator:
-        """Give this epoch's random numbers, from their start."""
+        """Return this epoch's random numbers, from their start."""
         entropy = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(entropy))
 

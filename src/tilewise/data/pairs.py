@@ -154,7 +154,7 @@ class Wholes:
 
 
 def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Give the Y channel of ITU-R BT.601 in [16, 235], rounded to 8 bits, as MATLAB's ``rgb2ycbcr`` does.
+    """Return the Y channel of ITU-R BT.601 in [16, 235], rounded to 8 bits, as MATLAB's ``rgb2ycbcr`` does.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tilewise.algebra import Bilinear
-from tilewise.discovery.simulation import Array, Sample, output_tiles, tiles_of
+from tilewise.discovery.simulation import Array, LayerSample, output_tiles, tiles_of
 from tilewise.quant.quantizer import FLOAT_BITS, check_bits
 from tilewise.quant.rounding import round_half_up
 
@@ -53,7 +53,7 @@ class Contract:
 
 
 def legendre(size: int) -> Array:
-    """Give the coefficients of the monic Legendre polynomials below a degree, one in each row, constant terms first."""
+    """Return the monic Legendre polynomials below a degree: coefficients in rows, constant terms first."""
     rows = [[Fraction(1)], [Fraction(0), Fraction(1)]]
     for k in range(1, size - 1):
         before = [*rows[k - 1], Fraction(0), Fraction(0)]
@@ -77,7 +77,7 @@ def factors(algorithm: Bilinear, base: Base) -> tuple[list[Array], list[Array], 
     return [of_outputs @ at, from_outputs], [from_taps.T, g @ of_taps.T], [of_inputs, bt @ from_inputs]
 
 
-def base_sqnr(algorithm: Bilinear, base: Base, sample: Sample, contract: Contract) -> float:
+def base_sqnr(algorithm: Bilinear, base: Base, sample: LayerSample, contract: Contract) -> float:
     """Signal-to-quantization-noise ratio in dB of one layer's output."""
     at, g, bt = ([_rounded(x, contract.matrix_bits) for x in steps] for steps in factors(algorithm, base))
     k, c, r, _ = sample.weights.shape
@@ -122,7 +122,7 @@ def compared(algorithms: Iterable[Bilinear], *, seed: int = 1) -> list[dict[str,
     """
     rows = []
     for algorithm in algorithms:
-        sample = Sample.gaussian(algorithm.r, images=4, seed=seed)
+        sample = LayerSample.gaussian(algorithm.r, images=4, seed=seed)
         for base in BASES:
             sqnr = [base_sqnr(algorithm, base, sample, contract) for contract in CONTRACTS]
             rows.append({"name": algorithm.name, "base": base, "sqnr": sqnr})

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from tilewise.algebra import toom_cook
-from tilewise.discovery.simulation import Precision, Sample, Simulation
+from tilewise.discovery.simulation import LayerSample, LayerSimulation, Precision
 
 POOL = tuple(Fraction(x) for x in ("1/4", "1/3", "1/2", "2/3", "1", "3/2", "2", "3", "4"))
 
@@ -27,5 +27,5 @@ def candidates(count: int) -> Iterator[tuple[Fraction, ...]]:
 
 def best_points(m: int, r: int, *, keep: int = 5) -> list[tuple[float, tuple[Fraction, ...]]]:
     """Rank all candidate point sets of F(m, r) by their SQNR, best first, as ``(dB, points)``."""
-    layer = Simulation(Sample.gaussian(r), m, Precision())
+    layer = LayerSimulation(LayerSample.gaussian(r), m, Precision())
     return sorted(((layer.sqnr(toom_cook(m, r, p)), p) for p in candidates(m + r - 2)), reverse=True)[:keep]

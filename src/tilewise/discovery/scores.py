@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tilewise.algebra import Bilinear, Planar, planar_sfc
-from tilewise.discovery.simulation import Precision, Sample, Simulation
+from tilewise.discovery.simulation import LayerSample, LayerSimulation, Precision
 from tilewise.quant import Scales
 from tilewise.quant.quantizer import FLOAT_BITS, largest_v
 
@@ -15,7 +15,7 @@ SCALES: tuple[tuple[Scales, Scales], ...] = (("tensor", "tensor"), ("tap", "tens
 
 
 PLANAR = {3: ((4, 4), (6, 6), (6, 7)), 5: ((6, 6), (12, 12)), 7: ((6, 6), (12, 10))}
-"""Orders and outputs of the planar symbolic Fourier algorithms that are scored, by taps."""
+"""Orders and outputs of the planar symbolic Fourier algorithms that are scored, by filter taps."""
 
 
 def planar(r: int) -> list[Planar]:
@@ -44,9 +44,9 @@ def scores(algorithms: Iterable[Bilinear | Planar], *, seed: int = 1) -> list[di
     """
     rows = []
     for algorithm in algorithms:
-        sample = Sample.gaussian(algorithm.r, images=4, seed=seed)
+        sample = LayerSample.gaussian(algorithm.r, images=4, seed=seed)
         stride = algorithm.stride if isinstance(algorithm, Bilinear) else 1
-        sqnr = [Simulation(sample, algorithm.m, precision, stride).sqnr(algorithm) for precision in precisions()]
+        sqnr = [LayerSimulation(sample, algorithm.m, precision, stride).sqnr(algorithm) for precision in precisions()]
         products = algorithm.products ** (2 if isinstance(algorithm, Bilinear) else 1)
         rows.append(
             {

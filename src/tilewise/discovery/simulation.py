@@ -64,7 +64,7 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class Sample:
+class LayerSample:
     """What a layer sees.
 
     Parameters
@@ -100,7 +100,7 @@ class Sample:
             )
 
     @classmethod
-    def gaussian(cls, r: int, *, images: int = 1, seed: int = 0) -> Sample:
+    def gaussian(cls, r: int, *, images: int = 1, seed: int = 0) -> LayerSample:
         """Gaussian weights, 64 to 16 channels, and rectified Gaussian activations for 24x24 outputs."""
         if r < 1:
             raise ValueError(f"r is {r}; it must be at least 1")
@@ -109,12 +109,12 @@ class Sample:
         return cls(activations, rng.standard_normal((16, 64, r, r)))
 
 
-class Simulation:
+class LayerSimulation:
     """One layer with tiles of ``m x m`` outputs, ready to be computed by many algorithms.
 
     Parameters
     ----------
-    sample : Sample
+    sample : LayerSample
         What the layer sees. Outputs that do not fill a tile are left out.
     m : int
         Outputs per tile and dimension.
@@ -129,7 +129,7 @@ class Simulation:
         If no tile fits into the activations.
     """
 
-    def __init__(self, sample: Sample, m: int, precision: Precision, stride: int = 1) -> None:
+    def __init__(self, sample: LayerSample, m: int, precision: Precision, stride: int = 1) -> None:
         tiles = tiles_of(sample, m, stride)
         self.m, self.r, self.stride, self.precision = m, sample.weights.shape[-1], stride, precision
         self._weights = _by_tap(sample.weights)
@@ -178,7 +178,7 @@ class Simulation:
         return np.asarray(round_half_up(product / step) * step)
 
 
-def tiles_of(sample: Sample, m: int, stride: int = 1) -> Array:
+def tiles_of(sample: LayerSample, m: int, stride: int = 1) -> Array:
     """Cut activations into tiles of ``m x m`` outputs, shape (t, t, C, P); what fills no tile is left out.
 
     Raises
@@ -193,7 +193,7 @@ def tiles_of(sample: Sample, m: int, stride: int = 1) -> Array:
     return np.ascontiguousarray(windows.transpose(4, 5, 1, 0, 2, 3)).reshape(t, t, sample.weights.shape[1], -1)
 
 
-def output_tiles(sample: Sample, tiles: Array, m: int, stride: int = 1) -> Array:
+def output_tiles(sample: LayerSample, tiles: Array, m: int, stride: int = 1) -> Array:
     """Convolve tiles directly, shape (m*m, K*P)."""
     r, weights = sample.weights.shape[-1], _by_tap(sample.weights)
     steps = slice(0, stride * (m - 1) + 1, stride)

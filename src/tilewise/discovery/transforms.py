@@ -21,7 +21,7 @@ from tilewise.algebra.catalogue import textbook_points
 from tilewise.algebra.program import program
 from tilewise.common.files import write_json
 from tilewise.common.progress import bar
-from tilewise.discovery.simulation import Precision, Sample, Simulation
+from tilewise.discovery.simulation import LayerSample, LayerSimulation, Precision
 from tilewise.discovery.swarm import maximize
 from tilewise.quant.quantizer import largest_v
 from tilewise.quant.rounding import round_half_up
@@ -156,14 +156,14 @@ class Found:
         }
 
 
-def find(search: TransformSearch, sample: Sample | None = None, *, progress: bool = False) -> Found:
+def find(search: TransformSearch, sample: LayerSample | None = None, *, progress: bool = False) -> Found:
     """Find the transforms with the highest simulated SQNR less their price.
 
     Parameters
     ----------
     search : TransformSearch
         What to search for.
-    sample : Sample, optional
+    sample : LayerSample, optional
         Activations and weights to simulate the layer on; Gaussian ones by default, and others for the result's score.
     progress : bool
         Whether to show a bar.
@@ -175,7 +175,7 @@ def find(search: TransformSearch, sample: Sample | None = None, *, progress: boo
     """
     if sample is not None and sample.weights.shape[-1] != search.r:
         raise ValueError(f"weights have the shape {sample.weights.shape}; r is {search.r}")
-    layer = Simulation(sample or Sample.gaussian(search.r, seed=search.seed), search.m, search.precision)
+    layer = LayerSimulation(sample or LayerSample.gaussian(search.r, seed=search.seed), search.m, search.precision)
     score = functools.cache(functools.partial(_score, search, layer))
     size = search.m + search.r - 1
     low = np.concatenate([np.full(size - 2, -1.0), np.full(2 * size if search.scaled else 0, -1.5)])
@@ -200,10 +200,10 @@ def find(search: TransformSearch, sample: Sample | None = None, *, progress: boo
     return Found(algorithm, place, held_out(search, sample).sqnr(algorithm), operations(algorithm), search)
 
 
-def held_out(search: TransformSearch, sample: Sample | None = None) -> Simulation:
-    """Give the layer that results are scored on: the given one, or Gaussian data that the search has not seen."""
-    unseen = sample or Sample.gaussian(search.r, images=4, seed=search.seed + 1)
-    return Simulation(unseen, search.m, search.precision)
+def held_out(search: TransformSearch, sample: LayerSample | None = None) -> LayerSimulation:
+    """Return the layer that results are scored on: the given one, or Gaussian data that the search has not seen."""
+    unseen = sample or LayerSample.gaussian(search.r, images=4, seed=search.seed + 1)
+    return LayerSimulation(unseen, search.m, search.precision)
 
 
 def decode(position: npt.NDArray[np.float64], search: TransformSearch) -> Place:
@@ -288,7 +288,7 @@ def operations(algorithm: Bilinear) -> int:
     return total
 
 
-def _score(search: TransformSearch, layer: Simulation, place: Place) -> float:
+def _score(search: TransformSearch, layer: LayerSimulation, place: Place) -> float:
     """SQNR in dB less the prices of operations, and of V's width beyond what is allowed."""
     found = build(place, search)
     usual_operations, usual_bits = _limits(search.m, search.r, search.precision.bits)

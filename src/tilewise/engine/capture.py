@@ -6,7 +6,7 @@ import copy
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NamedTuple, TypeAlias
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from tilewise.nn import Quantize, QuantizedConv
 
@@ -110,24 +111,25 @@ def check_example(example: Any) -> Example:
         If something is neither Tensor nor array, or not float32.
     """
     if isinstance(example, Mapping):
-        tensors: Example = {str(name): _check_tensor(f"example[{name!r}]", x) for name, x in example.items()}
-        values = list(tensors.values())
+        named = {str(name): check_tensor(f"example[{name!r}]", x) for name, x in example.items()}
+        tensors: Example = named
+        values = list(named.values())
     elif isinstance(example, tuple | list):
-        tensors = tuple(_check_tensor(f"example[{i}]", x) for i, x in enumerate(example))
+        tensors = tuple(check_tensor(f"example[{i}]", x) for i, x in enumerate(example))
         values = list(tensors)
     else:
-        tensors = (_check_tensor("example", example),)
+        tensors = (check_tensor("example", example),)
         values = list(tensors)
     if not values:
         raise ValueError("example is empty; allowed: one tensor for each input")
     if len({len(x) for x in values}) > 1:
-        raise ValueError(
-            f"example has {', '.join(str(len(x)) for x in values)} images; allowed: as many in all tensors"
-        )
+        counts = ", ".join(str(len(x)) for x in values)
+        raise ValueError(f"example has {counts} images; allowed: as many in all tensors")
     return tensors
 
 
-def _check_tensor(name: str, x: Any) -> Tensor:
+def check_tensor(name: str, x: Any) -> Tensor:
+    """Return one tensor of an example, on the CPU; ``name`` is what errors call it."""
     if isinstance(x, np.ndarray):
         x = torch.from_numpy(x)
     if not isinstance(x, Tensor):
@@ -184,8 +186,9 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         # One image would become part of the program: torch.export takes an extent of 1 for a constant.
         args = tuple(_several(x) for x in args)
         kwargs = {name: _several(x) for name, x in kwargs.items()}
-        free = [_free_axes(x) for x in (*args, *kwargs.values())]
-        shapes = dict(zip(kwargs, free, strict=True)) if kwargs else tuple(free)
+        shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+        for x in (*args, *kwargs.values()):
+            shapes[x] = _free_axes(x)
     try:
         with warnings.catch_warnings():  # of torch about itself
             warnings.simplefilter("ignore")
@@ -209,30 +212,29 @@ def _several(x: Tensor) -> Tensor:
 
 
 def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) -> dict[str, fx.Node]:
-    """Name the results: by their keys in dicts, by position in tuples and lists, ``output`` if there is one."""
-    names: list[str] = []
-
-    def walk(value: Any, name: str) -> None:
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                walk(item, f"{name}_{key}" if name else str(key))
-        elif isinstance(value, tuple | list):
-            for i, item in enumerate(value):
-                walk(item, f"{name or 'output'}_{i}")
-        elif isinstance(value, int):
-            names.append(name or "output")
-        else:
-            raise ValueError(  # noqa: TRY004 - the model's value
-                f"the model gives {type(value).__name__}; allowed: tensors, or tuples, lists and dicts of them"
-            )
-
-    walk(program.call_spec.out_spec.unflatten(list(range(len(results)))), "")
+    """Return the results by name."""
+    names = list(_names(program.call_spec.out_spec.unflatten(list(range(len(results)))), ""))
     for name, node in zip(names, results, strict=True):
-        if not isinstance(node, fx.Node):
-            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")  # noqa: TRY004 - the model's value
-    if len(names) == 1:
-        names = ["output"]
-    return dict(zip(names, results, strict=True))
+        if not isinstance(node, fx.Node) or not isinstance(node.meta["val"], Tensor):
+            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")  # noqa: TRY004 - the model's
+        if names.count(name) > 1:
+            raise ValueError(f"two of the model's results would have the name {name!r}; allowed: names of their own")
+    return dict(zip(names if len(names) > 1 else ["output"], results, strict=True))
+
+
+def _names(value: Any, name: str) -> Iterator[str]:
+    """Yield the results' names: keys of dicts and positions in tuples and lists, from the outside to the inside."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _names(item, f"{name}_{key}" if name else str(key))
+    elif isinstance(value, tuple | list):
+        for i, item in enumerate(value):
+            yield from _names(item, f"{name or 'output'}_{i}")
+    elif isinstance(value, int):
+        yield name or "output"
+    else:
+        kind = type(value).__name__
+        raise ValueError(f"the model gives {kind}; allowed: tensors, tuples, lists, dicts")  # noqa: TRY004 - the model's
 
 
 def _axes(inputs: Mapping[str, fx.Node]) -> dict[str, tuple[Axis, Axis]]:
@@ -248,7 +250,7 @@ def _axes(inputs: Mapping[str, fx.Node]) -> dict[str, tuple[Axis, Axis]]:
     found = {}
     for name, node in inputs.items():
         height, width = (
-            Axis(size) if isinstance(size, int) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
+            Axis(hint(size)) if is_fixed(size) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
         )
         found[name] = (height, width)
     return found
@@ -283,6 +285,11 @@ def _is_in_place(node: fx.Node) -> bool:
 def hint(size: Any) -> int:
     """Return an extent for the example."""
     return size if isinstance(size, int) else int(size.node.hint)
+
+
+def is_fixed(size: Any) -> bool:
+    """Whether the model runs with no other extent than the example's: it compares it with a number, say."""
+    return statically_known_true(size == hint(size))
 
 
 def size_of(node: fx.Node) -> tuple[fx.Node, int] | None:

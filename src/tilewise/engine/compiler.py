@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -26,7 +27,7 @@ PRECISIONS = ("float32", "bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """What images are normalized by: the network sees ``(v - mean[c]) / deviation[c]`` of a number v of channel c.
+    """What is done to images before the network sees them: v of channel c becomes ``(v - mean[c]) / deviation[c]``.
 
     Parameters
     ----------
@@ -43,14 +44,11 @@ class Normalization:
     deviation: Sequence[float]
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.deviation) or not self.mean:
-            raise ValueError(
-                f"mean has {len(self.mean)} numbers and deviation {len(self.deviation)}; allowed: one a channel"
-            )
-        if not all(torch.isfinite(torch.tensor([*self.mean, *self.deviation]))) or 0 in self.deviation:
-            raise ValueError(
-                f"mean is {self.mean} and deviation {self.deviation}; allowed: finite, and no deviation of 0"
-            )
+        mean, deviation = (np.asarray(values, np.float32) for values in (self.mean, self.deviation))
+        if mean.ndim != 1 or mean.shape != deviation.shape or not mean.size:
+            raise ValueError(f"mean is {self.mean} and deviation {self.deviation}; allowed: one number each a channel")
+        if not np.isfinite([mean, deviation]).all() or 0 in deviation:
+            raise ValueError(f"mean is {self.mean} and deviation {self.deviation}; allowed: finite, no deviation of 0")
 
 
 def compile(  # noqa: A001 - what users call it

@@ -161,7 +161,7 @@ class Engine:
         if self._content is not None:
             return self._content
         assert self._origin is not None
-        return self._origin.read_bytes()
+        return _read(self._origin)
 
     def prepare(self, *shapes: tuple[int, int, int, int], layout: Layout = "NCHW") -> dict[str, tuple[int, ...]]:
         """Get ready for images of these shapes, so that the first call is as fast as later ones.
@@ -178,8 +178,13 @@ class Engine:
         dict of str to tuple of int
             The shape of each result.
         """
-        extents = [_nchw(tuple(shape), layout) for shape in shapes]
-        found = self._engine.prepare(extents)
+        _check_layout(layout)
+        if len(shapes) != len(self.inputs):
+            raise ValueError(f"there are {len(shapes)} shapes; allowed: {', '.join(i.name for i in self.inputs)}")
+        for entry, shape in zip(self.inputs, shapes, strict=True):
+            if not isinstance(shape, Sequence) or [type(extent) for extent in shape] != [int] * 4:
+                raise ValueError(f"the shape of {entry.name} is {shape!r}; allowed: {_allowed(entry, layout)}")
+        found = self._engine.prepare([_nchw(tuple(shape), layout) for shape in shapes])
         return {o.name: _shape(o, tuple(shape), layout) for o, shape in zip(self.outputs, found, strict=True)}
 
     def __call__(self, *images: Any, layout: Layout = "NCHW", integers: bool = False) -> Any:
@@ -241,7 +246,7 @@ class Engine:
             raise ValueError(f"repeats is {repeats!r}; it must be at least 1")
         arrays, _ = self._images(images, "NCHW")
         results = self._results(arrays, "NCHW", integers=False)
-        return list(self._engine.profile(arrays, results, repeats=repeats))
+        return [dict(row) for row in self._engine.profile(arrays, results, repeats=repeats)]
 
     def peaks(self) -> dict[str, float]:
         """Measure what the threads can do at most with this kernel set: the ceilings for :meth:`profile`.
@@ -277,8 +282,7 @@ class Engine:
 
     def _images(self, images: tuple[Any, ...], layout: str) -> tuple[list[NDArray[Any]], bool]:
         """Check the images; return them as arrays in the order of the inputs, and whether they came as tensors."""
-        if layout not in ("NCHW", "NHWC"):
-            raise ValueError(f"layout is {layout!r}; allowed: NCHW, NHWC")
+        _check_layout(layout)
         names = [entry.name for entry in self.inputs]
         if len(images) == 1 and isinstance(images[0], Mapping):
             given = images[0]
@@ -316,8 +320,13 @@ class Engine:
         return images, is_tensor
 
 
-def _only(kind: type[Input | Output], entry: dict[str, Any]) -> dict[str, Any]:
+def _only(kind: type[Input | Output], entry: Mapping[str, Any]) -> dict[str, Any]:
     return {f.name: entry[f.name] for f in fields(kind)}
+
+
+def _check_layout(layout: str) -> None:
+    if layout not in ("NCHW", "NHWC"):
+        raise ValueError(f"layout is {layout!r}; allowed: NCHW, NHWC")
 
 
 def _allowed(entry: Input, layout: str) -> str:
@@ -368,7 +377,14 @@ def load(path: str | Path, *, threads: int = 1, batch: int = DEFAULT_BATCH) -> E
     >>> logits = engine(images)
     """
     check_threads(threads)
-    return Engine(Path(path).read_bytes(), threads=threads, batch=batch, origin=path)
+    return Engine(_read(Path(path)), threads=threads, batch=batch, origin=path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no compiled network at {path}") from error
 
 
 def measure_peaks(kernel_set: str, threads: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tilewise.nn import Grid
+from tilewise.quant import QuantGrid
 
 if TYPE_CHECKING:
     from tilewise.engine.lower import Writer
@@ -37,7 +37,7 @@ class Op:
     has_ending: ClassVar[bool] = False
     """Whether it can add a residual and apply an activation at its end."""
 
-    def emit(self, node: Node, writer: Writer) -> None:  # noqa: ARG002 - what ops that are left over would need
+    def emit(self, node: Node, writer: Writer) -> None:  # noqa: ARG002 - what operations need
         """Add the operations of a program that do the work of ``node``, which has this op."""
         raise AssertionError(f"{self} is still there after fusion")
 
@@ -94,7 +94,7 @@ class Node:
     like: Node | None = None
     residual: Node | None = None
     activation: Activation | None = None
-    grid: Grid | None = None
+    grid: QuantGrid | None = None
     bf16: bool = False
 
     @property

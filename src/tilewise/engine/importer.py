@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, fx
 
-from tilewise.engine.capture import Captured, arguments, hint, module_of, operation, place, size_of
+from tilewise.engine.capture import Captured, arguments, hint, is_fixed, module_of, operation, place, size_of
 from tilewise.engine.graph import Chw, Graph, Node, Op, Output
 
 
@@ -75,8 +75,8 @@ class Importer:
         flat = len(sizes) == 1
         if not flat and found.shape != found.node.chw:
             raise ValueError(f"the model's result {name!r} has the shape (N, {', '.join(map(str, found.shape))})")
-        fixed = isinstance(sizes[0], int) and found.node.chw[1:] != (1, 1)
-        return Output(name, found.node, flat, int(sizes[0]) if flat and fixed else 0)
+        fixed = flat and found.node.chw[1:] != (1, 1) and is_fixed(sizes[0])
+        return Output(name, found.node, flat, hint(sizes[0]) if fixed else 0)
 
     def refusal(self, why: str) -> ValueError:
         """Return what to raise at the current operation."""

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tilewise.nn import Conv2d, Grid, QuantizedConv, WinogradConv2d
+from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d
 from tilewise.nn.frozen import Frozen
-from tilewise.quant import FLOAT_BITS, Direct
+from tilewise.quant import FLOAT_BITS, Direct, QuantGrid
 
 INT16_MAX = 2**15 - 1
 INT32_MAX = 2**31 - 1
@@ -37,10 +37,10 @@ def check_layer(name: str, layer: QuantizedConv) -> None:
         if not fine:
             raise ValueError(f"layer {name!r}: {problem}")
     if spec.bits != FLOAT_BITS:
-        check_grid(name, Grid.of(layer.get_range("input_range")))
+        check_grid(name, QuantGrid.of(layer.get_range("input_range")))
 
 
-def check_grid(name: str, grid: Grid) -> None:
+def check_grid(name: str, grid: QuantGrid) -> None:
     """Refuse a grid that int16 does not hold, naming the layer."""
     if grid.high > INT16_MAX:
         raise ValueError(
@@ -59,7 +59,7 @@ def check_sums(name: str, layer: QuantizedConv, numbers: Frozen) -> None:
     """
     bits = layer.spec.bits
     if bits <= 8 or bits == FLOAT_BITS:
-        return  # the native plan's check is enough: no weights of ordinary layers come near its bound
+        return  # the native check is enough: no weights of ordinary layers come near its bound
     assert numbers.grid is not None
     fast = isinstance(layer, WinogradConv2d)
     weight = np.abs(numbers.weight.astype(np.float64))

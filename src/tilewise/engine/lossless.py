@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilewise.algebra import algorithm
-from tilewise.algebra.exactness import Reach, reach
+from tilewise.algebra.reach import SumReach, reach
 from tilewise.algebra.residue import residue_toom_cook, symmetric
 from tilewise.algebra.wraparound import WORD, Wraparound, wraparound
 from tilewise.engine.program import Program, kinds
-from tilewise.quant.exact import RESIDUE_TILES, WRAPPING, Exact, Residue
+from tilewise.quant.lossless import RESIDUE_TILES, WRAPPING, Exact, Residue
 
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 14 * 14)}
-"""Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size.
-
-docs/results/lossless.md has the measurements."""
+"""By kernel size, the fewest channels (in, out) and pixels with which they beat direct (docs/results/lossless.md)."""
 RESIDUES_PAY = {5: (256, 56 * 56)}
 """The same for residues against wrapping sums."""
 LARGE_MAP = (56, 56)
@@ -181,7 +179,7 @@ def tiles(spec: Residue, r: int, pixels: tuple[int, int]) -> list[int]:
     return sorted(served, key=lambda m: (products(m, m + r - 1, pixels), m))
 
 
-def _sufficient(spec: Residue, weight: NDArray[np.int8], bound: Reach, m: int) -> tuple[int, ...] | None:
+def _sufficient(spec: Residue, weight: NDArray[np.int8], bound: SumReach, m: int) -> tuple[int, ...] | None:
     """Return moduli for the sums of a layer if the native kernels can use them: its checks are these.
 
     Sums keep to 15/32 of the product of the moduli, products of residues over all channels to int32.

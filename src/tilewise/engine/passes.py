@@ -17,7 +17,8 @@ from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.gathering import Gather
 from tilewise.engine.operations.images import Images
 from tilewise.engine.operations.quantization import Quantization
-from tilewise.nn import Grid, WinogradConv2d
+from tilewise.nn import WinogradConv2d
+from tilewise.quant import QuantGrid
 
 
 def optimize(graph: Graph, precision: str = "float32") -> Graph:
@@ -54,7 +55,7 @@ def quantize_inputs(graph: Graph) -> None:
     for node in list(graph.nodes):
         if isinstance(node.op, Conv) and not node.op.is_float:
             (x,) = node.inputs
-            grid = Grid.of(node.op.layer.get_range("input_range"))
+            grid = QuantGrid.of(node.op.layer.get_range("input_range"))
             quantized = Node(f"{node.name}.quantize", Quantization(grid), [x], x.chw)
             graph.insert_after(x, quantized)
             node.inputs = [quantized]
@@ -63,7 +64,7 @@ def quantize_inputs(graph: Graph) -> None:
 def join_equal_quantizations(graph: Graph) -> bool:
     """Take out quantizations to a grid that a tensor is on already, or that another one does too."""
     changed = False
-    seen: dict[tuple[Node, Grid], Node] = {}
+    seen: dict[tuple[Node, QuantGrid], Node] = {}
     for node in list(graph.nodes):
         if not isinstance(node.op, Quantization):
             continue
@@ -227,7 +228,7 @@ def _is_direct_float(node: Node) -> bool:
     return node.op.is_float
 
 
-def _grid(x: Node) -> Grid | None:
+def _grid(x: Node) -> QuantGrid | None:
     """Grid that a tensor's numbers are on before fusion, if they are."""
     if isinstance(x.op, Quantization):
         return x.op.grid

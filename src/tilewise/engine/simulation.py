@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 from torch import Tensor, fx
 
 from tilewise.engine.capture import Captured, arguments, operation
-from tilewise.nn import Affine, Grid, QuantizedConv, affine_of
-from tilewise.quant import FLOAT_BITS
+from tilewise.nn import Affine, QuantizedConv, affine_of
+from tilewise.quant import FLOAT_BITS, QuantGrid
 
 SUMS = ("aten::conv2d", "aten::linear")
 """What takes in a batch norm after it, beside quantized layers."""
@@ -51,7 +51,7 @@ class Run:
     def __init__(self, captured: Captured, simulated: Mapping[str, Simulated]) -> None:
         self.captured, self.simulated = captured, simulated
         self.values: dict[fx.Node, Any] = {}
-        self.grids: dict[fx.Node, Grid] = {}
+        self.grids: dict[fx.Node, QuantGrid] = {}
         self._maps: dict[fx.Node, tuple[int, ...]] = {}
         self.folded = {node.all_input_nodes[0]: self.affine(node) for node in captured.graph.nodes if self._folds(node)}
         convs = (layer for layer in captured.layers.values() if isinstance(layer, QuantizedConv))

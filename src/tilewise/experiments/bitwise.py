@@ -26,7 +26,7 @@ from rich.table import Table
 import tilewise as tw
 from tilewise import _native, zoo
 from tilewise.data import Images
-from tilewise.engine.simulation import Simulation
+from tilewise.engine.compiler import Simulation
 from tilewise.latency import Machine
 
 BATCH = 100

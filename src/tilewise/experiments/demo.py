@@ -126,7 +126,7 @@ class Study:
 
 
 def make_spec(name: str, bits: int, scales: Scales, transforms: Literal["static", "learned"]) -> Spec:
-    """Give the spec of a demo's row."""
+    """Return the spec of a demo's row."""
     if name == "direct":
         return Direct(bits=bits)
     return Winograd(name, bits=bits, scales=scales, transforms=transforms)

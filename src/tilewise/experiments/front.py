@@ -95,7 +95,7 @@ def measure(
 
 
 def adapted(model: nn.Module, case: str, specs: Mapping[str, Spec], train: Images, recipe: Recipe) -> nn.Module:
-    """Give a network of these specs with the plain network's weights, adapted if any layer is quantized."""
+    """Return a network of these specs with the plain network's weights, adapted if any layer is quantized."""
     network = convert(model, specs, skips="quantized").eval()
     if all(spec.bits == FLOAT_BITS for spec in specs.values()):
         return network
@@ -111,7 +111,7 @@ def adapted(model: nn.Module, case: str, specs: Mapping[str, Spec], train: Image
 
 
 def front(rows: Sequence[SpeedRow]) -> list[SpeedRow]:
-    """Give the rows that no other beats, being as fast and as accurate and better in one, from fast to slow."""
+    """Return the rows that no other beats, being as fast and as accurate and better in one, from fast to slow."""
     scored = sorted((row for row in rows if row.accuracy is not None), key=lambda r: (r.milliseconds, -_accuracy(r)))
     best: list[SpeedRow] = []
     for row in scored:

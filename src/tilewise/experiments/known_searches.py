@@ -72,7 +72,7 @@ class Batches:
 
 
 def network(seed: int) -> nn.Module:
-    """Give a small network with random weights."""
+    """Return a small network with random weights."""
     torch.manual_seed(seed)
     widths = [4] + [CHANNELS] * LAYERS
     layers: list[nn.Module] = []

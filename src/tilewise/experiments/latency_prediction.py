@@ -60,7 +60,7 @@ def compare(
 
 
 def medians(passes: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Give each network's medians over passes; the error is that of the medians."""
+    """Return each network's medians over passes; the error is that of the medians."""
     rows = []
     for row in zip(*passes, strict=True):
         predicted, measured, quartiles = (

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tilewise.algebra import algorithm, toom_cook
-from tilewise.algebra.exactness import equal_blocks, reach
 from tilewise.algebra.program import Program, program
+from tilewise.algebra.reach import equal_blocks, reach
 from tilewise.algebra.residue import moduli_for, residue_toom_cook, transform_products, usable_moduli
 from tilewise.algebra.wraparound import FACTOR, Wraparound, wraparound
 from tilewise.discovery.points import candidates
@@ -235,7 +235,7 @@ def _norm(points: Sequence[Fraction]) -> int:
 
 @functools.cache
 def _residues(channels: int, filters: int, r: int, m: int) -> tuple[Residues, ...]:
-    """Give sets of moduli that suffice for Gaussian weights and bytes from 0: few moduli, or few blocks of channels."""
+    """Return sets of moduli that suffice for Gaussian weights and bytes from 0: few moduli, or few blocks."""
     found = []
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(min(filters, 64), channels, r**2))

@@ -57,12 +57,12 @@ def programs(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
 
 
 def gaussian(shape: tuple[int, ...]) -> NDArray[np.int8]:
-    """Give weights as trained ones are spread: their sums, and so the moduli, are smaller than uniform ones'."""
+    """Return weights as trained ones are spread: their sums, and so the moduli, are smaller than uniform ones'."""
     return np.clip(np.rint(np.random.default_rng(0).normal(size=shape) * 32), -127, 127).astype(np.int8)
 
 
 def specs(r: int) -> dict[str, Exact | Residue]:
-    """Give what is measured for a kernel size, by name."""
+    """Return what is measured for a kernel size, by name."""
     found: dict[str, Exact | Residue] = {name: Exact(name) for name in WRAPPING[r]}
     return found | {f"F({m}), {bits} bits": Residue(tile=m, residue_bits=bits) for m, bits in TILES[r]}
 

@@ -36,13 +36,13 @@ SPECS: dict[str, Spec] = {
 
 
 def logits(engine: tw.Engine, images: NDArray[np.float32], text: str) -> NDArray[np.float32]:
-    """Give what the network says of all images."""
+    """Return what the network says of all images."""
     parts = range(0, len(images), BATCH)
     return np.concatenate([engine(images[i : i + BATCH]) for i in track(parts, text)])
 
 
 def normalized(images: Images) -> torch.Tensor:
-    """Give all images as a network reads them."""
+    """Return all images as a network reads them."""
     return torch.cat([x for x, _ in Batches(images, 500)])
 
 
@@ -68,7 +68,7 @@ def main() -> None:
         wanted = found if wanted is None else wanted
         accuracy = 100 * float((found.argmax(1) == test.labels.numpy()).mean())
         row = {
-            "spec": name, "layers": {op: kinds.count(op) for op in ("direct", "exact", "residue")},
+            "spec": name, "layers": {op: kinds.count(op) for op in ("direct", "wrapping", "residue")},
             "accuracy": accuracy, "images": len(found), "other logits": int((found != wanted).sum()),
         }  # fmt: skip
         rows.append(row)

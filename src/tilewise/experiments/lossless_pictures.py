@@ -16,7 +16,7 @@ CHANNELS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 
 
 def best_of_each(found: Sequence[Count]) -> dict[str, Count]:
-    """Give the fastest of each family, from what :func:`tilewise.experiments.lossless_counts.counts` gives."""
+    """Return the fastest of each family, from what :func:`tilewise.experiments.lossless_counts.counts` gives."""
     wrapping, residues = ([c for c in found[1:] if ("2^32" in c.name) is wanted] for wanted in (True, False))
     return {"wrapping sums": wrapping[0], "residues": residues[0]}
 
@@ -137,7 +137,7 @@ def figure(rows: Mapping[Layer, Sequence[Count]], rates: Rates, batch: int, path
 
 
 def _counted(rows: Mapping[Layer, Sequence[Count]], rates: Rates) -> list[list[tuple[str, dict[str, float]]]]:
-    """Give for each layer name and stages of the fastest of each family."""
+    """Return for each layer name and stages of the fastest of each family."""
     bars = []
     for found in rows.values():
         direct, named = found[0].seconds(rates), []

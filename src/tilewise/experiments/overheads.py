@@ -4,7 +4,7 @@
 
 Import: `import tilewise` in fresh processes, and that no torch comes with it. Load: `tilewise.load` of a ResNet-18
 (width 1, CIFAR) in a process without torch, direct int8 and F4 int8. Call: a network of one ReLU on one pixel.
-Memory: resident bytes that the first call adds (arena and scratch), and 50 more, beside what activations take. Medians.
+Memory: resident bytes that loading leaves, that the first call adds (activations and scratch), and 50 more. Medians.
 """
 
 from __future__ import annotations
@@ -109,7 +109,6 @@ def main() -> None:
     for name, row in loads.items():
         table.add_row(f"load ResNet-18 {name}, {row['file'] / 2**20:.1f} MiB", f"{row['seconds'] * 1e3:.1f} ms")
         table.add_row("  first load of the process", f"{row['first'] * 1e3:.1f} ms")
-        table.add_row("  arena", f"{row['arena'] / 1024:.0f} KiB")
         table.add_row("  memory touched by the first call", f"{row['called'] / 1024:.0f} KiB")
         table.add_row("  by 50 more", f"{row['later'] / 1024:.0f} KiB")
     Console().print(table)

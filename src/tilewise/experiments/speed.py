@@ -84,9 +84,9 @@ def engines_of(
 
 
 def accuracy(engine: Engine, test: Batches) -> float:
-    """Give the share of right answers in percent."""
+    """Return the share of right answers in percent."""
     right = [(engine(x).argmax(1) == y).sum().item() for x, y in test]
-    return 100 * sum(right) / test.samples
+    return float(100 * sum(right) / test.samples)
 
 
 def speed(engines: Mapping[str, Engine], image: Tensor, test: Batches | None = None) -> list[SpeedRow]:

@@ -50,7 +50,7 @@ LAYERS = (
 
 
 def convolution(layer: Layer, name: str) -> Any:
-    """Give the layer by an algorithm."""
+    """Return the layer by an algorithm."""
     from torch import nn
 
     from tilewise.nn import Conv2d, WinogradConv2d
@@ -77,12 +77,12 @@ def engine(layer: Layer, name: str, threads: int) -> Any:
 
 
 def fidelity(layer: Layer, name: str) -> tuple[str, float, float]:
-    """Give the algorithm's own name, how many times fewer its products are, and its SQNR in dB."""
+    """Return the algorithm's own name, how many times fewer its products are, and its SQNR in dB."""
     from tilewise.algebra import algorithm
-    from tilewise.discovery.simulation import Precision, Sample, Simulation
+    from tilewise.discovery.simulation import LayerSample, LayerSimulation, Precision
 
     a = algorithm(name, layer.r, layer.stride)
-    simulation = Simulation(Sample.gaussian(layer.r), a.m, Precision(), layer.stride)
+    simulation = LayerSimulation(LayerSample.gaussian(layer.r), a.m, Precision(), layer.stride)
     return a.name, float(a.multiplication_ratio()), simulation.sqnr(a)
 
 

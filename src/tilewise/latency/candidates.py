@@ -10,7 +10,7 @@ from typing import Literal, Self, get_args
 
 from tilewise.algebra import Bilinear
 from tilewise.quant import FLOAT_BITS, Direct, Exact, Residue, Spec, Winograd
-from tilewise.quant.exact import RESIDUE_TILES, WRAPPING
+from tilewise.quant.lossless import RESIDUE_TILES, WRAPPING
 
 Dtype = Literal["float32", "bf16", "int16", "int8"]
 Transforms = Literal["static", "learned"]
@@ -73,7 +73,7 @@ class Candidate:
         self.spec()
 
     def __str__(self) -> str:
-        """Give the form that :meth:`parse` reads."""
+        """Return the form that :meth:`parse` reads."""
         learned = ["learned"] if self.transforms == "learned" else []
         return " ".join([*(["exact"] if self.exact else []), self.algorithm, *learned, self.dtype])
 
@@ -100,7 +100,7 @@ class Candidate:
 
     @classmethod
     def of(cls, spec: Spec, precision: str = "float32") -> Self:
-        """Give the candidate of a spec; ``precision`` is that of float layers, as in :func:`tilewise.compile`.
+        """Return the candidate of a spec; ``precision`` is that of float layers, as in :func:`tilewise.compile`.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Candidate:
         return cls(name, dtype, "static" if spec.transforms == "static" else "learned")  # type: ignore[arg-type]
 
     def spec(self) -> Spec:
-        """Give a spec that stands for all that this candidate does."""
+        """Return a spec that stands for all that this candidate does."""
         if self.algorithm == "direct":
             return Direct(bits=BITS[self.dtype])
         if residue := self.residue:
@@ -163,7 +163,7 @@ CANDIDATES = tuple(
 
 
 def check_candidates(candidates: Iterable[Candidate | str]) -> tuple[Candidate, ...]:
-    """Give candidates, each once; texts are parsed.
+    """Return candidates, each once; texts are parsed.
 
     Raises
     ------

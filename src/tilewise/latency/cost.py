@@ -33,7 +33,7 @@ CALL = 5e-7
 
 
 def modelled_seconds(work: Convolution) -> float:
-    """Give the model's time of a convolution.
+    """Return the model's time of a convolution.
 
     Notes
     -----
@@ -69,7 +69,7 @@ def weight_bytes(work: Convolution) -> int:
 
 
 def _factors(candidate: Candidate) -> Dtype:
-    """Give the type of what is multiplied: exact kernels mostly take 16-bit factors to give 8-bit layers' sums."""
+    """Return the type of what is multiplied: exact kernels mostly take 16-bit factors to give 8-bit layers' sums."""
     bytes_only = candidate.residue is not None and candidate.residue[1] == BITS["int8"]
     return "int16" if candidate.exact and not bytes_only else candidate.dtype
 
@@ -79,7 +79,7 @@ def _round_up(value: int, multiple: int) -> int:
 
 
 def _tiling(work: Convolution) -> tuple[int, int]:
-    """Give products per tile and pair of channels, and the number of tiles; a direct one's tiles are pixels."""
+    """Return products per tile and pair of channels, and the number of tiles; a direct one's tiles are pixels."""
     shape = work.shape
     rows, cols = shape.out
     if work.candidate.algorithm == "direct":
@@ -89,7 +89,7 @@ def _tiling(work: Convolution) -> tuple[int, int]:
 
 
 def _sizes(work: Convolution) -> tuple[int, int, int, int]:
-    """Give outputs, products and inputs of a tile, per dimension, and how many times all is done: for each modulus."""
+    """Return a tile's outputs, products and inputs per dimension, and how often all is done: for each modulus."""
     r = work.shape.kernel[0]
     if residue := work.candidate.residue:
         m, bits = residue

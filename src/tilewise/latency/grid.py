@@ -63,7 +63,7 @@ def measure_grid(
 
 
 def _works(shape: LayerShape, candidates: Sequence[Candidate]) -> list[Convolution]:
-    """Give what there is to measure: candidates that serve the shape; float sums in both of their orders."""
+    """Return what there is to measure: candidates that serve the shape; float sums in both of their orders."""
     works = [layer_work(shape, c, mixed=mixed) for c in candidates for mixed in (False, True)]
     return [work for work in dict.fromkeys(works) if work.candidate in candidates]
 

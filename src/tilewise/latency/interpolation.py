@@ -13,14 +13,14 @@ Point = tuple[float, ...]
 
 
 def family(work: Convolution) -> tuple[object, ...]:
-    """Give what all points of one grid have in common."""
+    """Return what all points of one grid have in common."""
     shape = work.shape
     same = shape.padding == same_padding(shape.kernel, shape.dilation)
     return work.candidate, work.unfused, shape.batch, shape.kernel, shape.stride, shape.dilation, same
 
 
 def coordinates(work: Convolution) -> Point:
-    """Give a convolution's place: logarithms of C, of K / C and of the square root of the pixels that it reads."""
+    """Return a convolution's place: logarithms of C, of K / C and of the square root of the pixels that it reads."""
     shape = work.shape
     return (
         math.log2(shape.in_channels),

@@ -48,7 +48,7 @@ class LightModel:
         return cls(float(start), float(per_byte), low, high)
 
     def seconds(self, work: Operation) -> float:
-        """Give the seconds of an operation.
+        """Return the seconds of an operation.
 
         Raises
         ------

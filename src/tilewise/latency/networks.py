@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tilewise.calibration import calibrate
 from tilewise.conversion import convert
-from tilewise.engine.capture import check_example
+from tilewise.engine.capture import check_tensor
 from tilewise.engine.compiler import make_program
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.jobs import move_transforms
@@ -81,7 +81,7 @@ def measure(
         If there are no candidates or one is unknown, the file is of another machine, or the network can not be
         compiled.
     """
-    chosen, images, tally = check_candidates(candidates), check_example(example), Tally(rounds)
+    chosen, images, tally = check_candidates(candidates), check_tensor("example", example), Tally(rounds)
     runner = runner or Here(threads)
     table = open_table(out, runner.machine)
     convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
@@ -94,7 +94,7 @@ def measure(
 
 
 def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
-    """Give the table of a file, or an empty one; refuse one of another machine or number of threads."""
+    """Return the table of a file, or an empty one; refuse one of another machine or number of threads."""
     if path is None or not Path(path).exists():
         return LatencyTable(path=path)
     table = LatencyTable.load(path, any_machine=True)
@@ -104,12 +104,12 @@ def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
 
 
 def uniform(convs: Sequence[str], candidates: Sequence[Candidate]) -> list[Layers]:
-    """Give each candidate to all layers."""
+    """Return a network for each candidate, which all of its layers are."""
     return [dict.fromkeys(convs, candidate) for candidate in candidates]
 
 
 def shuffled(convs: Sequence[str], candidates: Sequence[Candidate], seed: int) -> list[Layers]:
-    """Give each layer all candidates, one in each network, in an order of its own.
+    """Return networks in which each layer is each candidate once, in an order of its own.
 
     A network is compiled with one precision of float layers: float32 and bf16 are never in the same one.
     """
@@ -137,7 +137,7 @@ def converted(model: nn.Module, layers: Layers, example: Tensor) -> nn.Module:
 
 
 def with_ranges(model: nn.Module, example: Any) -> nn.Module:
-    """Give a model in evaluation whose quantized layers have ranges: itself, or a copy that has seen noise."""
+    """Return a model in evaluation whose quantized layers have ranges: itself, or a copy that has seen noise."""
     ranges = [
         module.range if isinstance(module, Quantize) else module.get_range("input_range")
         for module in model.modules()
@@ -147,7 +147,7 @@ def with_ranges(model: nn.Module, example: Any) -> nn.Module:
         return model
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return calibrate(copy.deepcopy(model), [torch.randn(check_example(example).shape)])
+        return calibrate(copy.deepcopy(model), [torch.randn(check_tensor("example", example).shape)])
 
 
 def precision_of(layers: Layers) -> str:
@@ -159,7 +159,8 @@ def compiled(model: nn.Module, layers: Layers, example: Tensor, runner: Runner) 
     """Compile a network as chosen."""
     prepared = converted(model, layers, example)
     program = make_program(prepared, example, precision_of(layers))
-    sized = SizedProgram.of(program, tuple(example.shape))
+    n, c, h, w = example.shape
+    sized = SizedProgram.of(program, (n, c, h, w))
     return Timed(runner.load(sized), works_of(sized, prepared))
 
 

@@ -87,7 +87,7 @@ Work: TypeAlias = Convolution | Operation
 
 
 def convolution(shape: LayerShape, candidate: Candidate, *, mixed: bool) -> Convolution:
-    """Give a convolution between layers of its own type, in a network where others are quantized (``mixed``) or not."""
+    """Return a convolution between layers of its type, in a network where others are quantized (``mixed``) or not."""
     return Convolution(shape=shape, candidate=candidate, unfused=mixed and str(candidate) == "direct float32")
 
 
@@ -128,7 +128,7 @@ class Record:
     stages: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Give one line of JSON."""
+        """Return one line of JSON."""
         values = dataclasses.asdict(self)
         if isinstance(self.work, Convolution):
             values["work"] = {**values["work"], "candidate": str(self.work.candidate)}
@@ -176,6 +176,6 @@ def _work(values: dict[str, Any]) -> Work:
 
 
 def origin(machine: Machine, versions: Mapping[str, str]) -> dict[str, Any]:
-    """Give the fields of a record that say where and when it is measured."""
+    """Return the fields of a record that say where and when it is measured."""
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return {"machine": machine, "versions": dict(versions), "date": date}

@@ -48,7 +48,7 @@ class ShapeGrid:
                 raise ValueError(f"{name} is {values}; allowed: positive numbers, at least one")
 
     def shapes(self) -> list[LayerShape]:
-        """Give the shapes, the smallest first."""
+        """Return the shapes, the smallest first."""
         from tilewise.latency.shapes import LayerShape
 
         found = [

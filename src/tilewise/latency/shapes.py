@@ -53,7 +53,7 @@ class LayerShape:
 
     @classmethod
     def of(cls, conv: nn.Conv2d, x: Tensor) -> LayerShape:
-        """Give the shape of a convolution without groups that reads ``x`` of shape (N, C, H, W).
+        """Return the shape of a convolution without groups that reads ``x`` of shape (N, C, H, W).
 
         Raises
         ------
@@ -77,7 +77,7 @@ class LayerShape:
 
 @torch.no_grad()
 def layer_shapes(model: nn.Module, example: Tensor) -> dict[str, LayerShape]:
-    """Give the shapes of all convolutions that a model runs on an example, by layer name.
+    """Return the shapes of all convolutions that a model runs on an example, by layer name.
 
     Parameters
     ----------

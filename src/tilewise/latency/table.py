@@ -163,7 +163,7 @@ class LatencyTable:
     # What they say
 
     def seconds(self, shape: LayerShape, spec: Spec, precision: str = "float32", *, mixed: bool | None = None) -> float:
-        """Give what a layer takes, on average over its places in the networks measured.
+        """Return what a layer takes, on average over its places in the networks measured.
 
         Parameters
         ----------
@@ -196,7 +196,7 @@ class LatencyTable:
         return self._interpolated(next((work for work in works if self._ratios(work)), works[0]))
 
     def seconds_of(self, work: Work) -> float:
-        """Give what an operation takes at one place of a network: between what types of tensors it stands counts too.
+        """Return what an operation takes at one place of a network: between what types of tensors it stands counts too.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class LatencyTable:
         return self._interpolated(work)
 
     def predict(self, model: nn.Module, example: Any, *, precision: str = "float32") -> float:
-        """Give the seconds that a call of a model's engine is expected to take: the sum of its operations and the call.
+        """Return the seconds that a call of a model's engine should take: the sum of its operations and the call.
 
         Parameters
         ----------
@@ -233,11 +233,11 @@ class LatencyTable:
         return self.total(self._works(model, example, precision))
 
     def total(self, works: Iterable[Work]) -> float:
-        """Give the sum of :meth:`seconds_of`."""
+        """Return the sum of :meth:`seconds_of`."""
         return sum(self.seconds_of(work) for work in works)
 
     def rest(self, model: nn.Module, example: Any, *, precision: str = "float32") -> float:
-        """Give what :meth:`predict` counts beside the convolutions of :func:`tilewise.latency.layer_shapes`."""
+        """Return what :meth:`predict` counts beside the convolutions of :func:`tilewise.latency.layer_shapes`."""
         from torch import nn
 
         convs = {name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
@@ -254,7 +254,7 @@ class LatencyTable:
         return [*kept, call_of(sized)]
 
     def _same(self, work: Convolution) -> list[Record]:
-        """Give records of the same convolution in networks, whatever lies at its ends."""
+        """Return records of the same convolution in networks, whatever lies at its ends."""
         return [
             r for (w, source), r in self._records.items()
             if source == "network" and isinstance(w, Convolution) and _without_ends(w) == _without_ends(work)
@@ -268,7 +268,7 @@ class LatencyTable:
         return model
 
     def _interpolated(self, work: Convolution) -> float:
-        """Give the model's seconds times the ratio to them on the grid."""
+        """Return the model's seconds times the ratio to them on the grid."""
         how = HOW_AS.format(work.candidate)
         if not (ratios := self._ratios(work)):
             raise ValueError(f"the latency table of {self._where()} has no entry for {work}; {how}")
@@ -279,7 +279,7 @@ class LatencyTable:
         return ratio * modelled_seconds(work)
 
     def _ratios(self, work: Convolution) -> dict[Point, float]:
-        """Give the ratios of measured to modelled seconds on the grid that a convolution belongs to."""
+        """Return the ratios of measured to modelled seconds on the grid that a convolution belongs to."""
         of_family = family(work)
         return {
             coordinates(w): r.seconds / modelled_seconds(w)

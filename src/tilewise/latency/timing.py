@@ -36,7 +36,7 @@ class Timing:
 
     @classmethod
     def mean(cls, timings: Sequence[Timing]) -> Timing:
-        """Give the mean over the places of a network that are alike: sums over the network stay the same."""
+        """Return the mean over the places of a network that are alike: sums over the network stay the same."""
         means = [statistics.mean(x) for x in zip(*((t.seconds, *t.quartiles) for t in timings), strict=True)]
         stages = {s: statistics.mean(t.stages[s] for t in timings) for s in timings[0].stages}
         return cls(seconds=means[0], quartiles=(means[1], means[2]), stages=stages)
@@ -99,7 +99,7 @@ class Tally:
     def records(
         self, source: Literal["network", "grid"], runner: Runner, programs: Sequence[Timed]
     ) -> Iterator[Record]:
-        """Give a record for each operation of these programs, and for what calls took around them."""
+        """Return a record for each operation of these programs, and for what calls took around them."""
         works = dict.fromkeys(work for timed in programs for work in timed.all_works)
         found = {work: Timing.mean(self._places[work]) for work in works if work in self._places}
         # A small difference of two large times: the median of all there are, lest one bad program shifts it.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tilewise.nn.base import Fallback, QuantizedConv
 from tilewise.nn.direct import Conv2d
-from tilewise.nn.exact import ExactConv2d
-from tilewise.nn.frozen import Frozen, Grid
+from tilewise.nn.frozen import Frozen
+from tilewise.nn.lossless import LosslessConv2d
 from tilewise.nn.norm import Affine, FoldedNorm, affine_of
 from tilewise.nn.quantize import Quantize
 from tilewise.nn.serving import unservable, unsuitable
@@ -14,11 +14,10 @@ from tilewise.nn.winograd import WinogradConv2d
 __all__ = [
     "Affine",
     "Conv2d",
-    "ExactConv2d",
     "Fallback",
     "FoldedNorm",
     "Frozen",
-    "Grid",
+    "LosslessConv2d",
     "Quantize",
     "QuantizedConv",
     "WinogradConv2d",

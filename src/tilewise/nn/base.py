@@ -151,7 +151,7 @@ class QuantizedConv(nn.Conv2d):
         return y if bias is None else y + bias.view(1, -1, 1, 1)
 
     def frozen(self) -> Frozen:
-        """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation.
+        """Return the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation.
 
         Raises
         ------
@@ -161,13 +161,13 @@ class QuantizedConv(nn.Conv2d):
         raise NotImplementedError
 
     def get_range(self, name: str) -> Range:
-        """Give the range registered under ``name``."""
+        """Return the range registered under ``name``."""
         module = self.get_submodule(name)
         assert isinstance(module, Range)
         return module
 
     def observed(self, name: str) -> Range:
-        """Give a range that has seen data.
+        """Return a range that has seen data.
 
         Raises
         ------
@@ -183,14 +183,14 @@ class QuantizedConv(nn.Conv2d):
         return found
 
     def batch_range(self, name: str, x: Tensor) -> BatchRange:
-        """Give what ``x`` is quantized by; an input that a ``Quantize`` has measured is not measured again."""
+        """Return what ``x`` is quantized by; an input that a ``Quantize`` has measured is not measured again."""
         chosen = self.observed(name)
         if self.input_is_quantized and name == "input_range":
             return BatchRange(chosen, self.training, shared=True)
         return BatchRange.learning(chosen, x, training=self.training, calibrating=self.calibrating)
 
     def quantized(self, name: str, x: Tensor, *, real: bool = False) -> tuple[Tensor, Tensor]:
-        """Give the integers of ``x`` (``real``: times their step) and the step; learn from ``x`` if it is time to."""
+        """Return the integers of ``x`` (``real``: times their step) and the step; learn from ``x`` if it is time to."""
         return self.batch_range(name, x).quantize(x, real=real)
 
     def check_input(self, x: Tensor) -> None:

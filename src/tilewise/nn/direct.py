@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tilewise.common.integers import FLOAT32_INTEGERS
 from tilewise.nn.base import Fallback, QuantizedConv
-from tilewise.nn.frozen import Frozen, Grid, array, integer_type
-from tilewise.quant import FLOAT_BITS, Direct, Exact, Residue
-from tilewise.quant.fake import EXACT
+from tilewise.nn.frozen import Frozen, array, integer_type
+from tilewise.quant import FLOAT_BITS, Direct, Exact, QuantGrid, Residue
 
 
 class Conv2d(QuantizedConv):
@@ -24,7 +24,7 @@ class Conv2d(QuantizedConv):
     ----------
     in_channels, out_channels, kernel_size, **kwargs
         As in ``torch.nn.Conv2d``.
-    spec : Direct, or Exact or Residue (see :class:`tilewise.nn.ExactConv2d`)
+    spec : Direct, or Exact or Residue (see :class:`tilewise.nn.LosslessConv2d`)
         Bit width and quantizer.
     fallback : Fallback, optional
         What was asked for instead, and why the layer is direct.
@@ -62,11 +62,11 @@ class Conv2d(QuantizedConv):
         return self.policy.output(self, self.add_bias(y))
 
     def frozen(self) -> Frozen:
-        """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""
+        """Return the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""
         bias = array(self.folded_bias(), self.out_channels)
         if self.spec.bits == FLOAT_BITS:
             return Frozen(weight=array(self.folded_weight().permute(0, 2, 3, 1)), bias=bias)
-        grid = Grid.of(self.observed("input_range"))
+        grid = QuantGrid.of(self.observed("input_range"))
         weight, weight_step = self.policy.weights(self)
         step = self.get_range("input_range").grid()[0]
         scale = self._scale(step, weight_step).expand(self.out_channels)
@@ -88,7 +88,10 @@ class Conv2d(QuantizedConv):
     def _sums(self, q: Tensor, weight: Tensor) -> Tensor:
         """Sums of integers; in evaluation in float64 if float32 may be too short for them."""
         wide = q.dtype
-        if not self.training and 2.0**self.spec.bits * float(weight.detach().abs().sum((1, 2, 3)).amax()) >= EXACT:
+        if (
+            not self.training
+            and 2.0**self.spec.bits * float(weight.detach().abs().sum((1, 2, 3)).amax()) >= FLOAT32_INTEGERS
+        ):
             wide = torch.float64
         sums: Tensor = self._conv_forward(q.to(wide), weight.to(wide), None)
         return sums.to(q.dtype)

@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from tilewise.quant.fake import Range
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The integers that a tensor is quantized to; each number is a float32.
-
-    Parameters
-    ----------
-    step : float
-        Real value of one step.
-    factor : float
-        ``1 / step`` as the layers compute it: what real numbers are multiplied by.
-    low, high : int
-        Smallest and largest integer.
-    """
-
-    step: float
-    factor: float
-    low: int
-    high: int
-
-    @property
-    def dtype(self) -> str:
-        """What the engine stores these integers as: bytes, with 128 added where there are negative ones, or int16."""
-        return "uint8" if self.high - self.low <= 255 else "int16"
-
-    @classmethod
-    def of(cls, source: Range) -> Self:
-        """Give the grid of a running range."""
-        step, low, high = source.grid()
-        return cls(float(step), float(1.0 / step), int(low), int(high))
+from tilewise.quant import QuantGrid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +23,7 @@ class Frozen:
         (K, kh, kw, C) of a direct convolution; U, (n*n, K, C), of a fast one.
     bias : float32 array of shape (K,)
         Zeros where the layer has none.
-    grid : Grid, optional
+    grid : QuantGrid, optional
         Of the input; None for a float layer, which has no scale and no multiplier either.
     scale : float32 array of shape (K,) or (n*n, K), optional
         Real value of one step of the sums.
@@ -70,7 +39,7 @@ class Frozen:
 
     weight: NDArray[Any]
     bias: NDArray[np.float32]
-    grid: Grid | None = None
+    grid: QuantGrid | None = None
     scale: NDArray[np.float32] | None = None
     mult: NDArray[np.int32] | None = None
     at: NDArray[np.float32] | None = None
@@ -86,7 +55,7 @@ def integer_type(bits: int) -> str:
 
 
 def array(x: Tensor | None, size: int = 0, dtype: DTypeLike = "float32") -> NDArray[Any]:
-    """Give a tensor's values as a contiguous array; ``size`` zeros if there is none."""
+    """Return a tensor's values as a contiguous array; ``size`` zeros if there is none."""
     if x is None:
         return np.zeros(size, dtype)
     with torch.no_grad():

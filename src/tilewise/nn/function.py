@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tilewise.common.integers import FLOAT32_INTEGERS
 from tilewise.nn.stages import (
     Tiling,
     extract_tiles,
@@ -26,7 +27,6 @@ from tilewise.nn.stages import (
     scatter_tiles,
     split_tiles,
 )
-from tilewise.quant.fake import EXACT
 from tilewise.quant.rounding import round_half_up_
 
 # V and M of one piece of the batch. Larger pieces leave the cache, and the allocator asks the system for new memory
@@ -51,12 +51,12 @@ class Requantization:
         Grid of M.
     clip_gradient : bool
         Whether values beyond the grid get no gradient.
-    exact : bool
+    bitwise : bool
         Give what the engine gives, bit for bit: transforms in its order of rounding, integers that float32 can not
         hold in float64. Slower, and for the forward pass only: evaluation uses it.
     wide_v : bool
         Whether V and its requantization are exact in float64 only.
-    ordered_v : bool
+    ordered : bool
         Whether V is no exact number, so that its sums need the engine's order.
     """
 
@@ -67,9 +67,9 @@ class Requantization:
     product_low: int
     product_high: int
     clip_gradient: bool
-    exact: bool = False
+    bitwise: bool = False
     wide_v: bool = False
-    ordered_v: bool = False
+    ordered: bool = False
 
     @property
     def clips_product(self) -> bool:
@@ -90,8 +90,8 @@ class _Piece:
     def forward(self, x: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor, Tensor]:
         """Output, largest absolute V per tap and input channel, largest absolute product."""
         rule = self.rule
-        if rule is not None and rule.exact:
-            return self._forward_exact(x, tiling, rule)
+        if rule is not None and rule.bitwise:
+            return self._forward_bitwise(x, tiling, rule)
         v = input_transform(x, self.bt, tiling)
         v_absmax = product_absmax = x.new_empty(0)
         if rule is not None:
@@ -103,17 +103,17 @@ class _Piece:
             product = _quantize_product(product, rule.product_step, rule)
         return output_transform(product, self.at, tiling), v_absmax, product_absmax
 
-    def _forward_exact(self, x: Tensor, tiling: Tiling, rule: Requantization) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward_bitwise(self, x: Tensor, tiling: Tiling, rule: Requantization) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`forward`, to the engine's last bit; ranges are not measured."""
         wide = torch.float64 if rule.wide_v else x.dtype
-        v = input_transform(x.to(wide), self.bt.to(wide), tiling, in_order=rule.ordered_v)
+        v = input_transform(x.to(wide), self.bt.to(wide), tiling, ordered=rule.ordered)
         v = requantize_(v, rule.mult.to(wide), rule.low, rule.high)
-        wide = torch.float64 if self.u.shape[2] * rule.low**2 >= EXACT else x.dtype
+        wide = torch.float64 if self.u.shape[2] * rule.low**2 >= FLOAT32_INTEGERS else x.dtype
         product = multiply(self.u.to(wide), v.to(wide), _largest(rule)).to(x.dtype).mul_(self.scale)
         if rule.product_step is not None:
             product = _quantize_product(product, rule.product_step, rule)
         unmeasured = x.new_empty(0)
-        return output_transform(product, self.at, tiling, in_order=True), unmeasured, unmeasured
+        return output_transform(product, self.at, tiling, ordered=True), unmeasured, unmeasured
 
     def backward(self, x: Tensor, dy: Tensor, tiling: Tiling, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """Gradients of x, u, at and bt, as far as they are needed."""

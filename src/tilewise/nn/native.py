@@ -12,27 +12,14 @@ import functools
 import os
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tilewise.algebra import Bilinear
-from tilewise.quant.fake import float32
-
-
-class Grid(NamedTuple):
-    """The integers that a batch is quantized to: step (a float32 number), smallest and largest."""
-
-    step: float
-    low: int
-    high: int
-
-    def numbers(self) -> dict[str, Any]:
-        """What the kernels take, with ``1 / step`` as float32 has it."""
-        return {"grid": (self.low, self.high), "factor": float32(1.0 / self.step)}
-
+from tilewise.quant import QuantGrid
 
 Extremes: TypeAlias = tuple[float, float]
 """The smallest and the largest value of a tensor."""
@@ -40,7 +27,7 @@ Extremes: TypeAlias = tuple[float, float]
 
 @functools.cache
 def extension() -> ModuleType | None:
-    """Give the compiled module, or None where there is none: training works without."""
+    """Return the compiled module, or None where there is none: training works without."""
     try:
         from tilewise import _native
     except ImportError:
@@ -70,6 +57,11 @@ def unserved(x: Tensor) -> str:
     return "" if native.trains(2, 3, 4, _isa()) else f"the kernel set {_isa()} does not train"
 
 
+def _limits(grid: QuantGrid) -> dict[str, Any]:
+    """Return a grid as the kernels take it, but for its step."""
+    return {"grid": (grid.low, grid.high), "factor": grid.factor}
+
+
 def trains(algorithm: Bilinear) -> bool:
     """Whether the kernels have an algorithm's sizes."""
     native = extension()
@@ -82,11 +74,11 @@ class _Quantize(torch.autograd.Function):
     """``clamp(round_half_up(x / step)) * unit`` in one pass, with the range of ``x``; its gradient in another."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, grid: Grid, unit: float) -> tuple[Tensor, Extremes]:
+    def forward(ctx: Any, x: Tensor, grid: QuantGrid, unit: float) -> tuple[Tensor, Extremes]:
         native = extension()
         assert native is not None
         ctx.save_for_backward(x)
-        ctx.numbers = grid.numbers()
+        ctx.numbers = _limits(grid)
         ctx.gradient = unit * ctx.numbers["factor"]
         dense = _dense(x)
         q = torch.empty_like(dense)
@@ -113,7 +105,7 @@ class _Quantize(torch.autograd.Function):
 
 
 def _dense(x: Tensor) -> Tensor:
-    """Give ``x`` without gaps in memory, in its own order of dimensions if it is one of torch's."""
+    """Return ``x`` without gaps in memory, in its own order of dimensions if it is one of torch's."""
     if x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)):
         return x
     return x.contiguous()
@@ -124,7 +116,7 @@ def _flat(x: Tensor) -> Any:
     return x.detach().as_strided((x.numel(),), (1,)).numpy()
 
 
-def quantize(x: Tensor, grid: Grid, unit: float) -> tuple[Tensor, Extremes]:
+def quantize(x: Tensor, grid: QuantGrid, unit: float) -> tuple[Tensor, Extremes]:
     """Quantize as :func:`tilewise.quant.fake.quantize` with clipped gradients, times ``unit``; and measure ``x``."""
     out: tuple[Tensor, Extremes] = _Quantize.apply(x, grid, unit)  # type: ignore[no-untyped-call]
     return out
@@ -136,7 +128,7 @@ class Numbers:
 
     Parameters
     ----------
-    grid : Grid
+    grid : QuantGrid
         Of the input.
     v_range : Tensor of shape (n*n, C)
         Largest absolute values of V, and of U the other way around where ``balance`` is not one.
@@ -150,7 +142,7 @@ class Numbers:
         Rows and columns of zeros around the image.
     """
 
-    grid: Grid
+    grid: QuantGrid
     v_range: Tensor
     balance: Tensor
     fraction_bits: int
@@ -158,13 +150,13 @@ class Numbers:
     padding: tuple[int, int]
 
     def step(self, at: Tensor, g: Tensor, bt: Tensor) -> Any:
-        """Give the native object, which has forward and backward."""
+        """Return the native object, which has forward and backward."""
         native = extension()
         assert native is not None
         return native.TrainingStep(
             at=_array(at), g=_array(g), bt=_array(bt), v_range=_array(self.v_range), balance=_array(self.balance),
             fraction_bits=self.fraction_bits, limit=self.limit, padding=self.padding, step=self.grid.step,
-            threads=torch.get_num_threads(), isa=_isa(), **self.grid.numbers(),
+            threads=torch.get_num_threads(), isa=_isa(), **_limits(self.grid),
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ class Affine(NamedTuple):
 
 
 def affine_of(weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> Affine:
-    """Give batch normalisation with fixed statistics as a factor and an offset per channel."""
+    """Return batch normalisation with fixed statistics as a factor and an offset per channel."""
     alpha = 1 / torch.sqrt(var + eps) if weight is None else weight / torch.sqrt(var + eps)
     return Affine(alpha, -mean * alpha if bias is None else bias - mean * alpha)
 

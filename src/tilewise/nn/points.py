@@ -1,4 +1,4 @@
-"""Learned transforms that stay a convolution: interpolation points and scalings are trained, matrices follow."""
+"""Learned 'convolution' transforms: interpolation points and scalings are trained, matrices follow."""
 
 from __future__ import annotations
 
@@ -54,13 +54,15 @@ class Interpolating(Static):
         if wrong := [str(p) for p in moving if p not in POOL]:
             allowed = ", ".join(str(p) for p in POOL if p > 0)
             raise ValueError(
-                f"{algorithm.name} has the points {', '.join(wrong)}; exact transforms allow +-({allowed})"
+                f"{algorithm.name} has the points {', '.join(wrong)}; 'convolution' transforms allow +-({allowed})"
             )
         if wrong := [str(x) for x in found.rows + found.columns if math.frexp(x)[0] != 0.5]:
-            raise ValueError(f"{algorithm.name} is scaled by {', '.join(wrong)}; exact transforms allow powers of two")
+            raise ValueError(
+                f"{algorithm.name} is scaled by {', '.join(wrong)}; 'convolution' transforms allow powers of two"
+            )
         if grid is None:
             raise ValueError(
-                f"{algorithm.name} is too large for exact transforms: its B^T has no grid of 8-bit numbers"
+                f"{algorithm.name} is too large for 'convolution' transforms: its B^T has no grid of 8-bit numbers"
             )
         self.grid = grid
         self._start = found
@@ -73,7 +75,7 @@ class Interpolating(Static):
         return dict(zip(self.names, (points, rows, columns), strict=True))
 
     def used(self, parameters: Mapping[str, Tensor], like: Tensor) -> Matrices:
-        """Give the matrices of :meth:`reached`, with the gradients of the closed formulas."""
+        """Return the matrices of :meth:`reached`, with the gradients of the closed formulas."""
         place = self._place(parameters)
         at, g, bt = (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in _matrices(place))
         if not torch.is_grad_enabled():
@@ -83,7 +85,7 @@ class Interpolating(Static):
         return at, g, bt
 
     def reached(self, parameters: Mapping[str, Tensor]) -> Bilinear:
-        """Give the algorithm that is used, proved.
+        """Return the algorithm that is used, proved.
 
         Raises
         ------
@@ -147,7 +149,7 @@ def _exponents(m: int, r: int, points: tuple[Fraction | None, ...], grid: int) -
 
 
 def _formulas(place: _Place, parameters: Mapping[str, Tensor]) -> Matrices:
-    """Give the matrices as functions of the parameters, in float64, at the place that they are rounded to."""
+    """Return the matrices as functions of the parameters, in float64, at the place that they are rounded to."""
     device, size = parameters["points"].device, len(place.points)
 
     def straight(name: str, values: Sequence[float | Fraction]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tilewise.nn import native
+from tilewise.quant import QuantGrid
 from tilewise.quant.fake import Range, quantize
 
 
@@ -49,15 +50,15 @@ class BatchRange:
         """Step, smallest and largest integer."""
         return (self.source.taken if self.shared and self.training else None) or self.source.grid()
 
-    def numbers(self) -> native.Grid:
-        """Give the same as numbers."""
+    def numbers(self) -> QuantGrid:
+        """Return the same as numbers."""
         if self.shared and self.training and self.source.taken is not None:
             step, low, high = (value.item() for value in self.source.taken)
-            return native.Grid(step, int(low), int(high))
-        return native.Grid(*self.source.numbers())
+            return QuantGrid.of_step(step, int(low), int(high))
+        return self.source.numbers()
 
     def quantize(self, x: Tensor, *, real: bool = False) -> tuple[Tensor, Tensor]:
-        """Give ``x`` in integers (``real``: times their step) and the step; the running range takes ``x`` in."""
+        """Return ``x`` in integers (``real``: times their step) and the step; the running range takes ``x`` in."""
         clip_gradient = self.source.quantizer.clip_gradient
         if self.training and clip_gradient and not native.unserved(x):
             grid = self.numbers()

@@ -10,7 +10,12 @@ from tilewise.nn.points import Interpolating
 from tilewise.nn.transforms import Dense, Sparse, Static
 from tilewise.quant import Exact, Residue, Winograd
 
-STRUCTURES: dict[str, type[Static]] = {"static": Static, "learned": Dense, "sparse": Sparse, "exact": Interpolating}
+STRUCTURES: dict[str, type[Static]] = {
+    "static": Static,
+    "learned": Dense,
+    "sparse": Sparse,
+    "convolution": Interpolating,
+}
 """Classes of transforms by their names in specs."""
 
 MIN_CHANNELS = 4

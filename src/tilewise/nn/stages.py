@@ -16,16 +16,14 @@ from torch import Tensor, nn
 
 from tilewise.algebra import algorithm
 from tilewise.algebra.program import UNROLLED, program
+from tilewise.common.integers import FLOAT16_INTEGERS
 from tilewise.common.padding import padding_of
 from tilewise.quant.rounding import round_half_up_
-
-HALF_EXACT = 2**11
-"""Half precision holds all integers up to this one."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into tiles: ``m`` outputs, ``t`` inputs, ``r`` taps per dimension, and a stride."""
+    """How an image is cut into tiles: ``m`` outputs, ``t`` inputs, ``r`` filter taps per dimension, and a stride."""
 
     batch: int
     height: int
@@ -136,7 +134,7 @@ def sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:
     return torch.bmm(matrix.expand(n, n, t), left.view(n, t, -1))
 
 
-def sandwich_in_order(matrix: Tensor, tiles: Tensor) -> Tensor:
+def ordered_sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:
     """:func:`sandwich` with every product and sum rounded on its own, in the order of docs/contracts/numbers.md.
 
     A matrix product rounds as its library and machine like. This gives the same bits everywhere, the engine included:
@@ -207,9 +205,9 @@ def sandwich_backward(
     return dmatrix, dtiles
 
 
-def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, in_order: bool = False) -> Tensor:
-    """``V = B^T d B`` for every tile: (N, C, H, W) -> (n*n, C, P); ``in_order`` as the engine rounds."""
-    v = (sandwich_in_order if in_order else sandwich)(bt, extract_tiles(x, tiling))
+def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, ordered: bool = False) -> Tensor:
+    """``V = B^T d B`` for every tile: (N, C, H, W) -> (n*n, C, P); ``ordered`` as the engine rounds."""
+    v = (ordered_sandwich if ordered else sandwich)(bt, extract_tiles(x, tiling))
     return v.view(bt.shape[0] ** 2, x.shape[1], -1)
 
 
@@ -220,13 +218,13 @@ def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
 
 def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:
     """``U = G g G^T``: (K, C, r, r) -> (n*n, K, C), ``G g`` first. Differentiable in both arguments."""
-    taps = range(matrix.shape[1])
-    rows = _sum_in_order(matrix[:, x, None, None, None] * g[:, :, x] for x in taps)  # (n, K, C, r)
-    u = _sum_in_order(matrix[:, y, None, None] * rows[:, None, :, :, y] for y in taps)
+    filter_taps = range(matrix.shape[1])
+    rows = _ordered_sum(matrix[:, x, None, None, None] * g[:, :, x] for x in filter_taps)  # (n, K, C, r)
+    u = _ordered_sum(matrix[:, y, None, None] * rows[:, None, :, :, y] for y in filter_taps)
     return u.reshape(-1, *g.shape[:2])
 
 
-def _sum_in_order(terms: Iterable[Tensor]) -> Tensor:
+def _ordered_sum(terms: Iterable[Tensor]) -> Tensor:
     """Add up from left to right, each sum rounded on its own, as the kernels do."""
     return functools.reduce(torch.add, terms)
 
@@ -237,12 +235,12 @@ def multiply(u: Tensor, v: Tensor, largest: int | None = None) -> Tensor:
     ``largest`` is the largest absolute value of integers U and V; None where they are no integers. A GPU multiplies
     integers up to 2048 as half-precision numbers, which hold them, and adds up in float32, as if they had been that.
     """
-    if u.is_cuda and u.dtype == torch.float32 and largest is not None and largest <= HALF_EXACT:
+    if u.is_cuda and u.dtype == torch.float32 and largest is not None and largest <= FLOAT16_INTEGERS:
         return torch.bmm(u.half(), v.half(), out_dtype=torch.float32)
     return torch.bmm(u, v)
 
 
-def output_transform(product: Tensor, at: Tensor, tiling: Tiling, *, in_order: bool = False) -> Tensor:
+def output_transform(product: Tensor, at: Tensor, tiling: Tiling, *, ordered: bool = False) -> Tensor:
     """``Y = A^T M A``, tiles joined and cropped: (n*n, K, P) -> (N, K, H_out, W_out)."""
     n, k = at.shape[1], product.shape[1]
-    return join_tiles((sandwich_in_order if in_order else sandwich)(at, product.view(n, n, -1)), k, tiling)
+    return join_tiles((ordered_sandwich if ordered else sandwich)(at, product.view(n, n, -1)), k, tiling)

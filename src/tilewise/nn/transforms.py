@@ -34,11 +34,11 @@ class Static:
         self._own: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
     def start(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Give the parameters as they begin."""
+        """Return the parameters as they begin."""
         return {}
 
     def used(self, parameters: Mapping[str, Tensor], like: Tensor) -> Matrices:  # noqa: ARG002 - there are none
-        """Give the matrices in the type of ``like``, from what is trained."""
+        """Return the matrices in the type of ``like``, from what is trained."""
         return self.own(like)
 
     def own(self, like: Tensor) -> Matrices:
@@ -62,7 +62,7 @@ class Dense(Static):
         return dict(zip(self.names, self.algorithm.to_float(), strict=True))
 
     def used(self, parameters: Mapping[str, Tensor], like: Tensor) -> Matrices:  # noqa: ARG002 - theirs is the type
-        """Give the matrices as they are trained."""
+        """Return the matrices as they are trained."""
         return parameters["AT"], parameters["G"], parameters["BT"]
 
 
@@ -80,7 +80,7 @@ class Sparse(Dense):
         self._grid = transform_bits(algorithm.BT)
 
     def used(self, parameters: Mapping[str, Tensor], like: Tensor) -> Matrices:
-        """Give the matrices, with what is kept in place."""
+        """Return the matrices, with what is kept in place."""
         trained, own = super().used(parameters, like), self.own(like)
         self._learned = [mask.to(like.device) for mask in self._learned]
         at, g, bt = (torch.where(m, x, kept) for m, x, kept in zip(self._learned, trained, own, strict=True))

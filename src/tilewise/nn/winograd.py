@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.algebra import Bilinear
+from tilewise.common.integers import FLOAT32_INTEGERS
 from tilewise.nn import native
 from tilewise.nn.base import QuantizedConv
-from tilewise.nn.frozen import Frozen, Grid, array, integer_type
+from tilewise.nn.frozen import Frozen, array, integer_type
 from tilewise.nn.function import Requantization, tile_domain
 from tilewise.nn.points import Interpolating
 from tilewise.nn.serving import STRUCTURES, unservable
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, tiling_of, weight_transform
 from tilewise.nn.transforms import Static
-from tilewise.quant import FLOAT_BITS, Winograd
-from tilewise.quant.fake import EXACT, multiplier, quantize
+from tilewise.quant import FLOAT_BITS, QuantGrid, Winograd
+from tilewise.quant.fake import multiplier, quantize
 from tilewise.quant.quantizer import fraction_bits, largest_v
 
 
@@ -110,8 +111,8 @@ class WinogradConv2d(QuantizedConv):
         """Whether ``B^T`` is learned without a grid, so that V is no exact number."""
         return self.spec.transforms != "static" and self.transform_bits is None
 
-    def exact_algorithm(self) -> Bilinear:
-        """Give the algorithm that the layer computes by in rational numbers, proved.
+    def rational_algorithm(self) -> Bilinear:
+        """Return the algorithm that the layer computes by in rational numbers, proved.
 
         Raises
         ------
@@ -122,7 +123,7 @@ class WinogradConv2d(QuantizedConv):
             return self.structure.reached(dict(self.named_parameters(recurse=False)))
         if self.spec.transforms != "static":
             raise ValueError(
-                f"transforms is {self.spec.transforms!r}, which are no exact algorithm; allowed: static, exact"
+                f"transforms is {self.spec.transforms!r}, which are no convolution; allowed: static, convolution"
             )
         return self.algorithm
 
@@ -163,7 +164,7 @@ class WinogradConv2d(QuantizedConv):
             return reason
         spec = self.spec
         reasons = {
-            "in evaluation and calibration the exact path runs": not self.training or self.calibrating,
+            "in evaluation and calibration the bitwise path runs": not self.training or self.calibrating,
             f"it has {spec.bits} bits": spec.bits > 8,
             f"its quantizer is {spec.quantizer!r}": not self.policy.is_contract,
             "its scales are per tensor": spec.scales != "tap",
@@ -179,7 +180,7 @@ class WinogradConv2d(QuantizedConv):
         """Whether V can not be computed exactly, in any order, in float32."""
         if self.spec.transforms != "static":
             return self.transform_bits is None
-        return self.v_max >= EXACT // 16
+        return self.v_max >= FLOAT32_INTEGERS // 16
 
     def _train(self, x: Tensor, transforms: tuple[Tensor, Tensor, Tensor], tiling: Tiling) -> Tensor:
         """Take the native kernels: the same numbers as :meth:`forward` has in torch."""
@@ -201,14 +202,14 @@ class WinogradConv2d(QuantizedConv):
         return y
 
     def frozen(self) -> Frozen:
-        """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""
+        """Return the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""
         at, g, bt = self.transforms()
         bias = array(self.folded_bias(), self.out_channels)
         if self.spec.bits == FLOAT_BITS:
             # Once and for all, so it may be as exact as it can.
-            u = weight_transform(self.folded_weight().double(), self._exact_weight_transform(g))
+            u = weight_transform(self.folded_weight().double(), self._rational_weight_transform(g))
             return Frozen(weight=array(u), bias=bias, at=array(at), bt=array(bt))
-        grid, step = Grid.of(self.observed("input_range")), self.get_range("input_range").grid()[0]
+        grid, step = QuantGrid.of(self.observed("input_range")), self.get_range("input_range").grid()[0]
         mult = self.v_multiplier(step)
         u, scale = self.policy.transformed_weights(self, g, step / mult)
         scale = self._folded_scale(scale).squeeze(2).expand(self.algorithm.products**2, self.out_channels)
@@ -228,10 +229,10 @@ class WinogradConv2d(QuantizedConv):
             integer=self.spec.transforms == "static" or extra > 0,
         )
 
-    def _exact_weight_transform(self, g: Tensor) -> Tensor:
-        """``G`` in float64: of an exact algorithm not what float32 made of it."""
-        if self.spec.transforms in ("static", "exact"):
-            return torch.as_tensor(self.exact_algorithm().to_float()[1], device=g.device)
+    def _rational_weight_transform(self, g: Tensor) -> Tensor:
+        """``G`` in float64: of a convolution not what float32 made of it."""
+        if self.spec.transforms in ("static", "convolution"):
+            return torch.as_tensor(self.rational_algorithm().to_float()[1], device=g.device)
         return g.double()
 
     def _folded_scale(self, scale: Tensor) -> Tensor:
@@ -279,7 +280,7 @@ class WinogradConv2d(QuantizedConv):
         low, high = rules.limits(spec.bits)
         integer, on_grid = self.policy.has_integer_v(self), self.transform_bits is not None
         # An integer V times its multiplier: float32 is short beyond 20 bits of V, or 8 bits of what V is rounded to.
-        wide = (spec.bits > 8 and (integer or on_grid)) or (integer and self.v_max >= EXACT // 16)
+        wide = (spec.bits > 8 and (integer or on_grid)) or (integer and self.v_max >= FLOAT32_INTEGERS // 16)
         product_step, product_low, product_high = None, 0, 0
         if spec.product_bits != FLOAT_BITS:
             product_range = self.observed("product_range")
@@ -296,7 +297,7 @@ class WinogradConv2d(QuantizedConv):
             product_low=product_low,
             product_high=product_high,
             clip_gradient=rules.clip_gradient,
-            exact=not self.training,
+            bitwise=not self.training,
             wide_v=wide,
-            ordered_v=not (integer or on_grid),
+            ordered=not (integer or on_grid),
         )

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tilewise.common.processes import ALONE, Processes
+from tilewise.quant.grid import QuantGrid, float32
 from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM_ROW_SUM, Quantizer
 from tilewise.quant.rounding import round_half_up_
 
-EXACT = 2**24
-"""Up to here float32 holds every integer."""
-
-
-def float32(x: float) -> float:
-    """Round to float32. A quotient of two such numbers is, computed in float64, what float32 would have given."""
-    return float(np.float32(x))
-
 
 def multiplier(ratio: Tensor, fraction_bits: int) -> Tensor:
-    """Give the fixed-point multiplier ``mult / 2**fraction_bits`` for a wanted ratio of steps.
+    """Return the fixed-point multiplier ``mult / 2**fraction_bits`` for a wanted ratio of steps.
 
     Rounded down, so that the new range covers what the old one covered, with 1 <= mult <= 2**15 - 1: a ratio of one
     already keeps every integer, so no larger one is ever needed.
@@ -212,7 +204,7 @@ class Range(nn.Module):
         self.batches.add_(1)
 
     def _of_all(self, absmax: Tensor, minimum: Tensor | float | None) -> tuple[Tensor, Tensor | None]:
-        """Give what the batch's parts have together, in one message."""
+        """Return what the batch's parts have together, in one message."""
         if minimum is None:
             return self.processes.maximum(absmax), None
         lowest = torch.as_tensor(minimum, dtype=absmax.dtype, device=absmax.device)
@@ -226,14 +218,15 @@ class Range(nn.Module):
             low, high = torch.aminmax(x)
             self.update(torch.maximum(-low, high), low, running=running)
 
-    def numbers(self) -> tuple[float, int, int]:
-        """Give what :meth:`grid` gives, in float32, as numbers: cheaper than small tensors on the CPU."""
+    def numbers(self) -> QuantGrid:
+        """Return what :meth:`grid` gives, in float32, as numbers: cheaper than small tensors on the CPU."""
         low, high = self.quantizer.limits(self.bits)
         steps = self.quantizer.steps(self.bits)
         if not (self.quantizer.asymmetric_limits or bool(self.negative)):
             low, high = 0, 2**self.bits - 1
             steps = high
-        return float32(max(float32(self.absmax.item()), float32(1e-30)) / steps), low, high
+        step = float32(max(float32(self.absmax.item()), float32(1e-30)) / steps)
+        return QuantGrid.of_step(step, low, high)
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
         """Step, smallest and largest integer, as tensors.

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 from tilewise.algebra import Bilinear, algorithm
 from tilewise.algebra.catalogue import KERNELS, fitting, is_file, read_algorithm
 from tilewise.algebra.toom_cook import Interpolation
-from tilewise.quant.exact import Exact, Residue
+from tilewise.quant.lossless import Exact, Residue
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, SPEC_VERSION, Quantizer, check_bits
 
 Scales: TypeAlias = Literal["tap", "tensor"]
-Transforms: TypeAlias = Literal["static", "learned", "sparse", "exact"]
+Transforms: TypeAlias = Literal["static", "learned", "sparse", "convolution"]
 QuantizerName: TypeAlias = Literal["tap", "paper"]
 
 
@@ -70,11 +70,11 @@ class Winograd:
         2 to 16 for every quantized stage, or 32 for float.
     scales : {"tap", "tensor"}
         One scale for each tap of V, and for each tap and output channel of U; or one for all of V and one for all of U.
-    transforms : {"static", "learned", "sparse", "exact"}
+    transforms : {"static", "learned", "sparse", "convolution"}
         Whether ``A^T``, ``G`` and ``B^T`` are trained. ``"learned"``: all entries ("flex" in the paper); ``"sparse"``:
-        all but those that are 0, 1 or -1 at the start; ``"exact"``: interpolation points and scalings from which they
-        follow, so that they stay a convolution (Toom-Cook algorithms with dyadic points only). A learned ``B^T`` is
-        used on a grid of powers of two on which V is exact (docs/contracts/numbers.md).
+        all but those that are 0, 1 or -1 at the start; ``"convolution"``: interpolation points and scalings from which
+        they follow, so that they stay a convolution (Toom-Cook algorithms with dyadic points only). A learned ``B^T``
+        is used on a grid of powers of two on which V is exact (docs/contracts/numbers.md).
     quantizer : {"tap", "paper"}
         ``"paper"`` is the released code's and is always per tensor.
     hadamard_bits : int, optional
@@ -108,7 +108,7 @@ class Winograd:
         if isinstance(self.algorithm, str) and is_file(self.algorithm):
             object.__setattr__(self, "algorithm", read_algorithm(self.algorithm))
         example = self._named(self.algorithm) if isinstance(self.algorithm, str) else self.algorithm
-        if self.transforms == "exact":
+        if self.transforms == "convolution":
             Interpolation.of(example)  # refuses what has no points
 
     def _check_all_stages(self) -> None:
@@ -123,7 +123,7 @@ class Winograd:
 
     @staticmethod
     def _named(name: str) -> Bilinear:
-        """Give a named algorithm for some size of kernel."""
+        """Return a named algorithm for some size of kernel."""
         failures = []
         for r in KERNELS:
             try:
@@ -133,7 +133,7 @@ class Winograd:
         raise failures[0]
 
     def resolve(self, r: int, stride: int = 1) -> Bilinear:
-        """Give the algorithm for ``r x r`` kernels of a stride, with integer ``A^T`` and ``B^T``.
+        """Return the algorithm for ``r x r`` kernels of a stride, with integer ``A^T`` and ``B^T``.
 
         Raises
         ------
@@ -197,4 +197,6 @@ def spec_from_dict(data: dict[str, Any]) -> Spec:
         values["algorithm"] = Bilinear.from_dict(values["algorithm"])
     if cls is Winograd and "algorithm" not in values:
         raise ValueError("winograd spec lacks the field algorithm")
+    if values.get("transforms") == "exact":  # what files of before call it
+        values["transforms"] = "convolution"
     return cls(**values)

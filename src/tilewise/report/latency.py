@@ -157,7 +157,7 @@ def _roofline_figure(records: Sequence[Record], machine: Machine, path: Path) ->
 
 
 def _row(record: Record, label: str) -> dict[str, Any]:
-    """Give a record of a convolution in the form of ``Engine.profile``."""
+    """Return a record of a convolution in the form of ``Engine.profile``."""
     work = _convolution(record)
     return {
         **dict.fromkeys(STAGES, 0.0), **record.stages, "name": label, "op": str(work.candidate),

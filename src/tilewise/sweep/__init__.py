@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tilewise.sweep.execute import Job, execute
-from tilewise.sweep.plan import Plan, Run, read_plan
+from tilewise.sweep.file import Run, SweepFile, read_sweep
 from tilewise.sweep.summary import print_summary, summarize
 
-__all__ = ["Job", "Plan", "Run", "execute", "print_summary", "read_plan", "summarize"]
+__all__ = ["Job", "Run", "SweepFile", "execute", "print_summary", "read_sweep", "summarize"]

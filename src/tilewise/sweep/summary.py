@@ -9,17 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tilewise.sweep.plan import Plan, Run, Settings
+from tilewise.sweep.file import Run, Settings, SweepFile
 
 
 def summarize(
-    plan: Plan, results: Mapping[str, dict[str, Any]], errors: Mapping[str, str], *, options: Collection[str]
+    sweep: SweepFile, results: Mapping[str, dict[str, Any]], errors: Mapping[str, str], *, options: Collection[str]
 ) -> dict[str, Any]:
     """Sum up a sweep.
 
     Parameters
     ----------
-    plan : Plan
+    sweep : SweepFile
         All of its runs.
     results : dict
         What finished runs came to, by name.
@@ -34,14 +34,14 @@ def summarize(
         ``runs``: of each its settings, and its numbers or its error. ``groups``: runs that differ in the seed only,
         each number with its mean and its spread (standard deviation of a sample; None of a single run).
     """
-    numbers = {run.name: _numbers(results[run.name], options) for run in plan.runs if run.name in results}
+    numbers = {run.name: _numbers(results[run.name], options) for run in sweep.runs if run.name in results}
     groups: dict[str, list[Run]] = {}
-    for run in plan.runs:
+    for run in sweep.runs:
         groups.setdefault(repr(_without_seed(run.settings)), []).append(run)
     return {
-        "command": plan.command,
+        "command": sweep.command,
         "runs": [
-            {"name": run.name, "settings": run.settings, **_state(run.name, numbers, errors)} for run in plan.runs
+            {"name": run.name, "settings": run.settings, **_state(run.name, numbers, errors)} for run in sweep.runs
         ],
         "groups": [
             {

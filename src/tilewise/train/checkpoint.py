@@ -61,7 +61,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """Give an optimizer's state as tensors, their names beginning with the prefix and a dot."""
+    """Return an optimizer's state as tensors, their names beginning with the prefix and a dot."""
     state = optimizer.state_dict()["state"]
     return {f"{prefix}.{i}.{key}": torch.as_tensor(v) for i, entry in state.items() for key, v in entry.items()}
 
@@ -152,7 +152,7 @@ def load_state(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> N
 
 
 def describe_specs(model: nn.Module) -> dict[str, Any]:
-    """Give the specs by layer name in their JSON form."""
+    """Return the specs by layer name in their JSON form."""
     return {name: spec.to_dict() for name, spec in specs_of(model).items()}
 
 

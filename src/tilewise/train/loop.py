@@ -178,7 +178,7 @@ def part_of_loss(
     device: str,
     processes: Processes,
 ) -> Tensor:
-    """Give what a process's part of a batch adds to the loss of the batch; all parts add up to it.
+    """Return what a process's part of a batch adds to the loss of the batch; all parts add up to it.
 
     Raises
     ------

@@ -31,16 +31,16 @@ class Task(Protocol):
         """Number of counts."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Give the mean loss over a batch; ValueError if the outputs are of no shape for these targets."""
+        """Return the mean loss over a batch; ValueError if the outputs are of no shape for these targets."""
 
     def distance(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Give the mean distance to another network's outputs, for distillation."""
+        """Return the mean distance to another network's outputs, for distillation."""
 
     def counts(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Give what the score is made from: ``size`` float64 numbers, summed over a batch, to be summed over all."""
+        """Return what the score is made from: ``size`` float64 numbers, summed over a batch, to be summed over all."""
 
     def score(self, counts: Tensor) -> float:
-        """Give the score of summed counts."""
+        """Return the score of summed counts."""
 
 
 @dataclass(frozen=True)

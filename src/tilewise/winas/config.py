@@ -105,7 +105,7 @@ class SearchConfig:
         )  # fmt: skip
 
     def specs(self) -> list[Spec]:
-        """Give all candidates, as a layer that every algorithm serves has them; each has numbers of its own."""
+        """Return all candidates, as a layer that every algorithm serves has them; each has numbers of its own."""
         return [self._spec(name, bits) for bits in self.widths for name in self.algorithms if name != Exact.kind]
 
     def _spec(self, name: str, bits: int) -> Spec:

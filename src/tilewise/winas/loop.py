@@ -226,7 +226,7 @@ class _Search:
         return loss.detach()
 
     def _price(self, expected: float, budget: float | None) -> float:
-        """Give ``lambda2``, and on top of it what grows with the excess over a budget: a quadratic penalty's slope."""
+        """Return ``lambda2``, plus what grows with the excess over a budget: a quadratic penalty's slope."""
         excess = 0.0 if budget is None else max(0.0, expected / budget - 1)
         return self.config.lambda2 + OVER_BUDGET * excess
 
@@ -235,12 +235,12 @@ class _Search:
         return float(self.prices.expected(self.paths.alphas))
 
     def _chosen(self, budget: float | None) -> dict[str, int]:
-        """Give the indices of the likeliest network within the budget."""
+        """Return the indices of the likeliest network within the budget."""
         values = {name: self.paths.log_probabilities(name).numpy() for name in self.net.choices}
         return self.prices.best_within(values, math.inf if budget is None else budget)
 
     def _snapshot(self, budget: float | None) -> Architecture:
-        """Give the present answer, its layers in the model's order."""
+        """Return the present answer, its layers in the model's order."""
         chosen = self._chosen(budget)
         shares = {
             name: dict(zip(map(label, self.prices.specs[name]), self.paths.probabilities(name).tolist(), strict=True))

@@ -23,15 +23,15 @@ class Latencies(Protocol):
     """What the search asks of a latency table."""
 
     def seconds(self, shape: LayerShape, spec: Spec) -> float:
-        """Give what a layer of this shape takes."""
+        """Return what a layer of this shape takes."""
         ...
 
     def predict(self, model: nn.Module, example: Tensor) -> float:
-        """Give what a converted network takes on an example, in seconds."""
+        """Return what a converted network takes on an example, in seconds."""
         ...
 
 
-class Reach(NamedTuple):
+class LatencyReach(NamedTuple):
     """Latencies between which a search can choose, in seconds."""
 
     fastest: float
@@ -93,16 +93,16 @@ class Prices:
         self.rest = self.baseline - sum(float(s[0]) for s in self.seconds.values())
 
     def picked(self, chosen: Mapping[str, int]) -> dict[str, Spec]:
-        """Give the specs of a network by layer, from each choice's index; first candidates where there is none."""
+        """Return the specs of a network by layer, from each choice's index; first candidates where there is none."""
         return {name: specs[chosen.get(name, 0)] for name, specs in self.specs.items()}
 
-    def reach(self) -> Reach:
-        """Give the fastest and the slowest network there is."""
+    def reach(self) -> LatencyReach:
+        """Return the fastest and the slowest network there is."""
         indices = ({name: int(f(s)) for name, s in self.seconds.items()} for f in (torch.argmin, torch.argmax))
-        return Reach(*map(self.total, indices))
+        return LatencyReach(*map(self.total, indices))
 
     def total(self, chosen: Mapping[str, int]) -> float:
-        """Give the seconds of a network, from each choice's index; added in the order of :func:`best_within`."""
+        """Return the seconds of a network, from each choice's index; added in the order of :func:`best_within`."""
         total = self.rest
         for name, seconds in self.seconds.items():
             total += float(seconds[chosen[name]])
@@ -127,7 +127,7 @@ class Prices:
 
 
 def _fastest(specs: Sequence[Spec], table: Latencies, name: str, shape: LayerShape) -> tuple[float, Spec]:
-    """Give the seconds and the spec that takes least, the first of equal ones."""
+    """Return the seconds and the spec that takes least, the first of equal ones."""
     timed = [(_checked(table.seconds(shape, spec), name, spec), spec) for spec in specs]
     return min(timed, key=lambda pair: pair[0])
 

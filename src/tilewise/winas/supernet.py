@@ -37,7 +37,7 @@ class Choice(nn.Module):
         """Factors of the two, shape (2,): 1 and 0."""
 
     def candidate(self, index: int) -> QuantizedConv:
-        """Give one of the candidates."""
+        """Return one of the candidates."""
         layer = self.candidates[index]
         assert isinstance(layer, QuantizedConv)
         return layer
@@ -96,7 +96,7 @@ class SuperNet:
         self.model = replace_modules(self.model, replacement)
 
     def parameters(self) -> dict[str, Tensor]:
-        """Give weights, ranges and statistics by name, shared ones once."""
+        """Return weights, ranges and statistics by name, shared ones once."""
         return dict(self.model.named_parameters()) | dict(self.model.named_buffers())
 
     @torch.no_grad()
@@ -117,7 +117,7 @@ class SuperNet:
 
 
 def candidates(conv: nn.Conv2d, config: SearchConfig) -> list[Spec]:
-    """Give what a layer can become: of the config's specs those that serve it, or else direct ones.
+    """Return what a layer can become: of the config's specs those that serve it, or else direct ones.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def candidates(conv: nn.Conv2d, config: SearchConfig) -> list[Spec]:
 
 
 def ways(conv: nn.Conv2d, spec: Spec, config: SearchConfig) -> list[Spec]:
-    """Give the specs that compute a candidate's very numbers: itself, and exact ones of direct int8 if asked for.
+    """Return the specs that compute a candidate's very numbers: itself, and exact ones of direct int8 if asked for.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class ImageResNet18(nn.Module):
         self.fc = nn.Linear(512, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes) of images (N, channels, H, W)."""
+        """Return logits (N, classes) of images (N, channels, H, W)."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         logits: Tensor = self.fc(x.mean((2, 3)))
@@ -72,7 +72,7 @@ class VGG16(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes) of images (N, channels, H, W)."""
+        """Return logits (N, classes) of images (N, channels, H, W)."""
         logits: Tensor = self.classifier(self.avgpool(self.features(x)).flatten(1))
         return logits
 

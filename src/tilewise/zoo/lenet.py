@@ -19,7 +19,7 @@ class LeNet5(nn.Module):
         self.fc3 = nn.Linear(84, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes) of images (N, channels, H, W)."""
+        """Return logits (N, classes) of images (N, channels, H, W)."""
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = self.pool(F.relu(self.conv2(x)))
         x = F.relu(self.fc1(x.flatten(1)))

@@ -55,7 +55,7 @@ class ResNet18(nn.Module):
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes) of images (N, channels, 32, 32)."""
+        """Return logits (N, classes) of images (N, channels, 32, 32)."""
         x = self.layers(F.relu(self.bn(self.stem(x))))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
@@ -114,7 +114,7 @@ class ResNet20(nn.Module):
         self.linear = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes) of images (N, channels, 32, 32)."""
+        """Return logits (N, classes) of images (N, channels, 32, 32)."""
         x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
         logits: Tensor = self.linear(x.mean((2, 3)))
         return logits

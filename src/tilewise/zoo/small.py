@@ -19,7 +19,7 @@ class SmallCNN(nn.Module):
         self.classifier = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes) of images (N, channels, H, W)."""
+        """Return logits (N, classes) of images (N, channels, H, W)."""
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = F.relu(norm(conv(x)))
             if i in (1, 3):

@@ -48,7 +48,7 @@ class UNet(nn.Module):
         self.classifier = nn.Conv2d(sizes[0], classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (N, classes, H, W) of images (N, channels, H, W)."""
+        """Return logits (N, classes, H, W) of images (N, channels, H, W)."""
         maps = [self.down[0](x)]
         for down in list(self.down)[1:]:
             maps.append(down(F.max_pool2d(maps[-1], 2, ceil_mode=True)))

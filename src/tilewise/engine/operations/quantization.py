@@ -10,28 +10,29 @@ from tilewise.engine.graph import Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.layers import check_grid
 from tilewise.engine.simulation import Run, Simulated
-from tilewise.nn import Grid, Quantize
+from tilewise.nn import Quantize
+from tilewise.quant import QuantGrid
 
 
 @dataclass(frozen=True)
 class Quantization(Op):
     """To the integers of a grid."""
 
-    grid: Grid
+    grid: QuantGrid
 
 
 def import_quantization(im: Importer, layer: Quantize, name: str, x: Value) -> Value:
     """Return what a ``Quantize`` becomes."""
     if not layer.range.ready:
         raise ValueError(f"layer {name!r} has no range yet; calibrate(model, batches) or train it first")
-    grid = Grid.of(layer.range)
+    grid = QuantGrid.of(layer.range)
     check_grid(name, grid)
     return im.alike(Quantization(grid), x)
 
 
 def simulate_quantization(run: Run, node: fx.Node, layer: Quantize, x: Tensor) -> Tensor:
     """Return what a ``Quantize`` computes, and note its grid."""
-    run.grids[node] = Grid.of(layer.range)
+    run.grids[node] = QuantGrid.of(layer.range)
     quantized: Tensor = layer(x)
     return quantized
 

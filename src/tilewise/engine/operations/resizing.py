@@ -51,7 +51,9 @@ def interpolated(
     ``scale`` is the factor that the caller gave, None where only a size was given.
     """
     i = np.arange(out, dtype=np.float32)
-    if align_corners:
+    if size == out:  # torch copies, whatever the factor
+        position = i
+    elif align_corners:
         position = i * np.float32((size - 1) / (out - 1) if out > 1 else 0)
     else:
         step = np.float32(1 / scale if scale is not None else size / out)
@@ -65,8 +67,6 @@ def interpolated(
 def _simulate(_: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     x: Tensor = a["input"]
     scales, sizes = a.get("scale_factors") or (None, None), node.meta["val"].shape[2:]
-    if list(sizes) == list(x.shape[2:]):
-        return x
     axes = [
         interpolated(size, out, scale, align_corners=a["align_corners"])
         for size, out, scale in zip(x.shape[2:], sizes, scales, strict=True)

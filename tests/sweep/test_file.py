@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tilewise.sweep import Run, read_plan, summarize
+from tilewise.sweep import Run, read_sweep, summarize
 
 TOML = """
 command = "train"
@@ -32,7 +32,7 @@ def write(folder: Path, content: Any) -> Path:
 def test_each_listed_run_with_each_combination_of_the_grid(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     path.write_text(TOML)
-    plan = read_plan(path)
+    plan = read_sweep(path)
     assert plan.command == "train"
     assert [run.name for run in plan.runs] == [
         "algorithm=direct,seed=0", "algorithm=direct,seed=1",
@@ -44,7 +44,7 @@ def test_each_listed_run_with_each_combination_of_the_grid(tmp_path: Path) -> No
 
 
 def test_a_name_is_a_folder_and_false_is_said(tmp_path: Path) -> None:
-    (run,) = read_plan(write(tmp_path, {"command": "train", "runs": [{"layers": "a/*", "resnet": False}]})).runs
+    (run,) = read_sweep(write(tmp_path, {"command": "train", "runs": [{"layers": "a/*", "resnet": False}]})).runs
     assert run == Run("layers=a--,resnet=False", {"layers": "a/*", "resnet": False}, {"layers": "a/*", "resnet": False})
     assert run.arguments() == ["--layers", "a/*", "--no-resnet"]
 
@@ -69,7 +69,7 @@ def test_a_name_is_a_folder_and_false_is_said(tmp_path: Path) -> None:
 )
 def test_bad_files_are_refused(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_plan(write(tmp_path, content))
+        read_sweep(write(tmp_path, content))
 
 
 def test_files_that_can_not_be_read(tmp_path: Path) -> None:
@@ -78,13 +78,13 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
     ):  # fmt: skip
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=message):
-            read_plan(tmp_path / name)
+            read_sweep(tmp_path / name)
     with pytest.raises(FileNotFoundError):
-        read_plan(tmp_path / "none.toml")
+        read_sweep(tmp_path / "none.toml")
 
 
 def test_mean_and_spread_over_seeds(tmp_path: Path) -> None:
-    plan = read_plan(write(tmp_path, {"command": "train", "grid": {"bits": [4, 8], "seed": [0, 1, 2]}}))
+    plan = read_sweep(write(tmp_path, {"command": "train", "grid": {"bits": [4, 8], "seed": [0, 1, 2]}}))
     results = {
         f"bits=4,seed={seed}": {"accuracy": accuracy, "bits": 4, "log": [], "before": None}
         for seed, accuracy in ((0, 90.0), (1, 92.0), (2, 94.0))

@@ -38,7 +38,7 @@ class Run:
     options: Settings
 
     def arguments(self) -> list[str]:
-        """Give the options as on a command line."""
+        """Return the options as on a command line."""
         words: list[str] = []
         for name, value in self.options.items():
             if isinstance(value, bool):
@@ -49,14 +49,14 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepFile:
     """A command and its runs, no two of which are equal."""
 
     command: str
     runs: tuple[Run, ...]
 
 
-def read_plan(path: Path) -> Plan:
+def read_sweep(path: Path) -> SweepFile:
     """Read a sweep from a TOML or JSON file.
 
     ``command`` names the command; ``options`` is what all runs have; ``runs`` is a list of settings, ``grid`` gives
@@ -86,7 +86,7 @@ def read_plan(path: Path) -> Plan:
     names = Counter(_name(settings) for settings in runs)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"{path}: the run {twice[0]} is there {names[twice[0]]} times")
-    return Plan(command, tuple(Run(_name(s), s, {**common, **s}) for s in runs))
+    return SweepFile(command, tuple(Run(_name(s), s, {**common, **s}) for s in runs))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class ByChannels:
 
 
 def widths() -> nn.Module:
-    """Give a network whose layers can be told apart: 4, 8 and 12 channels; the last one has no choice."""
+    """Return a network whose layers can be told apart: 4, 8 and 12 channels; the last one has no choice."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(),
@@ -96,8 +96,8 @@ def test_the_found_network_runs_as_direct_does_and_takes_what_the_table_says(tmp
         tw.compile(tw.calibrate(tw.convert(model, specs, skips="quantized"), [example]), example)
         for specs in (again.specs, {"*": tw.Direct()})
     ]
-    convs = [node["op"] for node in engines[0].plan.nodes if node["name"] in found.specs]
-    assert convs == ["direct", "exact", "exact"]
+    convs = [o["op"] for o in engines[0].program.operations if o["name"] in found.specs]
+    assert convs == ["direct", "wrapping", "wrapping"]
     np.testing.assert_array_equal(*(engine(train.images[1, :1]) for engine in engines))
 
 
@@ -148,4 +148,4 @@ def test_the_command_line_searches_compiles_and_profiles_them(
     cli("run", tmp_path / "n.tilewise", *digits, "--profile")
     assert "exact" in capsys.readouterr().out
     engine = tw.load(tmp_path / "n.tilewise")
-    assert [node["op"] for node in engine.plan.nodes].count("exact") == 5
+    assert [o["op"] for o in engine.program.operations].count("wrapping") == 5

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tilewise.algebra import algorithm
 from tilewise.algebra.program import program
 from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d
-from tilewise.nn.stages import sandwich, sandwich_in_order
+from tilewise.nn.stages import ordered_sandwich, sandwich
 from tilewise.quant import Direct, Winograd
 
 SPECS: list[Any] = [
@@ -38,7 +38,7 @@ def test_the_order_is_that_of_the_contract(name: str, learned: bool) -> None:
     matrix = matrix + 0.01 * torch.randn_like(matrix) if learned else matrix
     m, n = matrix.shape
     tiles = torch.randn(n, n, 3)
-    got = sandwich_in_order(matrix, tiles).numpy()
+    got = ordered_sandwich(matrix, tiles).numpy()
     if learned:
         rows = [[(a, k) for k, a in enumerate(row)] for row in matrix.numpy()]
         steps, outputs = rows, range(m)
@@ -65,7 +65,7 @@ def test_the_order_is_that_of_the_contract(name: str, learned: bool) -> None:
 def test_a_row_of_zeros_gives_zero() -> None:
     matrix = torch.tensor([[0.0, 0.0], [0.0, -1.0]])
     tiles = torch.randn(2, 2, 4)
-    assert (sandwich_in_order(matrix, tiles) == sandwich(matrix, tiles)).all()
+    assert (ordered_sandwich(matrix, tiles) == sandwich(matrix, tiles)).all()
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
@@ -113,7 +113,7 @@ def first_tile(layer: QuantizedConv, x: Tensor) -> Tensor:
     v = ((v * frozen.mult + (1 << frozen.fraction_bits - 1)) >> frozen.fraction_bits).clip(-127, 127)
     product = np.einsum("tc,tkc->tk", v, frozen.weight.astype(np.int64))
     z = torch.from_numpy((product.astype(np.float32) * frozen.scale).reshape(n, n, -1))
-    return sandwich_in_order(torch.from_numpy(frozen.at), z)
+    return ordered_sandwich(torch.from_numpy(frozen.at), z)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Specs of exact layers, and what they choose for a layer from its own weights."""
+"""Specs of lossless layers, and what they choose for a layer from its own weights."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from tilewise.algebra import algorithm
 from tilewise.algebra.catalogue import KERNELS, is_file
@@ -40,8 +40,8 @@ MOST_BLOCKS = 4
 
 
 @dataclass(frozen=True)
-class WrappingPlan:
-    """One layer's exact sums by wrapping 32-bit arithmetic.
+class WrappingChoice:
+    """One layer's lossless sums by wrapping 32-bit arithmetic.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class WrappingPlan:
 
 
 @dataclass(frozen=True)
-class ResiduePlan:
-    """One layer's exact sums by residues.
+class ResidueChoice:
+    """One layer's lossless sums by residues.
 
     Parameters
     ----------
@@ -85,12 +85,15 @@ class ResiduePlan:
         return f"F({first.m}, {first.r}) mod {', '.join(map(str, self.moduli.moduli))}" + _in_blocks(self.blocks)
 
 
+LosslessChoice: TypeAlias = WrappingChoice | ResidueChoice
+
+
 def _in_blocks(blocks: tuple[slice, ...]) -> str:
     return f", {len(blocks)} blocks of channels" if len(blocks) > 1 else ""
 
 
 class _Int8:
-    """What exact layers share with ``Direct(bits=8)``, whose numbers they compute."""
+    """What lossless layers share with ``Direct(bits=8)``, whose numbers they compute."""
 
     bits: ClassVar[int] = 8
     quantizer: ClassVar[Literal["tap"]] = "tap"
@@ -127,7 +130,7 @@ class Exact(_Int8):
         _serve_any_kernel(self.resolve)
 
     def resolve(self, r: int) -> tuple[str, ...]:
-        """Give the names of the algorithms for ``r x r`` kernels, in the order in which they are tried.
+        """Return the names of the algorithms for ``r x r`` kernels, in the order in which they are tried.
 
         Raises
         ------
@@ -135,15 +138,17 @@ class Exact(_Int8):
             If there is none.
         """
         if self.algorithm == "auto" and r not in WRAPPING:
-            raise ValueError(f"exact algorithms serve {', '.join(f'{x}x{x}' for x in WRAPPING)} kernels, not {r}x{r}")
+            raise ValueError(
+                f"lossless algorithms serve {', '.join(f'{x}x{x}' for x in WRAPPING)} kernels, not {r}x{r}"
+            )
         names = WRAPPING[r] if self.algorithm == "auto" else (self.algorithm,)
         for name in names:
             for low, high in GRIDS:
                 _recipe(name, r, low, high)
         return names
 
-    def plan(self, weight: NDArray[np.integer], low: int, high: int) -> WrappingPlan:
-        """Choose for a layer: the first algorithm that its weights prove exact, else the last in blocks of channels.
+    def choose(self, weight: NDArray[np.integer], low: int, high: int) -> WrappingChoice:
+        """Choose for a layer: the first algorithm that its weights prove lossless, else the last in blocks of channels.
 
         Parameters
         ----------
@@ -157,13 +162,13 @@ class Exact(_Int8):
         ValueError
             If nothing serves, with the bound.
         """
-        from tilewise.algebra.exactness import channel_blocks, reach
+        from tilewise.algebra.reach import channel_blocks, reach
 
         r = weight.shape[2]
         recipes = [_recipe(name, r, low, high) for name in self.resolve(r)]
         bound = reach(weight, low, high)
         recipe = next((x for x in recipes if bound.width <= x.capacity), recipes[-1])
-        return WrappingPlan(recipe, tuple(channel_blocks(weight, low, high, recipe.capacity)))
+        return WrappingChoice(recipe, tuple(channel_blocks(weight, low, high, recipe.capacity)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form."""
@@ -217,7 +222,7 @@ class Residue(_Int8):
         _serve_any_kernel(self.resolve)
 
     def resolve(self, r: int) -> tuple[int, ...]:
-        """Give the tiles that ``r x r`` kernels may have.
+        """Return the tiles that ``r x r`` kernels may have.
 
         Raises
         ------
@@ -236,21 +241,21 @@ class Residue(_Int8):
         return served
 
     def moduli_for(self, width: int, m: int, r: int) -> ModuliSet:
-        """Give the moduli for sums that differ by ``width``: the spec's own, or the fewest and smallest."""
+        """Return the moduli for sums that differ by ``width``: the spec's own, or the fewest and smallest."""
         return even_moduli(width, m, r, self.residue_bits) if self.moduli == "auto" else ModuliSet(self.moduli)
 
-    def plan(self, weight: NDArray[np.integer], low: int, high: int) -> ResiduePlan:
-        """Choose tile, moduli and blocks of channels for a layer; arguments as :meth:`Exact.plan`'s.
+    def choose(self, weight: NDArray[np.integer], low: int, high: int) -> ResidueChoice:
+        """Choose tile, moduli and blocks of channels for a layer; arguments as :meth:`Exact.choose`'s.
 
         Raises
         ------
         ValueError
             If the moduli are too few for the layer's sums, with the bound and the smallest sufficient set.
         """
-        from tilewise.algebra.exactness import equal_blocks, reach
+        from tilewise.algebra.reach import equal_blocks, reach
 
         filters, channels, r = weight.shape[:3]
-        plans: list[tuple[float, ResiduePlan]] = []
+        choices: list[tuple[float, ResidueChoice]] = []
         for m in self.resolve(r):
             for count in range(1, channels + 1):
                 blocks = equal_blocks(channels, count)
@@ -261,10 +266,10 @@ class Residue(_Int8):
                     continue  # sums of such residues would leave int32
                 moduli.check(width, m, r)
                 speed = float(total_ratio(m, r, len(moduli.moduli), blocks[0].stop, filters))
-                plans.append((speed, ResiduePlan(moduli, algorithms, tuple(blocks))))
+                choices.append((speed, ResidueChoice(moduli, algorithms, tuple(blocks))))
                 if self.moduli != "auto" or count == MOST_BLOCKS:
                     break
-        return max(plans, key=lambda plan: plan[0])[1]
+        return max(choices, key=lambda choice: choice[0])[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form."""

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tilewise as tw
-from tilewise.algebra.exactness import reach
+from tilewise.algebra.reach import reach
 from tilewise.algebra.residue import moduli_for
 from tilewise.conversion import specs_of
-from tilewise.nn import Conv2d, ExactConv2d
-from tilewise.quant.exact import ResiduePlan, WrappingPlan
+from tilewise.nn import Conv2d, LosslessConv2d
+from tilewise.quant.lossless import ResidueChoice, WrappingChoice
 
 SPECS = [
     tw.Exact(),
@@ -28,13 +28,13 @@ SPECS = [
 ]
 
 
-def pair(spec: tw.Exact | tw.Residue, conv: nn.Conv2d, x: torch.Tensor) -> tuple[Conv2d, ExactConv2d]:
+def pair(spec: tw.Exact | tw.Residue, conv: nn.Conv2d, x: torch.Tensor) -> tuple[Conv2d, LosslessConv2d]:
     """A calibrated direct layer, and the exact one made from it."""
     direct = tw.convert(conv, {"*": tw.Direct()}).eval()
     tw.calibrate(direct, [x])
     exact = tw.convert(direct, {"*": spec})
     assert isinstance(direct, Conv2d)
-    assert isinstance(exact, ExactConv2d)
+    assert isinstance(exact, LosslessConv2d)
     return direct, exact
 
 
@@ -102,12 +102,12 @@ def test_sums_too_wide_for_one_block_are_cut() -> None:
     conv.weight.data.fill_(1)
     x = torch.ones(1, 300, 4, 4)
     direct, exact = pair(tw.Exact("F4-textbook"), conv, -x)
-    plan = exact.plan()
-    assert isinstance(plan, WrappingPlan)
+    plan = exact.choice()
+    assert isinstance(plan, WrappingChoice)
     assert plan.name == "F4-textbook mod 2^32, 2 blocks of channels"
     assert torch.equal(direct(x), exact(x))
     _, automatic = pair(tw.Exact(), conv, -x)
-    assert automatic.plan().name == "F4 mod 2^32", "points that lose fewer bits need no blocks"
+    assert automatic.choice().name == "F4 mod 2^32", "points that lose fewer bits need no blocks"
 
 
 def test_auto_takes_the_fewest_moduli_that_the_weights_prove_sufficient() -> None:
@@ -119,8 +119,8 @@ def test_auto_takes_the_fewest_moduli_that_the_weights_prove_sufficient() -> Non
         conv.weight.data.view(64, -1)[:, 0] = 1
         conv.weight.data.view(64, -1)[:, 1:] *= scale
         _, exact = pair(tw.Residue(tile=6), conv, x)
-        plan = exact.plan()
-        assert isinstance(plan, ResiduePlan)
+        plan = exact.choice()
+        assert isinstance(plan, ResidueChoice)
         plans.append(len(plan.moduli.moduli))
     assert plans == [3, 2]
 
@@ -129,8 +129,8 @@ def test_auto_blocks_channels_where_that_saves_a_modulus() -> None:
     torch.manual_seed(0)
     conv, x = nn.Conv2d(320, 64, 3), torch.randn(1, 320, 6, 6)
     direct, exact = pair(tw.Residue(), conv, x)
-    plan = exact.plan()
-    assert isinstance(plan, ResiduePlan)
+    plan = exact.choice()
+    assert isinstance(plan, ResidueChoice)
     assert len(plan.blocks) > 1
     assert len(plan.moduli.moduli) == 3
     assert len(moduli_for(reach(exact._integer_weight(), -127, 127).width, 8, 3).moduli) == 4
@@ -141,7 +141,7 @@ def test_wide_moduli_sum_over_few_channels() -> None:
     torch.manual_seed(0)
     conv, x = nn.Conv2d(300, 2, 3), torch.randn(1, 300, 5, 5)
     direct, exact = pair(tw.Residue(tile=4, moduli=(8191, 8189)), conv, x)
-    assert exact.plan().name == "F(4, 3) mod 8191, 8189, 3 blocks of channels"
+    assert exact.choice().name == "F(4, 3) mod 8191, 8189, 3 blocks of channels"
     assert torch.equal(direct(x), exact(x))
 
 
@@ -203,7 +203,7 @@ def test_networks_convert_describe_and_compile_to_the_same_numbers() -> None:
     assert reports["stem"].algorithm == "direct"
     assert "fewer than 4 input channels" in reports["stem"].reason
     assert reports["down"].reason == "its stride is (2, 2)"
-    assert reports["body.0"].algorithm == "exact: SFC6(6, 5) mod 2^32"
+    assert reports["body.0"].algorithm == "lossless: SFC6(6, 5) mod 2^32"
     assert specs_of(exact) == {"stem": tw.Residue(), "body.0": tw.Exact(), "down": tw.Residue()}
     assert "8 bits" in repr(exact)
     uncalibrated = tw.describe(tw.convert(net, {"*": tw.Exact()}))
@@ -223,9 +223,9 @@ def test_engine_runs_them() -> None:
 
 
 def test_unservable_layers_are_refused_and_a_range_is_needed() -> None:
-    with pytest.raises(ValueError, match=r"exact algorithm can not serve this layer: its stride is \(2, 2\)"):
-        ExactConv2d(8, 8, 3, stride=2, spec=tw.Exact())
-    with pytest.raises(ValueError, match="exact algorithms serve 3x3, 5x5, 7x7 kernels, not 4x4"):
-        ExactConv2d(8, 8, 4, spec=tw.Exact())
+    with pytest.raises(ValueError, match=r"lossless algorithm can not serve this layer: its stride is \(2, 2\)"):
+        LosslessConv2d(8, 8, 3, stride=2, spec=tw.Exact())
+    with pytest.raises(ValueError, match="lossless algorithms serve 3x3, 5x5, 7x7 kernels, not 4x4"):
+        LosslessConv2d(8, 8, 4, spec=tw.Exact())
     with pytest.raises(RuntimeError, match="no input range yet"):
-        ExactConv2d(8, 8, 3, spec=tw.Exact()).eval()(torch.zeros(1, 8, 5, 5))
+        LosslessConv2d(8, 8, 3, spec=tw.Exact()).eval()(torch.zeros(1, 8, 5, 5))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Reach(NamedTuple):
+class SumReach(NamedTuple):
     """Smallest and largest sum of every output channel, int64 arrays of shape (K,)."""
 
     lowest: NDArray[np.int64]
@@ -20,7 +20,7 @@ class Reach(NamedTuple):
         return int((self.highest - self.lowest).max(initial=0))
 
 
-def reach(weight: NDArray[np.integer], low: int, high: int) -> Reach:
+def reach(weight: NDArray[np.integer], low: int, high: int) -> SumReach:
     """Bound ``sum w * x`` over all integer inputs between two limits, which it attains.
 
     Parameters
@@ -39,7 +39,7 @@ def reach(weight: NDArray[np.integer], low: int, high: int) -> Reach:
         raise ValueError(f"inputs from {low} to {high}; padding is 0, which must lie between them")
     w = weight.reshape(len(weight), -1).astype(np.int64)
     positive, negative = np.maximum(w, 0).sum(1), np.minimum(w, 0).sum(1)
-    return Reach(positive * low + negative * high, positive * high + negative * low)
+    return SumReach(positive * low + negative * high, positive * high + negative * low)
 
 
 def equal_blocks(channels: int, count: int) -> list[slice]:
