@@ -60,7 +60,7 @@ def worth_measuring(r: int) -> tuple[Exact | Residue, ...]:
 def as_lossless(program: Program, i: int, spec: Exact | Residue, pixels: tuple[int, int] = LARGE_MAP) -> Program | None:
     """Return the program with its operation ``i``, a direct one, as a lossless fast one; None as :func:`lossless`."""
     direct = program.fields(i)
-    found = lossless(direct, program.tensors[direct["x"]]["low"], pixels, spec)
+    found = lossless(direct, program.tensors[direct["x"]].get("low", 0), pixels, spec)
     return None if found is None else program.with_operation(i, *found)
 
 
