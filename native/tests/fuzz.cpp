@@ -27,7 +27,7 @@
 #include <sanitizer/common_interface_defs.h>
 
 // More is not there: the sanitizer then gives null, as an allocator does, instead of ending the program.
-extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1:max_allocation_size_mb=64"; }
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() { return "allocator_may_return_null=1:max_allocation_size_mb=64"; }
 #endif
 
 namespace tilewise::testing {
