@@ -109,12 +109,11 @@ inline constexpr Dtype kInputs[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt1
                                     Dtype::kUint8};
 inline constexpr Dtype kResiduals[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt16};
 
-// Bias, a residual of the other kind of grid, slopes, and a clipped activation, in turn.
+// Bias, a residual of the other kind of grid, and a clipped activation, in turn.
 inline Epilogue epilogue(int turn, const TensorRef* residual, std::int64_t filters, Random& random) {
   Epilogue e;
   e.bias = floats(static_cast<std::size_t>(filters), 0.3F, random);
   if (turn % 2 == 1) e.residual = residual;
-  if (turn % 5 == 3) e.slope = floats(static_cast<std::size_t>(filters), 0.5F, random);
   if (turn % 3 != 0) e.low = 0;
   if (turn % 3 == 2) e.high = 1.5F;
   return e;

@@ -17,7 +17,6 @@ namespace tilewise::testing {
 struct EndingFields {
   std::int64_t residual = kNoTensor;
   Json low = null(), high = null();
-  std::vector<float> slope = {};
 };
 
 // Adds operations with random weights, and scales that keep the values of 8-bit tensors within their grids.
@@ -130,8 +129,7 @@ class NetworkBuilder {
   std::string dtype(std::int64_t number) { return Draft::field(tensor(number), "dtype").text; }
 
   void add(const char* kind, const std::string& name, std::int64_t x, std::int64_t y, std::vector<Json::Member> fields,
-           const EndingFields& ending, Named arrays) {
-    if (!ending.slope.empty()) arrays.emplace_back("slope", values_of(ending.slope));
+           const EndingFields& ending, const Named& arrays) {
     fields.insert(fields.end(), {{"x", json(x)}, {"y", json(y)}, {"residual", tensor_or_null(ending.residual)},
                                  {"act_low", ending.low}, {"act_high", ending.high}});
     draft.add(kind, name, std::move(fields), arrays);
@@ -194,7 +192,7 @@ inline Draft small_network(bool agreeing) {
   b.direct("stem", image, stem, 3, {.low = json(0)});
   const std::int64_t skip = d.bytes(20), inner = d.bytes(20, -127), sum = d.bytes(20);
   b.eltwise("skip", stem, skip, {.residual = guide, .high = json(2)});
-  b.fast("inner", stem, inner, 1, {.slope = std::vector<float>(20, 0.25F)});
+  b.fast("inner", stem, inner);
   b.fast("sum", inner, sum, 1, {.residual = skip, .low = json(0), .high = json(2.25)});
   const std::int64_t pooled = d.bytes(20), strided = d.bytes(17), wrapped = d.bytes(19, -127), residues = d.bytes(17);
   b.pool("pooled", sum, pooled, true, 3, 2, 1);
@@ -216,7 +214,7 @@ inline Draft small_network(bool agreeing) {
   b.gather("repeated", {resized}, repeated, {0, 1, 2, 0, 0, 0, 2, 0, -1, 2});  // twice each, then every other one
   b.pool("mean", resized, mean, false, 5, 5, 0);
   b.adaptive_pool("average", repeated, average, 1, 1);
-  b.eltwise("joined", mean, joined, {.residual = average, .slope = {0.5F, 2, -1}});
+  b.eltwise("joined", mean, joined, {.residual = average});
   const std::int64_t half = d.halves(3), logits = d.floats(kLogits);
   b.eltwise("half", joined, half);
   b.direct("logits", agreeing ? joined : half, logits, 1, {}, true);

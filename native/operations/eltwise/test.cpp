@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <vector>
 
@@ -24,14 +23,12 @@ void test_kernels() {
           if (options & 2) eltwise.epilogue.bias = floats(static_cast<std::size_t>(channels), 1, random);
           if (options & 4)
             eltwise.epilogue.residual = &added.tensor, eltwise.epilogue.low = 0, eltwise.epilogue.high = 1;
-          if (options % 3 == 1) eltwise.epilogue.slope = floats(static_cast<std::size_t>(channels), 1, random);
           const auto formula = [&](const Place& p) {
             const auto c = static_cast<std::size_t>(p.channel);
             float v = real(x.tensor, p);
             if (options & 1) v = v * eltwise.scale[c];
             if (options & 2) v = v + eltwise.epilogue.bias[c];
             if (options & 4) v = v + real(added.tensor, p);
-            if (options % 3 == 1) v = v > 0 ? v : v * eltwise.epilogue.slope[c];
             return std::min(std::max(v, eltwise.epilogue.low), eltwise.epilogue.high);
           };
           for_sets([&](const KernelSet& set, const std::string& by) {
@@ -66,10 +63,6 @@ void test_refusals() {
           [](Draft& d) { d.array("scaled", "scale").as<float>()[1] = INFINITY; });
   refused(valid, "scaled: the length of bias is 2, must be 3",
           [](Draft& d) { d.values["2.bias"] = values_of(std::vector<float>(2)); });
-  refused(valid, "scaled: the length of slope is 4, must be 3, the channels of y",
-          [](Draft& d) { d.values["2.slope"] = values_of(std::vector<float>(4)); });
-  refused(valid, "scaled: slope holds nan at position 0, must be finite",
-          [](Draft& d) { d.values["2.slope"] = values_of(std::vector<float>(3, NAN)); });
   refused(valid, "scaled: the activation is limited to 1..0, must be two numbers in order",
           [](Draft& d) { d("scaled", "act_low") = json(1), d("scaled", "act_high") = json(0); });
   refused(valid, "scaled: the number of channels of y is 4, must be 3, the channels of x",
