@@ -1,5 +1,4 @@
-// A convolution by every kernel set against the reference set: guard bands, poisoned outputs and scratch, run
-// twice.
+// A convolution by every kernel set against the reference set: guard bands, poisoned outputs and scratch, run twice.
 #pragma once
 
 #include <algorithm>
@@ -27,9 +26,7 @@ inline std::unique_ptr<Op> make(const KernelSet& set, const FastConv& conv) {
 }
 
 inline std::unique_ptr<Op> make(const KernelSet& set, const WrappingConv& conv) { return set.wrapping_int8(conv); }
-inline std::unique_ptr<Op> make(const KernelSet& set, const ResidueConv& conv) {
-  return set.residue_int8(conv);
-}
+inline std::unique_ptr<Op> make(const KernelSet& set, const ResidueConv& conv) { return set.residue_int8(conv); }
 
 // Runs all tasks, in pieces, with scratch full of `poison`.
 inline void run(const Op& op, const Call& call, std::int64_t piece, unsigned char poison) {
@@ -70,6 +67,25 @@ void compare(const Conv& conv, std::int64_t images, double tolerance, const std:
     CHECK(first == again, where);
     if (tolerance == 0) CHECK(same(first, expected, conv.y->dtype), where);
     if (tolerance > 0) CHECK(distance(first, expected, conv.y->dtype) <= tolerance, where);
+  }
+}
+
+// Two sizes of a layer that share a slot give what each gives alone. The second finds what the first has packed: without()
+// takes its weights away.
+template <typename Conv, typename Without>
+void compare_shared(const Conv& first, const Conv& second, const Without& without, const std::string& text) {
+  for (const KernelSet* const set : kernel_sets()) {
+    if (!set->supported()) continue;
+    const std::string where = text + ", shared, by " + set->name;
+    std::shared_ptr<const void> slot;
+    for (const Conv* const conv : {&first, &second}) {
+      const auto alone = result(*set, *conv, 1, 1'000'000, 0xFF, where);
+      Conv sharing = *conv;
+      sharing.shared = &slot;
+      if (conv == &second) without(sharing);
+      CHECK(result(*set, sharing, 1, 1'000'000, 0xFF, where) == alone, where);
+      CHECK(slot != nullptr, where);
+    }
   }
 }
 

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/op.h"
+#include "kernels/set.h"
 #include "kernels/winograd/reference.h"
 #include "tests/check.h"
 #include "tests/kernel_algorithms.h"
@@ -295,6 +295,91 @@ void test_stages(Random& random) {
   }
 }
 
+// Images of two sizes, and where their results go.
+struct TwoSizes {
+  Memory x[2];
+  TensorRef y[2];
+
+  TwoSizes(Dtype dtype, std::int64_t channels, std::int64_t filters, Random& random)
+      : x{Memory(tensor(dtype, 5, 9, channels, true), 1, 0), Memory(tensor(dtype, 14, 8, channels, true), 1, 0)} {
+    for (int i = 0; i < 2; ++i) {
+      fill(x[i], 1, Fill::kRandom, random);
+      y[i] = tensor(Dtype::kFloat32, x[i].tensor.height, x[i].tensor.width, filters, false);
+    }
+  }
+
+  template <typename Conv>
+  Conv second(Conv conv) const {
+    conv.x = &x[1].tensor, conv.y = &y[1];
+    return conv;
+  }
+};
+
+constexpr std::int64_t kSharedChannels = 19, kSharedFilters = 35;
+
+void test_shared_direct(Random& random) {
+  const auto count = static_cast<std::size_t>(kSharedFilters * 9 * kSharedChannels);
+  const auto w8 = int8s(count, Fill::kRandom, random);
+  const auto w16 = int16s(count, 2000, Fill::kRandom, random);
+  const auto wf = floats(count, 0.1F, random);
+  const auto wh = bf16s(wf);
+  const std::vector<std::int8_t> no8(count);
+  const std::vector<std::int16_t> no16(count);
+  const std::vector<std::uint16_t> noh(count);
+  const std::vector<float> nof(count);
+  for (const Dtype dtype : {Dtype::kUint8, Dtype::kInt16, Dtype::kBf16, Dtype::kFloat32}) {
+    const TwoSizes sizes(dtype, kSharedChannels, kSharedFilters, random);
+    DirectConv conv{};
+    conv.x = &sizes.x[0].tensor, conv.y = &sizes.y[0];
+    conv.window = {.height = 3, .width = 3, .pad_top = 1, .pad_left = 1};
+    conv.epilogue = epilogue(0, nullptr, kSharedFilters, random);
+    if (dtype == Dtype::kUint8) conv.weight_int8 = w8;
+    if (dtype == Dtype::kInt16) conv.weight_int16 = w16;
+    if (dtype == Dtype::kBf16) conv.weight_bf16 = wh;
+    if (dtype == Dtype::kFloat32) conv.weight_f32 = wf;
+    if (!conv.weight_int8.empty() || !conv.weight_int16.empty())
+      conv.scale = floats(static_cast<std::size_t>(kSharedFilters), 1e-4F, random);
+    const auto without = [&](DirectConv& c) {
+      if (!c.weight_int8.empty()) c.weight_int8 = no8;
+      if (!c.weight_int16.empty()) c.weight_int16 = no16;
+      if (!c.weight_bf16.empty()) c.weight_bf16 = noh;
+      if (!c.weight_f32.empty()) c.weight_f32 = nof;
+    };
+    compare_shared(conv, sizes.second(conv), without, "direct of dtype " + std::to_string(static_cast<int>(dtype)));
+  }
+}
+
+void test_shared_fast(Random& random) {
+  for (const BilinearCase& algorithm : {kAlgorithms[1], kAlgorithms[3], kAlgorithms[12]}) {
+    const auto count = static_cast<std::size_t>(algorithm.n * algorithm.n * kSharedFilters * kSharedChannels);
+    const auto u8 = int8s(count, Fill::kRandom, random);
+    const auto u16 = int16s(count, 2147483647 / 32767 / kSharedChannels, Fill::kRandom, random);
+    const auto uf = floats(count, 0.1F, random);
+    const auto uh = bf16s(uf);
+    const std::vector<std::int8_t> no8(count);
+    const std::vector<std::int16_t> no16(count);
+    const std::vector<std::uint16_t> noh(count);
+    const std::vector<float> nof(count);
+    for (const Dtype type : {Dtype::kUint8, Dtype::kInt16, Dtype::kBf16, Dtype::kFloat32}) {  // of what is multiplied
+      const Dtype input = type == Dtype::kBf16 ? Dtype::kFloat32 : type;
+      const TwoSizes sizes(input, kSharedChannels, kSharedFilters, random);
+      FastConv conv = fast_conv(algorithm, sizes.x[0].tensor, sizes.y[0], 1, 1, random);
+      conv.epilogue = epilogue(0, nullptr, kSharedFilters, random);
+      if (type == Dtype::kUint8) conv.u_int8 = u8;
+      if (type == Dtype::kInt16) conv = int16_conv(conv, sizes.x[0].tensor, 1), conv.u_int16 = u16;
+      if (type == Dtype::kBf16) conv.u_bf16 = uh;
+      if (type == Dtype::kFloat32) conv.u_f32 = uf;
+      const auto without = [&](FastConv& c) {
+        if (!c.u_int8.empty()) c.u_int8 = no8;
+        if (!c.u_int16.empty()) c.u_int16 = no16;
+        if (!c.u_bf16.empty()) c.u_bf16 = noh;
+        if (!c.u_f32.empty()) c.u_f32 = nof;
+      };
+      compare_shared(conv, sizes.second(conv), without, std::string(algorithm.name) + " of dtype " + std::to_string(static_cast<int>(type)));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tilewise::testing
 
@@ -304,6 +389,8 @@ int main(int count, char** arguments) {
   tilewise::testing::test_direct(random);
   tilewise::testing::test_fast(random);
   tilewise::testing::test_stages(random);
+  tilewise::testing::test_shared_direct(random);
+  tilewise::testing::test_shared_fast(random);
   for (const tilewise::KernelSet* const set : tilewise::kernel_sets()) {
     std::cout << set->name << (set->supported() ? ": compared\n" : ": not supported here\n");
   }

@@ -1,4 +1,4 @@
-// The exact convolutions of every set against the direct one, which is what the reference set makes of them.
+// The lossless convolutions of every set against the direct one, which is what the reference set makes of them.
 // With an argument N only every N-th problem is compared, for emulators.
 #include <cmath>
 #include <cstdlib>
@@ -90,6 +90,34 @@ void test_residues(Random& random) {
   }
 }
 
+// Two sizes of one layer.
+void test_shared(Random& random) {
+  constexpr std::int64_t kChannels = 19, kFilters = 35;
+  Memory small(tensor(Dtype::kUint8, 5, 9, kChannels, true), 1, 0), large(tensor(Dtype::kUint8, 14, 8, kChannels, true), 1, 0);
+  fill(small, 1, Fill::kRandom, random), fill(large, 1, Fill::kRandom, random);
+  const TensorRef y = tensor(Dtype::kFloat32, 5, 9, kFilters, false), large_y = tensor(Dtype::kFloat32, 14, 8, kFilters, false);
+  const auto weight = int8s(static_cast<std::size_t>(kFilters * 9 * kChannels), Fill::kRandom, random);
+  const std::vector<std::int8_t> none(weight.size());
+  DirectConv direct{};
+  direct.x = &small.tensor, direct.y = &y;
+  direct.window = {.height = 3, .width = 3, .pad_top = 1, .pad_left = 1};
+  direct.weight_int8 = weight;
+  direct.scale = floats(static_cast<std::size_t>(kFilters), 1e-4F, random);
+  direct.epilogue = epilogue(0, nullptr, kFilters, random);
+  const auto second = [&](auto conv) {
+    conv.x = &large.tensor, conv.y = &large_y;
+    return conv;
+  };
+  const auto without = [&](auto& conv) { conv.weight_int8 = none; };
+  const WrappingCase& f4 = kWrappingCases[1];
+  const WrappingConv wrapping{direct, f4.sizes, f4.at, f4.g, f4.bt, 0};
+  compare_shared(wrapping, second(wrapping), without, "wrapping");
+  for (const std::vector<std::int32_t>& moduli : {std::vector<std::int32_t>{8191, 8189}, {253, 247, 251, 241}}) {
+    const ResidueConv residue{direct, {8, 3}, moduli, 0};
+    compare_shared(residue, second(residue), without, "residue");
+  }
+}
+
 // Every residue modulo small and large numbers, and the largest numbers that are ever reduced.
 void test_symmetric() {
   for (const std::int64_t modulus : {63, 255, 8191}) {
@@ -113,4 +141,5 @@ int main(int argc, char** argv) {
   tilewise::testing::test_symmetric();
   tilewise::testing::test_wrapping(random);
   tilewise::testing::test_residues(random);
+  tilewise::testing::test_shared(random);
 }
