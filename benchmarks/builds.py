@@ -119,14 +119,15 @@ def main() -> None:
     for i, (a, b) in enumerate(zip(old.networks, new.networks, strict=True)):
         times = [(old.seconds(i), new.seconds(i)) for _ in range(options.rounds)]
         ratios = sorted(n / o for o, n in times)
-        row = {
+        quartiles = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
+        row: dict[str, Any] = {
             "name": a["name"], "same_bytes": a["digest"] == b["digest"],
             "old_ms": 1e3 * statistics.median(o for o, _ in times),
             "new_ms": 1e3 * statistics.median(n for _, n in times), "ratio": statistics.median(ratios),
-            "quartiles": [ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]],
+            "quartiles": quartiles,
         }  # fmt: skip
         rows.append(row)
-        low, high = row["quartiles"]
+        low, high = quartiles
         same = "same bytes" if row["same_bytes"] else "OTHER BYTES"
         print(
             f"{row['name']:40} {row['old_ms']:8.3f} ms {row['new_ms']:8.3f} ms  "

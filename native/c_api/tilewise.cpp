@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/aligned.h"
@@ -87,11 +89,12 @@ Engine::Options options_of(const tilewise_options* given) {
 
 // The bytes of a file, at a cache line.
 AlignedVector<std::byte> content_of(const char* path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  const std::streamoff size = file ? static_cast<std::streamoff>(file.tellg()) : -1;
-  if (size < 0) throw NoFile(std::string(path) + ": the file cannot be read");
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);  // an error for folders too
+  if (error) throw NoFile(std::string(path) + ": the file cannot be read");
+  std::ifstream file(path, std::ios::binary);
   AlignedVector<std::byte> content(static_cast<std::size_t>(size));
-  if (!file.seekg(0) || !file.read(reinterpret_cast<char*>(content.data()), size))
+  if (!file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(size)))
     throw NoFile(std::string(path) + ": the file cannot be read");
   return content;
 }
@@ -139,16 +142,26 @@ std::size_t position(const tilewise_array& array, std::size_t own, std::size_t c
   refuse("there is no ", kind, " ", std::string(array.name).substr(0, 80), ", must be ", names);
 }
 
+// An enumeration that comes from C may hold any number, which C++ must not take for one of its own.
+template <typename Enum>
+int number_of(const Enum& value) {
+  int number = 0;
+  static_assert(sizeof value == sizeof number);
+  std::memcpy(&number, &value, sizeof number);
+  return number;
+}
+
 Port port_of(const std::string& name, const tilewise_array& array, const tilewise_shape& shape) {
   if (array.data == nullptr) refuse(name, ": data is null, must not be");
-  if (array.dtype != TILEWISE_UINT8 && array.dtype != TILEWISE_INT16 && array.dtype != TILEWISE_FLOAT32)
-    refuse(name, ": dtype is ", static_cast<int>(array.dtype), ", must be TILEWISE_UINT8, TILEWISE_INT16 or TILEWISE_FLOAT32");
-  if (array.layout != TILEWISE_NCHW && array.layout != TILEWISE_NHWC)
-    refuse(name, ": layout is ", static_cast<int>(array.layout), ", must be TILEWISE_NCHW or TILEWISE_NHWC");
-  const auto dtype = static_cast<Dtype>(array.dtype);
+  const int type = number_of(array.dtype), layout = number_of(array.layout);
+  if (type != TILEWISE_UINT8 && type != TILEWISE_INT16 && type != TILEWISE_FLOAT32)
+    refuse(name, ": dtype is ", type, ", must be TILEWISE_UINT8, TILEWISE_INT16 or TILEWISE_FLOAT32");
+  if (layout != TILEWISE_NCHW && layout != TILEWISE_NHWC)
+    refuse(name, ": layout is ", layout, ", must be TILEWISE_NCHW or TILEWISE_NHWC");
+  const auto dtype = static_cast<Dtype>(type);
   const std::int64_t bytes = values(shape) * bytes_of(dtype);
   if (array.bytes != static_cast<std::size_t>(bytes)) refuse(name, ": has ", array.bytes, " bytes, must have ", bytes);
-  return {.data = static_cast<std::byte*>(array.data), .dtype = dtype, .channels_last = array.layout == TILEWISE_NHWC};
+  return {.data = static_cast<std::byte*>(array.data), .dtype = dtype, .channels_last = layout == TILEWISE_NHWC};
 }
 
 // What a run is given, checked and in the network's order.

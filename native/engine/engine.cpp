@@ -118,8 +118,7 @@ void Engine::reserve(std::size_t arena, std::size_t scratch) {
   if (scratch > kMaxScratch) refuse("an operation needs ", scratch, " bytes per thread, must be at most ", kMaxScratch);
   const std::size_t stride = round_up(scratch + kSlack);
   if (stride <= scratch_stride_) return;
-  scratch_ = Memory();
-  scratch_stride_ = 0;
+  // Before the old one goes: if there is no memory for it, what is prepared still runs.
   scratch_ = Memory(stride * static_cast<std::size_t>(threads()), "scratch memory");
   scratch_stride_ = stride;
 }

@@ -55,7 +55,7 @@ struct FloatDot {
 };
 
 // Each product and sum rounded on its own: the same bits on every machine.
-struct UnfusedFloatDot : FloatDot {
+struct OrderedFloatDot : FloatDot {
   [[gnu::always_inline]] static Vector mac(Vector sum, Vector a, Vector b) { return sum + a * b; }
 };
 

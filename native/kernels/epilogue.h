@@ -20,7 +20,7 @@ struct Quantizer {
   F32 factor, low, high;
   std::int32_t zero;
 
-  Quantizer(const Grid& grid, float activation_low, float activation_high)
+  Quantizer(const QuantGrid& grid, float activation_low, float activation_high)
       : factor(F32{} + grid.factor), zero(grid.zero) {
     const auto limit = [&](float y) {
       const float steps = std::floor(y * grid.factor + 0.5F);

@@ -30,7 +30,7 @@ struct GridFormat {
   float step, factor, low, high;
   std::int32_t zero;
 
-  explicit GridFormat(const Grid& grid)
+  explicit GridFormat(const QuantGrid& grid)
       : step(grid.step),
         factor(grid.factor),
         low(static_cast<float>(grid.low)),

@@ -13,7 +13,7 @@ from tilewise.algebra.wraparound import wraparound
 from tilewise.quant.quantizer import MULTIPLIER_BITS, fraction_bits
 
 NATIVE = Path(__file__).resolve().parents[1]
-EXACT = [
+LOSSLESS = [
     ("F2", 3),
     ("F4", 3),
     ("F4-textbook", 3),
@@ -29,7 +29,7 @@ TESTED = [
     ("F4", 7, 1), ("F6", 3, 2), ("F2", 5, 2), ("SFC6", 7, 2),
 ]  # fmt: skip
 
-BODIES = """\
+UNROLLED_HEADER = """\
 // Written by native/kernels/generate_algorithms.py; a test compares. The named algorithms as straight-line programs
 // (tilewise/algebra/program.py): get(i) gives input i, put(i, v) takes output i.
 #pragma once
@@ -40,7 +40,7 @@ namespace tilewise::TILEWISE_SET {
 
 // clang-format off
 """
-TESTS = """\
+TESTS_HEADER = """\
 // Written by native/kernels/generate_algorithms.py; a test compares. Algorithms for the tests of the kernels: unrolled
 // ones, others, and ones whose V leaves 20 bits (wide).
 #pragma once
@@ -48,7 +48,7 @@ TESTS = """\
 #include <cstdint>
 #include <vector>
 
-#include "kernels/exact.h"
+#include "operations/wrapping/arithmetic.h"
 
 namespace tilewise::testing {
 
@@ -62,30 +62,30 @@ struct BilinearCase {
 // clang-format off
 inline const BilinearCase kAlgorithms[] = {
 """
-EXACT_CASES = """\
-struct ExactCase {
+WRAPPING_CASES = """\
+struct WrappingCase {
   const char* name;
-  exact::Sizes sizes;
+  wrapping::Sizes sizes;
   std::vector<std::int32_t> at, g, bt;
 };
 
-inline const ExactCase kExactCases[] = {
+inline const WrappingCase kWrappingCases[] = {
 """
 
 
 def matrices(a: tw.Bilinear) -> tuple[list[list[int]], list[list[int]]]:
-    """Give the integer B^T and A^T of a named algorithm."""
+    """Return the integer B^T and A^T of a named algorithm."""
     bt, at = ([[int(x) for x in row] for row in matrix] for matrix in (a.BT, a.AT))
     return bt, at
 
 
 def flat(rows: list[list[int]]) -> str:
-    """Give a matrix as the initializer of a vector."""
+    """Return a matrix as the initializer of a vector."""
     return "{" + ", ".join(str(x) for row in rows for x in row) + "}"
 
 
 def body(p: Program) -> str:
-    """Give the statements of a program."""
+    """Return the statements of a program."""
     rows = {step: row for row, step in enumerate(p.outputs)}
     used = {number for step in p.steps for _, number in step}
     lines = ["const V " + ", ".join(f"v{i} = get({i})" for i in range(p.inputs) if i in used) + ";"]
@@ -103,9 +103,9 @@ def body(p: Program) -> str:
     return "".join(f"    {line}\n" for line in lines)
 
 
-def bodies() -> str:
-    """Give bodies/algorithms.h."""
-    text, names = BODIES, []
+def unrolled() -> str:
+    """Return kernels/algorithms.h."""
+    text, names = UNROLLED_HEADER, []
     for name, r, stride in UNROLLED:
         a = tw.algorithm(name, r, stride)
         bt, at = matrices(a)
@@ -137,23 +137,23 @@ def bodies() -> str:
 
 
 def tests() -> str:
-    """Give tests/kernel_algorithms.h."""
-    text = TESTS
+    """Return tests/kernel_algorithms.h."""
+    text = TESTS_HEADER
     for name, r, stride in TESTED:
         a = tw.algorithm(name, r, stride)
         bt, at = matrices(a)
         wide = fraction_bits(int(max(a.growth.input * 128, a.growth.non_negative_input * 256))) > MULTIPLIER_BITS
         text += f'    {{"{name}({r}/{stride})", {len(at)}, {r}, {len(bt)}, {stride}, {str(wide).lower()},\n'
         text += f"     {flat(bt)},\n     {flat(at)}}},\n"
-    text += "};\n\n" + EXACT_CASES
-    for name, r in EXACT:
+    text += "};\n\n" + WRAPPING_CASES
+    for name, r in LOSSLESS:
         at, g, bt = wraparound(tw.algorithm(name, r), -128, 127).parts
         text += f'    {{"{name}({r})", {{{len(at)}, {r}, {len(bt)}}},\n'
         text += f"     {flat(at)},\n     {flat(g)},\n     {flat(bt)}}},\n"
     return text + "};\n// clang-format on\n\n}  // namespace tilewise::testing\n"
 
 
-FILES = {NATIVE / "kernels" / "bodies" / "algorithms.h": bodies, NATIVE / "tests" / "kernel_algorithms.h": tests}
+FILES = {NATIVE / "kernels" / "algorithms.h": unrolled, NATIVE / "tests" / "kernel_algorithms.h": tests}
 
 if __name__ == "__main__":
     for path, source in FILES.items():

@@ -25,7 +25,7 @@ constexpr std::int64_t bytes_of(Dtype dtype) {
 // The grid of an integer tensor: the stored number is q + zero, the real one q * step, low <= q <= high.
 // In 8 bits zero is 0 (unsigned grids, low = 0) or 128 (signed grids), in 16 bits 0. Unused for float
 // tensors.
-struct Grid {
+struct QuantGrid {
   float step = 1;  // real value of one step
   float factor =
       1;  // what a real number is multiplied by to give steps: 1 / step as the training computed it
@@ -33,13 +33,13 @@ struct Grid {
   std::int32_t high = 255;
   std::int32_t zero = 0;
 
-  bool operator==(const Grid&) const = default;
+  bool operator==(const QuantGrid&) const = default;
 };
 
 struct TensorRef {
   Dtype dtype = Dtype::kFloat32;
   std::int64_t height = 0, width = 0, channels = 0, stride = 0;
-  Grid grid;
+  QuantGrid grid;
   std::byte* data = nullptr;  // of image 0
 
   std::int64_t pixels() const { return height * width; }

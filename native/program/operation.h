@@ -28,7 +28,7 @@ struct TensorType {
   std::string name;
   std::int64_t channels = 1;
   Dtype dtype = Dtype::kFloat32;
-  Grid grid = {};            // of integers; its zero follows from dtype and low
+  QuantGrid grid = {};            // of integers; its zero follows from dtype and low
   std::int64_t stride = 16;  // of a pixel in memory, in elements
 };
 

@@ -80,13 +80,13 @@ inline const BilinearCase kAlgorithms[] = {
      {1, 2, -1, -1, -2, 1, 1, -1, 1, 0, 1, 1, -2, 1, 1, -2, 1, 1, 0, 1, 1, -2, 1, 1, -2, 1, 1, 0, 0, 1, -1, -1, 2, 1, 1, -2, -1, 0, 1, -1, -1, 2, 1, 1, -2, -1, 0, 0, 1, -2, 1, 1, -2, 1, 1, 1, 0, 1, -2, 1, 1, -2, 1, 1, 1, 0, 0, 1, -1, 2, -1, 1, -2, 1, -1, 0, 1, -1, 2, -1, 1, -2, 1, -1, 0, 1, 1, 1, 1, -2, 1, 1, -2, 1, 1}},
 };
 
-struct ExactCase {
+struct WrappingCase {
   const char* name;
   wrapping::Sizes sizes;
   std::vector<std::int32_t> at, g, bt;
 };
 
-inline const ExactCase kExactCases[] = {
+inline const WrappingCase kWrappingCases[] = {
     {"F2(3)", {2, 3, 4},
      {1, 1, 1, 0, 0, 1, -1, 1},
      {-2, 0, 0, 1, 1, 1, 1, -1, 1, 0, 0, 2},

@@ -61,11 +61,11 @@ inline TensorRef tensor(Dtype dtype, std::int64_t height, std::int64_t width, st
   t.stride = (channels + multiple - 1) / multiple * multiple;
   if (dtype == Dtype::kUint8) {
     const float step = is_signed ? 0.04F : 0.02F;
-    t.grid = is_signed ? Grid{step, 1 / step, -127, 127, 128} : Grid{step, 1 / step, 0, 255, 0};
+    t.grid = is_signed ? QuantGrid{step, 1 / step, -127, 127, 128} : QuantGrid{step, 1 / step, 0, 255, 0};
   }
   if (dtype == Dtype::kInt16) {
     const float step = is_signed ? 0.0025F : 0.00125F;
-    t.grid = is_signed ? Grid{step, 1 / step, -2047, 2047, 0} : Grid{step, 1 / step, 0, 4095, 0};
+    t.grid = is_signed ? QuantGrid{step, 1 / step, -2047, 2047, 0} : QuantGrid{step, 1 / step, 0, 4095, 0};
   }
   return t;
 }

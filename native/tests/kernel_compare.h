@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/op.h"
+#include "kernels/set.h"
 #include "tests/check.h"
 #include "tests/kernel_cases.h"
 
@@ -26,7 +26,7 @@ inline std::unique_ptr<Op> make(const KernelSet& set, const FastConv& conv) {
   return conv.u_int8.empty() ? set.fast_f32(conv) : set.fast_int8(conv);
 }
 
-inline std::unique_ptr<Op> make(const KernelSet& set, const WrappingConv& conv) { return set.exact_int8(conv); }
+inline std::unique_ptr<Op> make(const KernelSet& set, const WrappingConv& conv) { return set.wrapping_int8(conv); }
 inline std::unique_ptr<Op> make(const KernelSet& set, const ResidueConv& conv) {
   return set.residue_int8(conv);
 }

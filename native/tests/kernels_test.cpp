@@ -56,7 +56,7 @@ void test_direct(Random& random) {
                           .weight_bf16 = {},
                           .weight_f32 = {},
                           .scale = {},
-                          .unfused = turn % 2 == 0,
+                          .ordered = turn % 2 == 0,
                           .epilogue = epilogue(turn, &residual.tensor, shape.filters, random)};
           std::ostringstream text;
           text << "direct " << kernel << "x" << kernel << " of " << shape.height << "x" << shape.width << "x"
@@ -73,7 +73,7 @@ void test_direct(Random& random) {
             if (input == Dtype::kFloat32) conv.weight_f32 = wf;
             // Next to a half a rounding error moves an 8-bit result by a step, so float sums are stored as
             // floats.
-            if (conv.unfused && input == Dtype::kFloat32)
+            if (conv.ordered && input == Dtype::kFloat32)
               compare(conv, images, 0, text.str());
             else if (store.dtype == Dtype::kFloat32)
               compare(conv, images, 1e-5, text.str());

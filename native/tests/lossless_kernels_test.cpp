@@ -47,7 +47,7 @@ void for_problems(std::int64_t r, int& turn, Random& random, const Test& test) {
 
 void test_wrapping(Random& random) {
   int turn = 0;
-  for (const ExactCase& algorithm : kExactCases) {
+  for (const WrappingCase& algorithm : kWrappingCases) {
     for_problems(algorithm.sizes.r, turn, random,
                  [&](const DirectConv& direct, std::int64_t images, const std::string& text) {
                    WrappingConv conv{direct, algorithm.sizes, algorithm.at, algorithm.g, algorithm.bt, turn % 7};

@@ -150,7 +150,7 @@ void Session::load(Command& command) {
   tilewise_engine* engine = nullptr;
   tilewise_error error;
   check(tilewise_load_memory(content.data(), content.size(), &options, &engine, &error), error);
-  Loaded loaded{.engine{engine}, .values = {}, .inputs = {}, .outputs = {}};
+  Loaded loaded{.engine = std::unique_ptr<tilewise_engine, Free>(engine), .values = {}, .inputs = {}, .outputs = {}};
   std::vector<tilewise_shape> inputs(tilewise_input_count(engine)), outputs(tilewise_output_count(engine));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     tilewise_port port;

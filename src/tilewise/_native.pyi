@@ -1,17 +1,18 @@
 # ruff: noqa: PYI021 - the docstrings of a compiled module have no other place where tools find them.
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Int8: TypeAlias = NDArray[np.int8]
 _UInt8: TypeAlias = NDArray[np.uint8]
 _Int16: TypeAlias = NDArray[np.int16]
-_Bf16: TypeAlias = NDArray[np.uint16]  # its bits
 _Int32: TypeAlias = NDArray[np.int32]
-_Int64: TypeAlias = NDArray[np.int64]
 _Float32: TypeAlias = NDArray[np.float32]
 _Pair: TypeAlias = tuple[int, int]
+_Extents: TypeAlias = tuple[int, int, int, int]  # N, C, H, W
+_Images: TypeAlias = NDArray[np.float32] | NDArray[np.uint8]
+_Results: TypeAlias = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int16]
 
 class OpProfile(TypedDict):
     """What one operation took; a type only, the module gives plain dictionaries."""
@@ -24,6 +25,8 @@ class OpProfile(TypedDict):
     requantize: float
     multiply: float
     output_transform: float
+    operations: int
+    bytes: int
 
 class Peaks(TypedDict):
     """What one core can do at most, per second; zeros for ``reference``. A type only."""
@@ -53,247 +56,102 @@ def cpu_name() -> str:
 def measure_peaks(isa: str = "") -> Peaks:
     """Measure operations (two for each multiply-add) and bytes read per second of one core; takes 0.3 seconds."""
 
-@final
-class Plan:
-    """A network as the engine runs it: tensors at places of one block of memory, and operations in order.
+class Port(TypedDict):
+    """An input or output of a network; a type only, the module gives plain dictionaries.
 
-    All arguments are keywords, all arrays C-contiguous and of exactly the given dtype; they are copied. Everything
-    is checked as it is added, and an error leaves the plan as it was. What the operations compute is written in
-    ``native/kernels/op.h``.
-
-    Tensors lie in memory as (image, row, column, stride), ``stride`` being the channels rounded up to 16 (to 4 is
-    enough for what ``import_nchw`` writes). An 8-bit tensor stores ``q + zero``, where zero is 0 if ``low`` is 0 and
-    else 128; its real numbers are ``q * step``, and ``q = clamp(floor(x * factor + 0.5), low, high)``. Every tensor is
-    written once, before it is read, and tensors that share memory take turns.
-
-    Parameters
-    ----------
-    batch
-        Images that go through at once, 1..65536.
-    arena_bytes
-        Bytes in which all tensors lie, 1..2**40.
-
-    Raises
-    ------
-    TypeError
-        From all methods, if an array has another dtype, number of dimensions or layout.
-    ValueError
-        From all methods, naming the operation, the value and what is allowed.
+    ``size`` (0: any) and ``multiple`` are what an input's height and width must be; ``flat`` and what follows
+    describe an output: ``(stored - zero_point) * step`` is the real number.
     """
 
-    def __init__(self, *, batch: int, arena_bytes: int) -> None: ...
-    def add_tensor(
-        self,
-        *,
-        height: int,
-        width: int,
-        channels: int,
-        stride: int,
-        offset: int,
-        dtype: Literal["uint8", "int16", "bfloat16", "float32"],
-        step: float = 1.0,
-        factor: float = 1.0,
-        low: int = 0,
-        high: int = 255,
-    ) -> int:
-        """Add a tensor ``offset`` bytes into the arena, a multiple of 64; gives its number, counting from 0."""
+    name: str
+    channels: int
+    size: _Pair
+    multiple: _Pair
+    flat: bool
+    stored: Literal["uint8", "int16", "float32"]
+    step: float
+    zero_point: int
 
-    def import_nchw(self, *, name: str, y: int) -> None:
-        """Add the first operation: the network's input, (N, C, H, W) in float32, becomes tensor ``y``."""
+def schema() -> str:
+    """Return the version of the format and the operations with their fields, as JSON (docs/contracts/file.md)."""
 
-    def export_nchw(self, *, name: str, x: int) -> None:
-        """Add the last operation: tensor ``x`` becomes the network's output. Nothing can be added after it."""
-
-    def direct(
-        self,
-        *,
-        name: str,
-        x: int,
-        y: int,
-        weight: _Int8 | _Int16 | _Bf16 | _Float32,
-        scale: _Float32 | None = None,
-        bias: _Float32,
-        stride: _Pair = (1, 1),
-        padding: _Pair = (0, 0),
-        dilation: _Pair = (1, 1),
-        residual: int | None = None,
-        act_low: float = ...,
-        act_high: float = ...,
-        unfused: bool = False,
-    ) -> None:
-        """Add a direct convolution.
-
-        ``weight`` is (K, height, width, C): int8 for a uint8 x, int16 for an int16 one, both with ``scale`` (K,), or
-        for a float x float32 (bits of bfloat16 for a bfloat16 one).
-        ``bias`` is (K,), pairs are (vertical, horizontal). The padding is that above and to the left; what the
-        windows need below and to the right follows from y's size.
-        """
-
-    def fast(
-        self,
-        *,
-        name: str,
-        x: int,
-        y: int,
-        algorithm: str,
-        bt: _Float32,
-        at: _Float32,
-        integer: bool,
-        u: _Int8 | _Int16 | _Bf16 | _Float32,
-        mult: _Int32 | None = None,
-        scale: _Float32 | None = None,
-        v_limit: int = 127,
-        fraction_bits: int = 15,
-        bias: _Float32,
-        stride: int = 1,
-        padding: _Pair = (0, 0),
-        residual: int | None = None,
-        act_low: float = ...,
-        act_high: float = ...,
-        block: int = 0,
-    ) -> None:
-        """Add a convolution by a bilinear algorithm; ``algorithm`` is its name in profiles.
-
-        ``bt`` is (n, t), ``at`` (m, n), ``u`` (n*n, K, C). For integer ``u``, ``mult`` is (n*n, 1) or (n*n, C) and
-        ``scale`` (n*n, K); ``integer`` says that bt holds integers, so that V is exact. The stride is that of both
-        axes, the padding that on both sides.
-        """
-
-    def exact(
-        self,
-        *,
-        name: str,
-        x: int,
-        y: int,
-        algorithm: str,
-        at: _Int32,
-        g: _Int32,
-        bt: _Int32,
-        weight: _Int8,
-        scale: _Float32,
-        bias: _Float32,
-        padding: _Pair = (0, 0),
-        residual: int | None = None,
-        act_low: float = ...,
-        act_high: float = ...,
-        block: int = 0,
-    ) -> None:
-        """Add the int8 convolution of ``weight`` (K, r, r, C) with stride 1, by sums that wrap around in 32 bits.
-
-        ``at`` (m, n), ``g`` (n, r) and ``bt`` (n, m + r - 1) are a convolution times an integer. Refused unless these
-        weights and any bytes give the sums of ``direct``.
-        """
-
-    def residue(
-        self,
-        *,
-        name: str,
-        x: int,
-        y: int,
-        algorithm: str,
-        m: int,
-        moduli: _Int64,
-        weight: _Int8,
-        scale: _Float32,
-        bias: _Float32,
-        padding: _Pair = (0, 0),
-        residual: int | None = None,
-        act_low: float = ...,
-        act_high: float = ...,
-        block: int = 0,
-    ) -> None:
-        """Add the same by residues: F(m, r) modulo each of the ``moduli``, at the points 0, +-1, +-2, ...
-
-        Tiles have up to 18 inputs, an even number; moduli are two to four coprime odd numbers, 63..8191.
-        """
-
-    def pool(self, *, name: str, x: int, y: int, maximum: bool, rows: _Int64, cols: _Int64, divisor: int = 0) -> None:
-        """Add a maximum or mean over windows.
-
-        ``rows`` (height of y, 2) and ``cols`` (width of y, 2) hold begin and end of each output's window, within the
-        image and not empty. ``divisor`` 0 means the number of pixels in the window.
-        """
-
-    def eltwise(
-        self,
-        *,
-        name: str,
-        x: int,
-        y: int,
-        scale: _Float32 | None = None,
-        bias: _Float32 | None = None,
-        residual: int | None = None,
-        act_low: float = ...,
-        act_high: float = ...,
-    ) -> None:
-        """Add ``clamp(x * scale + bias + residual)``, each part optional; also changes the grid or dtype."""
-
-    def gather(
-        self, *, name: str, x: int, y: int, rows: _Int64, cols: _Int64, first: int = 0, clear: bool = True
-    ) -> None:
-        """Add ``y[i, j, first + c] = x[rows[i], cols[j], c]``, zero where an index is -1.
-
-        ``clear`` writes zero to y's other channels. A concatenation is several gathers in ascending order of
-        ``first``, of which the first one clears.
-        """
-
-    def pixel_shuffle(self, *, name: str, x: int, y: int, factor: int) -> None:
-        """Add a pixel shuffle by ``factor`` as in torch; y has the dtype and grid of x."""
-
-    def resize(
-        self, *, name: str, x: int, y: int, rows: _Int64, row_weights: _Float32, cols: _Int64, col_weights: _Float32
-    ) -> None:
-        """Add bilinear interpolation.
-
-        ``rows`` (height of y, 2) and ``cols`` (width of y, 2) hold the two neighbours, the weights are those of the
-        second one, 0..1.
-        """
+def tensor_sizes(content: bytes, inputs: Sequence[_Extents]) -> list[_Pair]:
+    """Return height and width of each tensor of a ``.tilewise`` file, for inputs of these N, C, H, W."""
 
 @final
 class Engine:
-    """Runs a finished plan. Keeps nothing of the plan itself; several engines may be made of one.
+    """Runs a compiled network, as ``tilewise.h`` does; several threads may call, they take turns.
 
     Parameters
     ----------
-    plan
-        Ends with ``export_nchw``.
+    content
+        A ``.tilewise`` file; nothing of it is kept.
     threads
-        1..256, the calling one included.
-    isa
-        Name of a kernel set as in :func:`kernel_sets`; empty for the best that this machine supports.
+        1..256, the calling one included, and no more than the cores that this process may use.
+    kernel_set
+        Name of a kernel set as in :func:`kernel_sets`; empty for what the environment variable ``TILEWISE_ISA``
+        names, or else the best that this machine supports.
+    batch
+        Images that go through at once, at most, 1..65536; 0 for 16.
 
     Raises
     ------
     ValueError
-        If an argument is not allowed, or this machine lacks the kernel set's instructions.
+        If the file is damaged or holds what is not possible, or an argument is not allowed.
     MemoryError
-        If the activations or weights do not fit memory.
+        If the weights do not fit memory.
     """
 
-    def __init__(self, plan: Plan, *, threads: int, isa: str = "") -> None: ...
+    def __init__(self, content: bytes, *, threads: int = 1, kernel_set: str = "", batch: int = 0) -> None: ...
     @property
-    def isa(self) -> str:
+    def kernel_set(self) -> str:
         """Name of the kernel set that computes."""
 
     @property
     def threads(self) -> int:
         """Number of threads, the calling one included."""
 
-    def run(self, x: _Float32, y: _Float32) -> None:
-        """Run the network on ``x`` (N, C, H, W), N >= 1, and write its output to ``y`` (N, ...), float32.
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes that activations take for the sizes prepared so far."""
 
-        The GIL is released, and threads that call at the same time take turns.
+    @property
+    def inputs(self) -> list[Port]:
+        """What goes in, in the order of calls."""
+
+    @property
+    def outputs(self) -> list[Port]:
+        """What comes out, in the order of calls."""
+
+    def prepare(self, inputs: Sequence[_Extents]) -> list[_Extents]:
+        """Get ready for images of these N, C, H, W, one for each input; return those of the outputs.
+
+        Raises
+        ------
+        ValueError
+            If the network does not allow them, naming the operation and what it needs.
+        MemoryError
+            If the activations do not fit memory.
+        """
+
+    def run(self, inputs: Sequence[_Images], outputs: Sequence[_Results], *, channels_last: bool = False) -> None:
+        """Run the network on images, and write results to arrays of the shapes that :meth:`prepare` returns.
+
+        Arrays are C-contiguous: inputs float32 or uint8, outputs float32 or what they are stored as; with
+        ``channels_last`` inputs and those outputs that are not flat lie as (N, H, W, C). The GIL is released.
 
         Raises
         ------
         TypeError
-            If an array has another dtype or layout.
+            If something is no contiguous array, or an output is read-only.
         ValueError
-            If a shape does not fit the network, or the arrays share memory.
+            If types or shapes do not fit the network, or arrays share memory.
         """
 
-    def profile(self, x: _Float32, y: _Float32, repeats: int) -> list[OpProfile]:
-        """Run ``repeats`` times, 1..10000, and give the time of every operation.
+    def profile(
+        self, inputs: Sequence[_Images], outputs: Sequence[_Results], *, channels_last: bool = False, repeats: int
+    ) -> list[OpProfile]:
+        """Run ``repeats`` times, 1..10000, and return the time of every operation.
 
         ``seconds`` is the median; the stages of fast convolutions are seconds summed over threads, zero elsewhere.
         """

@@ -86,9 +86,8 @@ def factors(n: Any, x: Tensor) -> Tensor:
 
 
 def enlarged(n: Any, x: Tensor) -> Tensor:
-    return n.second(F.interpolate(n.first(x), scale_factor=2)) + F.interpolate(
-        n.first(x), scale_factor=(2.0, 2.0), mode="bilinear"
-    )
+    y = n.first(x)
+    return n.second(F.interpolate(y, scale_factor=2)) + F.interpolate(y, scale_factor=(2.0, 2.0), mode="bilinear")
 
 
 def to_one_size(n: Any, x: Tensor) -> Tensor:
@@ -187,20 +186,8 @@ def square(n: Any, x: Tensor) -> Tensor:
 
 
 ASKED: dict[str, tuple[Forward, Any, Any, tuple[int, int], str]] = {
-    "a multiple": (
-        multiple_of_four,
-        (0, 0),
-        (4, 2),
-        (18, 12),
-        "the height of the images is 18, must be a multiple of 4",
-    ),
-    "a number": (
-        very_size,
-        (16, 0),
-        (1, 1),
-        (20, 12),
-        "the height of the images is 20, must be 16, what the network was",
-    ),
+    "a multiple": (multiple_of_four, (0, 0), (4, 2), (18, 12), "the height of the images is 18, must be a multiple"),
+    "a number": (very_size, (16, 0), (1, 1), (20, 12), "the height of the images is 20, must be 16, what the"),
     "a limit": (above, (0, 12), (1, 1), (16, 13), "the width of the images is 13, must be 12, what the network was"),
     "both": (square, (16, 12), (1, 1), (12, 12), "the height of the images is 12, must be 16, what the network was"),
 }
@@ -238,9 +225,7 @@ def test_a_model_that_computes_sizes_is_served_at_its_own_only(name: str) -> Non
     engine = tw.compile(model, torch.zeros(1, 3, 16, 12))
     assert [i.size for i in engine.inputs] == [(16, 12)]
     assert_served(model, engine, torch.randn(3, 3, 16, 12))
-    with pytest.raises(
-        ValueError, match=r"x: the height of the images is 20, must be 16, what the network was compiled"
-    ):
+    with pytest.raises(ValueError, match="x: the height of the images is 20, must be 16, what the network was"):
         engine(torch.randn(1, 3, 20, 12))
     with pytest.raises(ValueError, match=r"x: the width of the images is 8, must be 12"):
         engine.prepare((1, 3, 16, 8))
@@ -311,9 +296,7 @@ def test_a_flat_result_of_one_length() -> None:
     model = quantized(lambda n, x: n.first(x).view(x.size(0), 8 * 16 * 12))
     engine = tw.compile(model, torch.zeros(1, 3, 16, 12))
     assert_served(model, engine, torch.randn(2, 3, 16, 12))
-    with pytest.raises(
-        ValueError, match="output: the number of values is 1920, must be 1536, as the network was compiled"
-    ):
+    with pytest.raises(ValueError, match="output: the number of values is 1920, must be 1536, as the network"):
         engine(torch.randn(1, 3, 20, 12))
 
 

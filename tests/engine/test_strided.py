@@ -1,4 +1,4 @@
-"""Layers of stride 2 and large kernels, decomposed: program, engine and simulation are the model itself, bit for bit."""
+"""Layers of stride 2 and large kernels, decomposed: program, engine, simulation are the model itself, bit for bit."""
 
 from __future__ import annotations
 

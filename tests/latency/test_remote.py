@@ -52,9 +52,8 @@ def test_a_program_is_sent_as_its_file(tmp_path: Path) -> None:
     content = sized.program.to_bytes()
     head = f"program bytes={len(content)} images=1 height=9 width=10\n".encode()
     answer = "'{\"program\":5}'"
-    with RemoteRunner(
-        shell(f"echo '{GREETING}'; head -c {len(head) + len(content)} >{kept}; echo {answer}; cat")
-    ) as there:
+    script = f"echo '{GREETING}'; head -c {len(head) + len(content)} >{kept}; echo {answer}; cat"
+    with RemoteRunner(shell(script)) as there:
         assert there.load(sized).sized is sized
     assert kept.read_bytes() == head + content
 

@@ -23,7 +23,7 @@ float plus(float sum, float v) {
 
 namespace tilewise::winograd {
 
-std::vector<float> apply_in_order(std::span<const float> at, std::span<const float> column) {
+std::vector<float> apply_ordered(std::span<const float> at, std::span<const float> column) {
   const std::size_t n = column.size();
   std::vector<float> sums(at.size() / n, 0.0F);
   bool named = false;

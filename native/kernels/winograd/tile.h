@@ -56,12 +56,12 @@ void transform_output(std::int64_t n, std::span<const float> at, const Products&
   std::vector<float> column(size), half(outputs * size);  // A^T Z
   for (std::size_t b = 0; b < size; ++b) {
     for (std::size_t a = 0; a < size; ++a) column[a] = z(static_cast<std::int64_t>(a * size + b));
-    const std::vector<float> sums = apply_in_order(at, column);
+    const std::vector<float> sums = apply_ordered(at, column);
     for (std::size_t i = 0; i < outputs; ++i) half[i * size + b] = sums[i];
   }
   for (std::int64_t i = 0; i < rows; ++i) {
     const std::vector<float> sums =
-        apply_in_order(at, std::span<const float>(half).subspan(static_cast<std::size_t>(i) * size, size));
+        apply_ordered(at, std::span<const float>(half).subspan(static_cast<std::size_t>(i) * size, size));
     for (std::int64_t j = 0; j < cols; ++j) put(i, j, sums[static_cast<std::size_t>(j)]);
   }
 }

@@ -211,7 +211,7 @@ inline std::unique_ptr<Op> make_direct_int16(const DirectConv& conv) {
 }
 
 inline std::unique_ptr<Op> make_direct_f32(const DirectConv& conv) {
-  if (conv.unfused) return std::make_unique<DirectOp<UnfusedFloatDot>>(conv, conv.weight_f32.data());
+  if (conv.ordered) return std::make_unique<DirectOp<OrderedFloatDot>>(conv, conv.weight_f32.data());
   return std::make_unique<DirectOp<FloatDot>>(conv, conv.weight_f32.data());
 }
 

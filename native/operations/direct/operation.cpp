@@ -17,7 +17,7 @@ class Direct final : public Convolution<DirectConv> {
     fields.may_have("scale", scale_, {"float32"}, 1, "[K], what a sum of integers is multiplied by; integer weights only.");
     fields.integers("stride", stride_, {1, kMaxStep}, "Rows and columns from one window to the next.");
     fields.integers("dilation", dilation_, {1, kMaxStep}, "Rows and columns from one pixel of a window to the next.");
-    fields.flag("ordered", conv_.unfused, "Float weights: round each product and sum by itself, the same on every machine.");
+    fields.flag("ordered", conv_.ordered, "Float weights: round each product and sum by itself, the same on every machine.");
     fields.flag("whole", whole_, "The window must cover the whole image, as a linear layer's does.");
     padding_and_ending(fields);
   }

@@ -20,7 +20,7 @@ struct DirectConv {
   std::span<const std::uint16_t> weight_bf16;
   std::span<const float> weight_f32;
   std::vector<float> scale;  // [K]
-  bool unfused = false;      // float: round products and sums apart, so that every machine agrees
+  bool ordered = false;      // float: round products and sums apart, so that every machine agrees
   Epilogue epilogue;
   SharedSlot shared = nullptr;
 };

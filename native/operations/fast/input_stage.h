@@ -41,7 +41,7 @@ class InputStage {
 // The largest |V| that B^T makes of any bytes, or of any words of the grid.
 inline double largest_v(const FastConv& conv) {
   const std::int64_t t = conv.t();
-  const Grid& grid = conv.x->grid;
+  const QuantGrid& grid = conv.x->grid;
   const bool words = conv.x->dtype == Dtype::kInt16;
   const double low = words ? grid.low : -grid.zero, high = words ? grid.high : 255 - grid.zero;
   double largest = 0;

@@ -6,7 +6,7 @@ import copy
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NamedTuple, TypeAlias
@@ -111,24 +111,25 @@ def check_example(example: Any) -> Example:
         If something is neither Tensor nor array, or not float32.
     """
     if isinstance(example, Mapping):
-        tensors: Example = {str(name): _check_tensor(f"example[{name!r}]", x) for name, x in example.items()}
-        values = list(tensors.values())
+        named = {str(name): check_tensor(f"example[{name!r}]", x) for name, x in example.items()}
+        tensors: Example = named
+        values = list(named.values())
     elif isinstance(example, tuple | list):
-        tensors = tuple(_check_tensor(f"example[{i}]", x) for i, x in enumerate(example))
+        tensors = tuple(check_tensor(f"example[{i}]", x) for i, x in enumerate(example))
         values = list(tensors)
     else:
-        tensors = (_check_tensor("example", example),)
+        tensors = (check_tensor("example", example),)
         values = list(tensors)
     if not values:
         raise ValueError("example is empty; allowed: one tensor for each input")
     if len({len(x) for x in values}) > 1:
-        raise ValueError(
-            f"example has {', '.join(str(len(x)) for x in values)} images; allowed: as many in all tensors"
-        )
+        counts = ", ".join(str(len(x)) for x in values)
+        raise ValueError(f"example has {counts} images; allowed: as many in all tensors")
     return tensors
 
 
-def _check_tensor(name: str, x: Any) -> Tensor:
+def check_tensor(name: str, x: Any) -> Tensor:
+    """Return one tensor of an example, on the CPU; ``name`` is what errors call it."""
     if isinstance(x, np.ndarray):
         x = torch.from_numpy(x)
     if not isinstance(x, Tensor):
@@ -185,7 +186,7 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
         # One image would become part of the program: torch.export takes an extent of 1 for a constant.
         args = tuple(_several(x) for x in args)
         kwargs = {name: _several(x) for name, x in kwargs.items()}
-        shapes = torch.export.ShapesCollection()
+        shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
         for x in (*args, *kwargs.values()):
             shapes[x] = _free_axes(x)
     try:
@@ -211,32 +212,29 @@ def _several(x: Tensor) -> Tensor:
 
 
 def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) -> dict[str, fx.Node]:
-    """Name the results: by their keys in dicts, by position in tuples and lists, ``output`` if there is one."""
-    names: list[str] = []
-
-    def walk(value: Any, name: str) -> None:
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                walk(item, f"{name}_{key}" if name else str(key))
-        elif isinstance(value, tuple | list):
-            for i, item in enumerate(value):
-                walk(item, f"{name or 'output'}_{i}")
-        elif isinstance(value, int):
-            names.append(name or "output")
-        else:
-            raise ValueError(  # noqa: TRY004 - the model's value
-                f"the model gives {type(value).__name__}; allowed: tensors, or tuples, lists and dicts of them"
-            )
-
-    walk(program.call_spec.out_spec.unflatten(list(range(len(results)))), "")
+    """Return the results by name."""
+    names = list(_names(program.call_spec.out_spec.unflatten(list(range(len(results)))), ""))
     for name, node in zip(names, results, strict=True):
         if not isinstance(node, fx.Node) or not isinstance(node.meta["val"], Tensor):
-            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")
+            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")  # noqa: TRY004 - the model's
         if names.count(name) > 1:
             raise ValueError(f"two of the model's results would have the name {name!r}; allowed: names of their own")
-    if len(names) == 1:
-        names = ["output"]
-    return dict(zip(names, results, strict=True))
+    return dict(zip(names if len(names) > 1 else ["output"], results, strict=True))
+
+
+def _names(value: Any, name: str) -> Iterator[str]:
+    """Yield the results' names: keys of dicts and positions in tuples and lists, from the outside to the inside."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _names(item, f"{name}_{key}" if name else str(key))
+    elif isinstance(value, tuple | list):
+        for i, item in enumerate(value):
+            yield from _names(item, f"{name or 'output'}_{i}")
+    elif isinstance(value, int):
+        yield name or "output"
+    else:
+        kind = type(value).__name__
+        raise ValueError(f"the model gives {kind}; allowed: tensors, tuples, lists, dicts")  # noqa: TRY004 - the model's
 
 
 def _axes(inputs: Mapping[str, fx.Node]) -> dict[str, tuple[Axis, Axis]]:

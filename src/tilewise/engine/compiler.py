@@ -27,7 +27,7 @@ PRECISIONS = ("float32", "bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """What images are normalized by: the network sees ``(v - mean[c]) / deviation[c]`` of a number v of channel c.
+    """What is done to images before the network sees them: v of channel c becomes ``(v - mean[c]) / deviation[c]``.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilewise.common.files import write_whole
+from tilewise.engine.ports import Input, Output
 from tilewise.engine.program import Layout, Program, read_program
 
 DEFAULT_BATCH = 16
@@ -26,56 +27,6 @@ class Choice(NamedTuple):
     name: str
     chosen: str
     seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Input:
-    """An input of a compiled network.
-
-    Parameters
-    ----------
-    name : str
-        What calls name it by.
-    channels : int
-        C.
-    size : (int, int)
-        Height and width that images must have; 0: any.
-    multiple : (int, int)
-        What height and width must be multiples of.
-    """
-
-    name: str
-    channels: int
-    size: tuple[int, int]
-    multiple: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Output:
-    """A result of a compiled network.
-
-    Parameters
-    ----------
-    name : str
-        What calls return it by, where there are several.
-    channels : int
-        C.
-    flat : bool
-        Whether its shape is (N, C*H*W) instead of (N, C, H, W).
-    stored : str
-        What it lies in memory as: ``float32``, or the type of its integers.
-    step : float
-        Real value of one step: the real number is ``(stored - zero_point) * step``.
-    zero_point : int
-        See ``step``.
-    """
-
-    name: str
-    channels: int
-    flat: bool
-    stored: str
-    step: float
-    zero_point: int
 
 
 class Engine:
@@ -246,7 +197,7 @@ class Engine:
             raise ValueError(f"repeats is {repeats!r}; it must be at least 1")
         arrays, _ = self._images(images, "NCHW")
         results = self._results(arrays, "NCHW", integers=False)
-        return list(self._engine.profile(arrays, results, repeats=repeats))
+        return [dict(row) for row in self._engine.profile(arrays, results, repeats=repeats)]
 
     def peaks(self) -> dict[str, float]:
         """Measure what the threads can do at most with this kernel set: the ceilings for :meth:`profile`.
@@ -320,7 +271,7 @@ class Engine:
         return images, is_tensor
 
 
-def _only(kind: type[Input | Output], entry: dict[str, Any]) -> dict[str, Any]:
+def _only(kind: type[Input | Output], entry: Mapping[str, Any]) -> dict[str, Any]:
     return {f.name: entry[f.name] for f in fields(kind)}
 
 

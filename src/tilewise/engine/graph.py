@@ -37,7 +37,7 @@ class Op:
     has_ending: ClassVar[bool] = False
     """Whether it can add a residual and apply an activation at its end."""
 
-    def emit(self, node: Node, writer: Writer) -> None:  # noqa: ARG002 - what ops that are left over would need
+    def emit(self, node: Node, writer: Writer) -> None:  # noqa: ARG002 - what operations need
         """Add the operations of a program that do the work of ``node``, which has this op."""
         raise AssertionError(f"{self} is still there after fusion")
 

@@ -18,9 +18,7 @@ from tilewise.quant.lossless import RESIDUE_TILES, WRAPPING, Exact, Residue
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 14 * 14)}
-"""Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size.
-
-docs/results/lossless.md has the measurements."""
+"""By kernel size, the fewest channels (in, out) and pixels with which they beat direct (docs/results/lossless.md)."""
 RESIDUES_PAY = {5: (256, 56 * 56)}
 """The same for residues against wrapping sums."""
 LARGE_MAP = (56, 56)
@@ -62,7 +60,7 @@ def worth_measuring(r: int) -> tuple[Exact | Residue, ...]:
 def as_lossless(program: Program, i: int, spec: Exact | Residue, pixels: tuple[int, int] = LARGE_MAP) -> Program | None:
     """Return the program with its operation ``i``, a direct one, as a lossless fast one; None as :func:`lossless`."""
     direct = program.fields(i)
-    found = lossless(direct, program.tensors[direct["x"]]["low"], pixels, spec)
+    found = lossless(direct, program.tensors[direct["x"]].get("low", 0), pixels, spec)
     return None if found is None else program.with_operation(i, *found)
 
 

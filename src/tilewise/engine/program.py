@@ -82,19 +82,15 @@ class Program:
         arrays = {name: np.ascontiguousarray(self.arrays[name]) for name in sorted(self.arrays)}
         header: dict[str, Any] = {"__metadata__": {PROGRAM: text, CHECKSUM: _checksum(text, arrays)}}
         end = 0
-        for name, array in arrays.items():
-            begin = -(-end // ALIGNMENT) * ALIGNMENT
-            end = begin + array.nbytes
-            header[name] = {"dtype": STORED[str(array.dtype)], "shape": list(array.shape), "data_offsets": [begin, end]}
+        # Without gaps, as safetensors has it; large elements first, so that each array lies at a multiple of its own.
+        ordered = sorted(arrays, key=lambda name: -arrays[name].itemsize)
+        for name in ordered:
+            begin, end = end, end + arrays[name].nbytes
+            dtype = STORED[str(arrays[name].dtype)]
+            header[name] = {"dtype": dtype, "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
         content = json.dumps(header).encode()
         content += b" " * (-(len(content) + 8) % ALIGNMENT)
-        pieces = [len(content).to_bytes(8, "little"), content]
-        end = 0
-        for name, array in arrays.items():
-            begin, stop = header[name]["data_offsets"]
-            pieces += [b"\0" * (begin - end), array.tobytes()]
-            end = stop
-        return b"".join(pieces)
+        return b"".join([len(content).to_bytes(8, "little"), content, *(arrays[name].tobytes() for name in ordered)])
 
 
 def read_program(content: bytes) -> Program:

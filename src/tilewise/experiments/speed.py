@@ -85,8 +85,8 @@ def engines_of(
 
 def accuracy(engine: Engine, test: Batches) -> float:
     """Return the share of right answers in percent."""
-    right = sum(int((engine(x).argmax(1) == y).sum()) for x, y in test)
-    return 100 * right / test.samples
+    right = [(engine(x).argmax(1) == y).sum().item() for x, y in test]
+    return float(100 * sum(right) / test.samples)
 
 
 def speed(engines: Mapping[str, Engine], image: Tensor, test: Batches | None = None) -> list[SpeedRow]:

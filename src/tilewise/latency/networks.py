@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tilewise.calibration import calibrate
 from tilewise.conversion import convert
-from tilewise.engine.capture import check_example
+from tilewise.engine.capture import check_tensor
 from tilewise.engine.compiler import make_program
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.jobs import move_transforms
@@ -81,7 +81,7 @@ def measure(
         If there are no candidates or one is unknown, the file is of another machine, or the network can not be
         compiled.
     """
-    chosen, images, tally = check_candidates(candidates), check_example(example), Tally(rounds)
+    chosen, images, tally = check_candidates(candidates), check_tensor("example", example), Tally(rounds)
     runner = runner or Here(threads)
     table = open_table(out, runner.machine)
     convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
@@ -147,7 +147,7 @@ def with_ranges(model: nn.Module, example: Any) -> nn.Module:
         return model
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return calibrate(copy.deepcopy(model), [torch.randn(check_example(example).shape)])
+        return calibrate(copy.deepcopy(model), [torch.randn(check_tensor("example", example).shape)])
 
 
 def precision_of(layers: Layers) -> str:
@@ -159,7 +159,8 @@ def compiled(model: nn.Module, layers: Layers, example: Tensor, runner: Runner) 
     """Compile a network as chosen."""
     prepared = converted(model, layers, example)
     program = make_program(prepared, example, precision_of(layers))
-    sized = SizedProgram.of(program, tuple(example.shape))
+    n, c, h, w = example.shape
+    sized = SizedProgram.of(program, (n, c, h, w))
     return Timed(runner.load(sized), works_of(sized, prepared))
 
 

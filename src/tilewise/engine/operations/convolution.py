@@ -72,7 +72,7 @@ class Conv(Op):
         writer.append(op, node.name, **fields)
 
     def lossless(self, node: Node, direct: dict[str, Any], grid: Any) -> tuple[str, dict[str, Any]] | None:
-        """Return a lossless layer's operation: what its spec names, or where that leaves the choice what is faster."""
+        """Return a lossless layer's operation: what its spec names, or where that leaves it open what is faster."""
         layer, spec = self.layer, self.layer.spec
         if grid is None or not isinstance(spec, Exact | Residue):
             return None

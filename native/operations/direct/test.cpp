@@ -1,0 +1,105 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/refusals.h"
+
+namespace tilewise::testing {
+namespace {
+
+// 3x3 with padding 1, from 3 to 5 channels; floats if x is of floats.
+Draft network(bool floats = false, std::int64_t kernel = 3) {
+  NetworkBuilder b(1);
+  const std::int64_t x = floats ? b.draft.floats(3) : b.draft.bytes(3), y = b.draft.bytes(5);
+  b.input("x", x);
+  b.direct("conv", x, y, kernel);
+  b.output("y", y);
+  return std::move(b.draft);
+}
+
+void test_sizes() {
+  Draft d = network();
+  check_size(d, {{7, 9}}, {7, 9});
+  d("conv", "stride") = numbers({2, 1});
+  check_size(d, {{7, 9}}, {4, 9});
+  d("conv", "padding") = numbers({0, 2, 3, 0});  // above, below, left, right
+  check_size(d, {{7, 9}}, {4, 10});
+  d("conv", "padding") = numbers({0, 0, 0, 0}), d("conv", "dilation") = numbers({1, 2}), d("conv", "stride") = numbers({1, 3});
+  check_size(d, {{3, 5}}, {1, 1});
+  check_size(d, {{7, 12}}, {5, 3});
+  size_refused(d, {{2, 5}}, "conv: the height of its input is 2, must be at least 3");
+  size_refused(d, {{3, 4}}, "conv: the width of its input is 4, must be at least 5");
+  Draft whole = network();
+  whole("conv", "whole") = json(true), whole("conv", "padding") = numbers({0, 0, 0, 0});
+  check_size(whole, {{3, 3}}, {1, 1});
+  size_refused(whole, {{3, 4}}, "conv: its input has 3x4 pixels, must have 3x3");
+}
+
+void test_refusals() {
+  const auto bad = [](const std::string& part, auto change) { refused(network(), "conv: " + part, change); };
+  const auto shape = [](std::vector<std::int64_t> extents) {
+    return [=](Draft& d) { d.array("conv", "weight").shape = extents; };
+  };
+  bad("the number of output channels of weight is 3, must be 5, the channels of y", shape({3, 3, 3, 5}));
+  bad("the number of input channels of weight is 9, must be 3, the channels of x", shape({5, 3, 1, 9}));
+  bad("the height of the window is 0, must be 1..256", [](Draft& d) { d.array("conv", "weight") = values_of({5, 0, 3, 3}, std::vector<std::int8_t>()); });
+  bad("the width of the window is 257, must be 1..256",
+      [](Draft& d) { d.array("conv", "weight") = values_of({5, 1, 257, 3}, std::vector<std::int8_t>(5 * 257 * 3)); });
+  bad("stride is 0, must be 1..1024", [](Draft& d) { d("conv", "stride") = numbers({1, 0}); });
+  bad("dilation is 1025, must be 1..1024", [](Draft& d) { d("conv", "dilation") = numbers({1025, 1}); });
+  bad("padding is -1, must be 0..65536", [](Draft& d) { d("conv", "padding") = numbers({-1, 0, 0, 0}); });
+  bad("the length of bias is 4, must be 5, the channels of y",
+      [](Draft& d) { d.array("conv", "bias") = values_of(std::vector<float>(4)); });
+  bad("bias holds nan at position 2, must be finite", [](Draft& d) { d.array("conv", "bias").as<float>()[2] = NAN; });
+  bad("integer weights need a scale", [](Draft& d) { d.drop_array("conv", "scale"); });
+  bad("the length of scale is 1, must be 5", [](Draft& d) { d.array("conv", "scale") = values_of(std::vector<float>(1)); });
+  bad("scale holds inf at position 0", [](Draft& d) { d.array("conv", "scale").as<float>()[0] = INFINITY; });
+  bad("the activation is limited to 1..0", [](Draft& d) { d("conv", "act_low") = json(1), d("conv", "act_high") = json(0); });
+  const auto weights = [](auto zero) {
+    return [=](Draft& d) { d.array("conv", "weight") = values_of({5, 3, 3, 3}, std::vector(135, zero)); };
+  };
+  bad("x is uint8, must be float32 as the weights are float32", weights(0.0F));
+  bad("x is uint8, must be int16 as the weights are int16", weights(std::int16_t{0}));
+  bad("x is uint8, must be bfloat16 as the weights are uint16", weights(std::uint16_t{0}));
+  refused(network(true), "conv: x is float32, must be uint8 as the weights are int8", weights(std::int8_t{0}));
+  refused(network(true), "conv: float weights take no scale", [](Draft& d) { d.values["1.scale"] = values_of(std::vector<float>(5)); });
+  refused(network(true), "conv: weight holds -inf at position 7, must be finite",
+          [](Draft& d) { d.array("conv", "weight").as<float>()[7] = -INFINITY; });
+  refused(network(true), "conv: weight holds inf, must be finite", [&](Draft& d) {
+    weights(std::uint16_t{0})(d);
+    d.tensors()[0] = object({{"name", json("t")}, {"channels", json(3)}, {"dtype", json("bfloat16")}});
+    d.array("conv", "weight").as<std::uint16_t>()[1] = 0x7F80;
+  });
+}
+
+// The largest sums of weights that int32 accumulators can take, and one more. Those of words depend on their grid.
+void test_accumulators() {
+  for (const bool words : {false, true}) {
+    for (const std::int64_t channels : words ? std::vector<std::int64_t>{512, 513} : std::vector<std::int64_t>{44149, 44150}) {
+      NetworkBuilder b(1);
+      const std::int64_t x = words ? b.draft.words(channels, -2047) : b.draft.bytes(channels, -127), y = b.draft.floats(1);
+      b.input("x", x);
+      b.direct("conv", x, y, 1);
+      b.output("y", y);
+      Values& weight = b.draft.array("conv", "weight");
+      if (words) std::fill_n(weight.as<std::int16_t>(), channels, std::int16_t{-2047});
+      if (!words) std::fill_n(weight.as<std::int8_t>(), channels, std::int8_t{-127});
+      const std::string words_of_refusal = refusal([&] { const Loaded loaded(b.draft); });
+      const bool fails = channels == 513 || channels == 44150;
+      const std::string most = words ? "must be at most 1049088 to fit int32" : "must be at most 5607006 to fit int32";
+      CHECK(words_of_refusal.empty() == !fails, words_of_refusal);
+      CHECK(!fails || words_of_refusal.find(most) != std::string::npos, words_of_refusal);
+    }
+  }
+}
+
+}  // namespace
+
+void test_direct() {
+  test_sizes();
+  test_refusals();
+  test_accumulators();
+}
+
+}  // namespace tilewise::testing
