@@ -76,7 +76,7 @@ def test_every_layer_is_measured_as_every_candidate(model: nn.Module, table: Lat
     assert staged
     assert all(r.stages["multiply"] > 0 for r in staged)
     assert all(r.quartiles[0] <= r.seconds <= r.quartiles[1] and r.rounds == 3 for r in table)
-    assert {r.work.op for r in table if isinstance(r.work, Operation)} >= {"input", "output", "pool", "call"}
+    assert {r.work.op for r in table if isinstance(r.work, Operation)} >= {"input", "output", "adaptive_pool", "call"}
 
 
 def test_a_killed_measurement_goes_on_where_it_was(
@@ -129,7 +129,7 @@ def test_predictions_are_sums_of_records(model: nn.Module) -> None:
     operations = timed.loaded.sized.program.operations
     convs = [w for w, node in zip(timed.works, operations, strict=True) if node["name"] in layers]
     assert table.predict(network, X) - table.rest(network, X) == sum(times[w] for w in convs)
-    alone = [work for work in works if isinstance(work, Operation) and work.op in ("input", "pool", "call")]
+    alone = [work for work in works if isinstance(work, Operation) and work.op in ("input", "adaptive_pool", "call")]
     first = next(work for work in works if isinstance(work, Convolution))
     for work in [*alone, first]:
         lacking = LatencyTable(record_of(w, s) for w, s in times.items() if w != work)
@@ -162,7 +162,7 @@ def test_ends_never_save_time() -> None:
 
 
 def pool(size: int) -> Operation:
-    return Operation(op="pool", inputs=(("uint8", 16, size, size),), output=("uint8", 16, 1, 1), batch=1)
+    return Operation(op="adaptive_pool", inputs=(("uint8", 16, size, size),), output=("uint8", 16, 1, 1), batch=1)
 
 
 def test_light_operations_go_by_bytes() -> None:
