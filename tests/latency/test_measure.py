@@ -168,7 +168,7 @@ def pool(size: int) -> Operation:
 def test_light_operations_go_by_bytes() -> None:
     table = LatencyTable(record_of(pool(size), 1e-6 + 1e-9 * 16 * (size**2 + 1), "grid") for size in (2, 4, 8))
     assert table.seconds_of(pool(6)) == pytest.approx(1e-6 + 1e-9 * 16 * 37)
-    with pytest.raises(ValueError, match="moves 1616 bytes; of pool 80 to 1040 were measured"):
+    with pytest.raises(ValueError, match="moves 1616 bytes; of adaptive_pool 80 to 1040 were measured"):
         table.seconds_of(pool(10))
     flat = LatencyTable(record_of(pool(size), seconds) for size, seconds in ((2, 3e-6), (4, 2e-6), (8, 1e-6)))
     assert flat.seconds_of(pool(6)) == 2e-6
