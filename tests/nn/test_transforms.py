@@ -215,7 +215,7 @@ def test_each_structure_loads_its_own_numbers() -> None:
             {"algorithm": "F4", "transforms": "sparse", "quantizer": "paper", "scales": "tensor"},
             "allowed with it: static",
         ),
-        ({"algorithm": "F4", "transforms": "flex"}, "allowed: static, learned, sparse, exact"),
+        ({"algorithm": "F4", "transforms": "flex"}, "allowed: static, learned, sparse, convolution"),
     ],
 )
 def test_what_has_no_points_is_refused(spec: dict[str, Any], message: str) -> None:

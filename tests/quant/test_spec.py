@@ -35,7 +35,7 @@ def test_json_round_trip(spec: Spec) -> None:
         ({"bits": 1}, "bits is 1; allowed: 2 to 16, or 32"),
         ({"bits": 17}, "bits is 17"),
         ({"scales": "channel"}, "scales is 'channel'; allowed: tap, tensor"),
-        ({"transforms": "flex"}, "transforms is 'flex'; allowed: static, learned, sparse, exact"),
+        ({"transforms": "flex"}, "transforms is 'flex'; allowed: static, learned, sparse, convolution"),
         ({"quantizer": "best"}, "quantizer is 'best'; allowed: paper, tap"),
         ({"quantizer": "paper"}, "the 'paper' quantizer is per tensor"),
         ({"hadamard_bits": 0}, "hadamard_bits is 0"),

@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,11 @@ def test_a_teacher_takes_the_place_of_the_labels(tmp_path: Path) -> None:
 
     before = distance()
     config = tw.TrainConfig(epochs=2, out=tmp_path, freeze_norms=True, progress=False)
+    untaught = deepcopy(start)
     tw.fit(start, nonsense, nonsense, config, teacher=net)
     assert distance() < before / 2
     with pytest.raises(ValueError, match=r"has teacher = [0-9a-f]{16}, not None"):
-        tw.fit(start, nonsense, nonsense, replace(config, resume=True))
+        tw.fit(untaught, nonsense, nonsense, replace(config, resume=True))
 
 
 def test_frozen_norms_keep_their_statistics_and_still_learn() -> None:
