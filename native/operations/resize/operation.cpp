@@ -60,7 +60,10 @@ class Resizing final : public Operation {
       const auto place = static_cast<float>(i);
       float position = step * place;
       if (!align_corners_ && in != out) position = std::max(step * (place + 0.5F) - 0.5F, 0.0F);
-      const std::int64_t low = std::min(static_cast<std::int64_t>(position), in - 1), high = std::min(low + 1, in - 1);
+      // A factor near 0 puts a place beyond what an integer holds.
+      const bool inside = position < static_cast<float>(in);
+      const std::int64_t low = inside ? std::min(static_cast<std::int64_t>(position), in - 1) : in - 1;
+      const std::int64_t high = std::min(low + 1, in - 1);
       result.push_back({low, high, std::clamp(position - static_cast<float>(low), 0.0F, 1.0F)});
     }
     return result;
