@@ -15,7 +15,7 @@ from tilewise import zoo
 from tilewise.calibration import refinement
 from tilewise.calibration.refinement import LayerPairs
 from tilewise.data import Batches, load
-from tilewise.engine.simulation import Simulation
+from tilewise.engine.compiler import Simulation
 from tilewise.nn import WinogradConv2d
 
 IMAGES = load("digits", "train").subset(32)
