@@ -23,8 +23,8 @@ from tilewise.latency import (
     layer_shapes,
     measuring,
 )
-from tilewise.latency.layers import layer_work
-from tilewise.latency.measuring import compiled, converted, measure_grid, precision_of, shuffled, uniform, with_ranges
+from tilewise.latency.layers import layer_work, with_ranges
+from tilewise.latency.measuring import compiled, converted, measure_grid, precision_of, shuffled, uniform
 from tilewise.latency.operations import SizedProgram, operation_of
 from tilewise.latency.shapes import ShapeGrid
 from tilewise.latency.timing import Here, Tally
