@@ -213,7 +213,8 @@ void test_profile() {
     CHECK(p.name == operations[i]->name && p.kind == operations[i]->kind && p.seconds > 0, p.name);
     CHECK(p.kernel.starts_with(p.kind == "adaptive_pool" ? "pool" : p.kind), p.kernel);
     CHECK(p.algorithm.empty() != fast, p.name);
-    CHECK((p.stages.multiply > 0 && p.stages.input_transform > 0 && p.stages.output_transform > 0) == fast, p.name);
+    // The input transform's is a difference of two times, and may come out as nothing.
+    CHECK((p.stages.multiply > 0 && p.stages.output_transform > 0) == fast, p.name);
     CHECK((p.operations > 0) == (fast || p.kind == "direct") && p.bytes > 0, p.name);
   }
   const OperationProfile& stem = profile[2];

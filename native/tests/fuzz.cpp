@@ -27,7 +27,7 @@
 #include <sanitizer/common_interface_defs.h>
 
 // More is not there: the sanitizer then gives null, as an allocator does, instead of ending the program.
-extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1:max_allocation_size_mb=64"; }
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() { return "allocator_may_return_null=1:max_allocation_size_mb=64"; }
 #endif
 
 namespace tilewise::testing {
@@ -266,7 +266,7 @@ class Mutator {
       if (below(8) == 0) std::fill_n(values.as<T>(), count, number);
       values.as<T>()[below(count)] = number;
     };
-    const std::int64_t edge = below(2) ? one_of(kEdges) : -one_of(kEdges) / 2 - below(2);
+    const std::int64_t edge = below(2) ? one_of(kEdges) : -(one_of(kEdges) / 2) - below(2);
     if (values.dtype == "float32") {
       constexpr float kInfinity = std::numeric_limits<float>::infinity();
       constexpr float kFloats[] = {0, -1, 0.5F, 2, 3, 2900, 1e-45F, 1e30F, 3e38F, -3e38F, kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN()};
