@@ -49,7 +49,7 @@ def test_a_table_between_whose_points_another_machine_is_predicted() -> None:
     grid = [work_of(shape_of(c, size, k)) for c in (16, 64, 256) for size in (4, 16, 56) for k in (1, 2)]
     table = LatencyTable(record_of(work, machine.seconds(work), "grid") for work in grid)
     for work in (work_of(shape_of(c, size, 1.5)) for c in (24, 96) for size in (7, 28)):
-        assert table.seconds_of(work) == pytest.approx(machine.seconds(work), rel=0.02)
+        assert table.seconds_of(work) == pytest.approx(machine.seconds(work), rel=0.05)
 
 
 def test_without_records_the_rates_are_round_numbers() -> None:
