@@ -41,6 +41,22 @@ def test_imports_go_downwards(part: str) -> None:
         assert imports_of(path) <= allowed, path
 
 
+# The modules of latency, in the same way: a table asks nothing of what measures it.
+LATENCY = [
+    "shapes", "candidates", "records", "operations", "layers", "models", "interpolation", "table", "timing",
+    "measuring", "remote",
+]  # fmt: skip
+
+
+def test_latency_imports_go_downwards() -> None:
+    assert {path.stem for path in (ROOT / "latency").glob("*.py")} - {"__init__"} == set(LATENCY)
+    for place, module in enumerate(LATENCY):
+        tree = ast.parse((ROOT / "latency" / f"{module}.py").read_text())
+        names = (node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+        own = {name.split(".")[2] for name in names if name.startswith("tilewise.latency.")}
+        assert own <= set(LATENCY[:place]), module
+
+
 def test_every_part_has_its_place() -> None:
     parts = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert parts - {"__init__"} == set(LAYERS)

@@ -21,15 +21,13 @@ from tilewise.latency import (
     Operation,
     layer_program,
     layer_shapes,
-    networks,
+    measuring,
 )
-from tilewise.latency.grid import measure_grid
-from tilewise.latency.jobs import layer_work
-from tilewise.latency.networks import compiled, converted, precision_of, shuffled, uniform, with_ranges
-from tilewise.latency.runners import Here
-from tilewise.latency.shape_grid import ShapeGrid
-from tilewise.latency.timing import Tally
-from tilewise.latency.works import SizedProgram, operation_of
+from tilewise.latency.layers import layer_work, with_ranges
+from tilewise.latency.measuring import compiled, converted, measure_grid, precision_of, shuffled, uniform
+from tilewise.latency.operations import SizedProgram, operation_of
+from tilewise.latency.shapes import ShapeGrid
+from tilewise.latency.timing import Here, Tally
 
 from .conftest import record_of, shape_of
 
@@ -83,7 +81,7 @@ def test_a_killed_measurement_goes_on_where_it_was(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two networks at a time; the second two are killed."""
-    monkeypatch.setattr(networks, "TOGETHER", 1)
+    monkeypatch.setattr(measuring, "TOGETHER", 1)
     taken: list[int] = []
     take = Tally.take
 
@@ -195,7 +193,7 @@ def test_a_model_with_ranges_stays_as_it_is(model: nn.Module) -> None:
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=str)
 def test_a_layer_alone_writes_what_the_next_one_reads(candidate: Candidate) -> None:
     shape = shape_of(8, 9, 2)
-    program = layer_program(shape, candidate, mixed=True)
+    program = layer_program(shape, candidate, ordered=True)
     assert [operation["op"] for operation in program.operations][::2] == ["input", "output"]
     assert program.tensors[1]["dtype"] == candidate.stored
     assert layer_work(shape, candidate).candidate == candidate
@@ -221,7 +219,7 @@ def test_a_grid_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {r.source for r in table} == {"grid"}
     made: list[Any] = []
     make = layer_program
-    monkeypatch.setattr("tilewise.latency.grid.layer_program", lambda *a, **k: made.append(a) or make(*a, **k))
+    monkeypatch.setattr("tilewise.latency.measuring.layer_program", lambda *a, **k: made.append(a) or make(*a, **k))
     assert list(measure_grid(grid, candidates=names, out=path, rounds=1)) == list(table)
     assert made == []
     path.write_text("\n".join(line for line in lines if '"in_channels": 16' not in line) + "\n")

@@ -16,8 +16,8 @@ from torch import nn
 from tilewise.cli import main
 from tilewise.latency import CANDIDATES, LatencyTable, LayerShape, RemoteRunner, connect, layer_program, measure
 from tilewise.latency.candidates import Candidate
-from tilewise.latency.runners import Here
-from tilewise.latency.works import SizedProgram
+from tilewise.latency.operations import SizedProgram
+from tilewise.latency.timing import Here
 
 COMMAND = shlex.split(os.environ.get("TILEWISE_MEASURE", ""))
 needs_program = pytest.mark.skipif(not COMMAND, reason="TILEWISE_MEASURE is not set")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tilewise.commands.options import Common, Unchecked, config_of
-from tilewise.latency.shape_grid import ShapeGrid
+from tilewise.latency.shapes import ShapeGrid
 
 if TYPE_CHECKING:
     from tilewise.latency import LatencyTable
-    from tilewise.latency.runners import Runner
+    from tilewise.latency.timing import Runner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Measure:
 
     def _runner(self) -> AbstractContextManager[Runner]:
         from tilewise.latency import connect
-        from tilewise.latency.runners import Here
+        from tilewise.latency.timing import Here
 
         threads = self.common.threads or 1
         if self.remote is not None:
@@ -93,7 +93,7 @@ class Measure:
         return nullcontext(Here(threads))
 
     def _measure_grid(self, options: dict[str, Any]) -> LatencyTable:
-        from tilewise.latency.grid import measure_grid
+        from tilewise.latency.measuring import measure_grid
 
         return measure_grid(config_of(ShapeGrid, self.shapes), **options)
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from tilewise.latency import CANDIDATES, Convolution
-from tilewise.latency.grid import measure_grid
-from tilewise.latency.shape_grid import ShapeGrid
+from tilewise.latency.measuring import measure_grid
+from tilewise.latency.shapes import ShapeGrid
 
 GRID = ShapeGrid()
 BETWEEN = ShapeGrid(channels=(24, 48, 96, 192), resolutions=(7, 12, 28), ratios=(1.0, 1.5))

@@ -25,8 +25,8 @@ from torch import nn
 from tilewise import zoo
 from tilewise.common.turns import in_turns
 from tilewise.latency import Candidate, LatencyTable, Machine, measure
-from tilewise.latency.networks import Layers, groups, uniform
-from tilewise.latency.runners import Here
+from tilewise.latency.measuring import Layers, groups, uniform
+from tilewise.latency.timing import Here
 
 CANDIDATES = tuple(f"{name} {dtype}" for dtype in ("int8", "float32") for name in ("direct", "F2", "F4", "F6", "SFC6"))
 WITHIN = 0.10

@@ -39,7 +39,7 @@ def programs(layer: Any, batch: int) -> dict[tuple[str, int], Any]:
     from tilewise.engine.lossless import as_lossless
     from tilewise.engine.tuning import with_block
     from tilewise.latency.candidates import Candidate
-    from tilewise.latency.jobs import layer_program
+    from tilewise.latency.layers import layer_program
     from tilewise.latency.shapes import LayerShape
 
     shape = LayerShape(
@@ -118,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
 
     from tilewise.experiments.lossless_counts import LAYERS, Layer
-    from tilewise.latency.machine import Machine
+    from tilewise.latency.records import Machine
 
     if options.picture:
         draw(options.json, options.picture)

@@ -117,7 +117,7 @@ def main() -> None:
 
     import torch
 
-    from tilewise.latency.machine import Machine
+    from tilewise.latency.records import Machine
 
     torch.set_num_threads(1)
     rows = []

@@ -8,10 +8,9 @@ from tilewise.common.lazy import loader
 
 if TYPE_CHECKING:
     from tilewise.latency.candidates import CANDIDATES, Candidate
-    from tilewise.latency.jobs import layer_program
-    from tilewise.latency.machine import Machine
-    from tilewise.latency.networks import measure
-    from tilewise.latency.records import Convolution, Operation, Record
+    from tilewise.latency.layers import layer_program
+    from tilewise.latency.measuring import measure
+    from tilewise.latency.records import Convolution, Machine, Operation, Record
     from tilewise.latency.remote import RemoteRunner, connect
     from tilewise.latency.shapes import LayerShape, layer_shapes
     from tilewise.latency.table import LatencyTable
@@ -37,9 +36,9 @@ __getattr__ = loader(
     {
         "CANDIDATES": "candidates",
         "Candidate": "candidates",
-        "layer_program": "jobs",
-        "Machine": "machine",
-        "measure": "networks",
+        "layer_program": "layers",
+        "Machine": "records",
+        "measure": "measuring",
         "Convolution": "records",
         "Operation": "records",
         "Record": "records",

@@ -35,7 +35,7 @@ class Candidate:
         What is multiplied. Widths of 2 to 8 bits run as int8, 9 to 16 as int16.
     transforms : {"static", "learned"}
         Learned ones have no zeros to leave out.
-    exact : bool
+    lossless : bool
         Whether the numbers are direct int8's, by wrapping sums or residues (docs/guide/lossless.md).
 
     Raises
@@ -57,7 +57,7 @@ class Candidate:
     algorithm: str
     dtype: Dtype
     transforms: Transforms = "static"
-    exact: bool = False
+    lossless: bool = False
 
     def __post_init__(self) -> None:
         for name, kinds in (("dtype", Dtype), ("transforms", Transforms)):
@@ -65,7 +65,9 @@ class Candidate:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(get_args(kinds))}")
         if self.algorithm == "direct" and self.transforms == "learned":
             raise ValueError("a direct convolution has no transforms to learn; allowed: static")
-        if self.exact and (self.algorithm in ("auto", "direct") or (self.dtype, self.transforms) != ("int8", "static")):
+        if self.lossless and (
+            self.algorithm in ("auto", "direct") or (self.dtype, self.transforms) != ("int8", "static")
+        ):
             raise ValueError(
                 f"{str(self)!r} has no kernel; allowed: a fast algorithm in int8, static: exact F4 int8, exact "
                 "residue-10-13 int8"
@@ -75,7 +77,7 @@ class Candidate:
     def __str__(self) -> str:
         """Return the form that :meth:`parse` reads."""
         learned = ["learned"] if self.transforms == "learned" else []
-        return " ".join([*(["exact"] if self.exact else []), self.algorithm, *learned, self.dtype])
+        return " ".join([*(["exact"] if self.lossless else []), self.algorithm, *learned, self.dtype])
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -92,7 +94,7 @@ class Candidate:
             case [algorithm, "learned", dtype]:
                 return cls(algorithm, dtype, "learned")  # type: ignore[arg-type]
             case ["exact", algorithm, dtype]:
-                return cls(algorithm, dtype, exact=True)  # type: ignore[arg-type]
+                return cls(algorithm, dtype, lossless=True)  # type: ignore[arg-type]
         raise ValueError(
             f"candidate is {text!r}; allowed: an algorithm and a type, perhaps 'learned' between or 'exact' before "
             "them: F4 learned int8, exact F4 int8"
@@ -105,16 +107,16 @@ class Candidate:
         Raises
         ------
         ValueError
-            If the precision is unknown, or the spec leaves its exact algorithm open (``latency.jobs.run_as`` says what
-            it comes to).
+            If the precision is unknown, or the spec leaves its lossless algorithm open (``latency.layers.run_as`` says
+            what it comes to).
         """
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision is {precision!r}; allowed: float32, bf16")
         dtype = precision if spec.bits == FLOAT_BITS else "int16" if spec.bits > BITS["int8"] else "int8"
         if isinstance(spec, Exact):
-            return cls(spec.algorithm, "int8", exact=True)
+            return cls(spec.algorithm, "int8", lossless=True)
         if isinstance(spec, Residue):
-            return cls(f"residue-{spec.tile}-{spec.residue_bits}", "int8", exact=True)
+            return cls(f"residue-{spec.tile}-{spec.residue_bits}", "int8", lossless=True)
         if not isinstance(spec, Winograd):
             return cls("direct", dtype)  # type: ignore[arg-type]
         name = spec.algorithm.name if isinstance(spec.algorithm, Bilinear) else spec.algorithm
@@ -127,14 +129,14 @@ class Candidate:
             return Direct(bits=BITS[self.dtype])
         if residue := self.residue:
             return Residue(tile=residue[0], residue_bits=8 if residue[1] == 8 else 13)
-        if self.exact:
+        if self.lossless:
             return Exact(self.algorithm)
         return Winograd(self.algorithm, bits=BITS[self.dtype], transforms=self.transforms)
 
     @property
     def residue(self) -> tuple[int, int] | None:
         """Outputs of a tile and bits of the moduli, if it computes by residues."""
-        match = re.fullmatch(r"residue-(\d+)-(8|13)", self.algorithm) if self.exact else None
+        match = re.fullmatch(r"residue-(\d+)-(8|13)", self.algorithm) if self.lossless else None
         return (int(match[1]), int(match[2])) if match else None
 
     @property

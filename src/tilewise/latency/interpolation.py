@@ -16,7 +16,7 @@ def family(work: Convolution) -> tuple[object, ...]:
     """Return what all points of one grid have in common."""
     shape = work.shape
     same = shape.padding == same_padding(shape.kernel, shape.dilation)
-    return work.candidate, work.unfused, shape.batch, shape.kernel, shape.stride, shape.dilation, same
+    return work.candidate, work.ordered, shape.batch, shape.kernel, shape.stride, shape.dilation, same
 
 
 def coordinates(work: Convolution) -> Point:

@@ -1,16 +1,16 @@
-"""One measured latency: of what, how long, where; a line of JSON in a table."""
+"""One measured latency: of what, how long, on what machine; a line of JSON in a table."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Self, TypeAlias
 
 from tilewise.latency.candidates import Candidate
-from tilewise.latency.machine import Machine
 from tilewise.latency.shapes import LayerShape
 
 RECORD_VERSION = 1
@@ -31,7 +31,7 @@ class Convolution:
         What it writes: ``"uint8"``, ``"int16"``, ``"bfloat16"`` or ``"float32"``; by default as the candidate stores.
     residual : str, optional
         What it adds at its end, as the type of that tensor.
-    unfused : bool
+    ordered : bool
         Whether float sums are rounded in the one order that networks with integers have (docs/contracts/kernels.md).
     """
 
@@ -39,7 +39,7 @@ class Convolution:
     candidate: Candidate
     output: str = ""
     residual: str | None = None
-    unfused: bool = False
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         if not self.output:
@@ -86,9 +86,55 @@ class Operation:
 Work: TypeAlias = Convolution | Operation
 
 
-def convolution(shape: LayerShape, candidate: Candidate, *, mixed: bool) -> Convolution:
-    """Return a convolution between layers of its type, in a network where others are quantized (``mixed``) or not."""
-    return Convolution(shape=shape, candidate=candidate, unfused=mixed and str(candidate) == "direct float32")
+def convolution(shape: LayerShape, candidate: Candidate, *, ordered: bool) -> Convolution:
+    """Return a convolution between layers of its own type, in a network whose float sums have one order or not.
+
+    They have where other layers are quantized. Only sums of direct float layers take longer then.
+    """
+    return Convolution(shape=shape, candidate=candidate, ordered=ordered and str(candidate) == "direct float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """One machine as far as latencies compare.
+
+    Parameters
+    ----------
+    cpu : str
+        The processor's name.
+    isa : str
+        Kernel set (``tilewise info``).
+    threads : int
+        How many the engine runs with.
+    """
+
+    cpu: str
+    isa: str
+    threads: int
+
+    def __str__(self) -> str:
+        """Name it in one line."""
+        return f"{self.cpu}, {self.isa}, threads: {self.threads}"
+
+    @classmethod
+    def here(cls, threads: int) -> Machine:
+        """Name the machine that this process runs on, with the kernel set that engines get."""
+        return cls(cpu=cpu_name(), isa=kernel_set(), threads=threads)
+
+
+def cpu_name() -> str:
+    """Name the processor as the program for other machines names it (native/base/machine.h)."""
+    from tilewise import _native
+
+    return _native.cpu_name()
+
+
+def kernel_set() -> str:
+    """Name the kernel set that engines get: the one forced by ``TILEWISE_ISA``, or the best one."""
+    from tilewise import _native
+
+    best = next(str(entry["name"]) for entry in _native.kernel_sets() if entry["supported"])
+    return os.environ.get("TILEWISE_ISA") or best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +177,8 @@ class Record:
         """Return one line of JSON."""
         values = dataclasses.asdict(self)
         if isinstance(self.work, Convolution):
-            values["work"] = {**values["work"], "candidate": str(self.work.candidate)}
+            values["work"]["candidate"] = str(self.work.candidate)
+            values["work"]["unfused"] = values["work"].pop("ordered")  # as version 1 calls it
         return json.dumps({"version": RECORD_VERSION, **values})
 
     @classmethod
@@ -171,8 +218,9 @@ def _work(values: dict[str, Any]) -> Work:
     if "op" in values:
         inputs = tuple(tuple(x) for x in values["inputs"])
         return Operation(**{**values, "inputs": inputs, "output": tuple(values["output"])})
-    shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shape"].items()}
-    return Convolution(**{**values, "shape": LayerShape(**shape), "candidate": Candidate.parse(values["candidate"])})
+    known = {("ordered" if k == "unfused" else k): v for k, v in values.items()}
+    shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in known["shape"].items()}
+    return Convolution(**{**known, "shape": LayerShape(**shape), "candidate": Candidate.parse(known["candidate"])})
 
 
 def origin(machine: Machine, versions: Mapping[str, str]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from tilewise.latency.machine import Machine
-from tilewise.latency.runners import WARM_UP
-from tilewise.latency.works import SizedProgram
+from tilewise.latency.operations import SizedProgram
+from tilewise.latency.records import Machine
+from tilewise.latency.timing import WARM_UP
 
 FORMAT = 2
 """Of commands and answers; native/tools/session.h has them."""
@@ -171,7 +171,7 @@ class RemoteRunner:
             return self._process.wait()
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -188,11 +188,11 @@ class RemoteProgram:
         self._number = number
 
     def call(self) -> float:
-        """Give the seconds of a call, after some that bring weights to where an engine's own calls leave them."""
+        """Return the seconds of a call, after some that bring weights to where an engine's own calls leave them."""
         return float(self._runner.ask(f"call program={self._number} warm_up={WARM_UP}\n".encode())["seconds"])
 
     def profile(self, repeats: int = 1) -> list[dict[str, Any]]:
-        """Give each operation's median seconds, as the native ``Engine.profile``."""
+        """Return each operation's median seconds, as the native ``Engine.profile``."""
         answer = self._runner.ask(f"profile program={self._number} repeats={repeats}\n".encode())
         return [
             {"name": node["name"], "algorithm": node.get("algorithm", ""), **row}
@@ -200,7 +200,7 @@ class RemoteProgram:
         ]
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Free its memory."""
         self._runner.ask(f"forget program={self._number}\n".encode())
 
 
@@ -248,7 +248,7 @@ def connect(
 
 
 def _installed(host: str, program: Path) -> str:
-    """Give the program's path on the host, where it is copied to unless the same one is there."""
+    """Return the program's path on the host, where it is copied to unless the same one is there."""
     if not program.is_file():
         raise FileNotFoundError(f"no program at {program}; build it: make measure-aarch64, or with -DTILEWISE_TOOLS=ON")
     content = program.read_bytes()

@@ -1,15 +1,15 @@
-"""What a convolution's latency depends on, besides how it is computed."""
+"""What a convolution's latency depends on, besides how it is computed; and which sizes a grid has."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from tilewise.common.padding import padding_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,64 @@ class LayerShape:
         )
 
 
-@torch.no_grad()
+@dataclass(frozen=True, kw_only=True)
+class ShapeGrid:
+    """Shapes to measure: all combinations.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Input channels, C.
+    resolutions : tuple of int
+        Heights, and widths, of the input.
+    ratios : tuple of float
+        Output channels divided by input channels, K / C.
+    kernel : int
+        Of the convolution, padded to keep its size.
+    stride : int
+        Of the convolution.
+    batch : int
+        Images at once.
+
+    Raises
+    ------
+    ValueError
+        If one of them is empty, or not positive.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
+    resolutions: tuple[int, ...] = (4, 8, 16, 32)
+    ratios: tuple[float, ...] = (1.0, 2.0)
+    kernel: int = 3
+    stride: int = 1
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            several = values if isinstance(values, tuple) else (values,)
+            if not several or min(several) <= 0:
+                raise ValueError(f"{name} is {values}; allowed: positive numbers, at least one")
+
+    def shapes(self) -> list[LayerShape]:
+        """Return the shapes, the smallest first."""
+        found = [
+            LayerShape(
+                batch=self.batch,
+                in_channels=channels,
+                out_channels=max(1, round(channels * ratio)),
+                kernel=(self.kernel, self.kernel),
+                stride=(self.stride, self.stride),
+                padding=(self.kernel // 2, self.kernel // 2),
+                height=size,
+                width=size,
+            )
+            for channels in self.channels
+            for ratio in self.ratios
+            for size in self.resolutions
+        ]
+        return sorted(found, key=lambda shape: shape.operations)
+
+
 def layer_shapes(model: nn.Module, example: Tensor) -> dict[str, LayerShape]:
     """Return the shapes of all convolutions that a model runs on an example, by layer name.
 
@@ -91,6 +148,9 @@ def layer_shapes(model: nn.Module, example: Tensor) -> dict[str, LayerShape]:
     ValueError
         If a convolution has groups, or reads maps of several sizes.
     """
+    import torch
+    from torch import nn
+
     found: dict[str, LayerShape] = {}
     model = copy.deepcopy(model).eval()  # hooks, and ranges that a first run would set, stay out of the model
 
@@ -102,7 +162,8 @@ def layer_shapes(model: nn.Module, example: Tensor) -> dict[str, LayerShape]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_pre_hook(lambda conv, args, name=name: note(name, conv, args))
-    model(example)
+    with torch.no_grad():
+        model(example)
     return found
 
 

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tilewise.latency.candidates import Candidate
-from tilewise.latency.cost import modelled_seconds
 from tilewise.latency.interpolation import MissingError, OutsideError, Point, coordinates, family, interpolate
-from tilewise.latency.jobs import run_as, served
-from tilewise.latency.light import LightModel
-from tilewise.latency.machine import Machine
-from tilewise.latency.records import Convolution, Operation, Record, Work, convolution
+from tilewise.latency.layers import run_as, served, with_ranges
+from tilewise.latency.models import ConvolutionModel, ElementModel
+from tilewise.latency.operations import SizedProgram, call_of, ends_bytes, operations_of
+from tilewise.latency.records import Convolution, Machine, Operation, Record, Work, convolution
 from tilewise.latency.shapes import LayerShape
-from tilewise.latency.works import call_of, ends_bytes, works_of
 from tilewise.quant import Spec
 
 if TYPE_CHECKING:
@@ -52,6 +50,7 @@ class LatencyTable:
 
     def __init__(self, records: Iterable[Record] = (), *, path: str | Path | None = None) -> None:
         self._records: dict[tuple[Work, str], Record] = {}
+        self._fitted: ConvolutionModel | None = None
         self._path = None if path is None else Path(path)
         for record in records:
             self._add(record)
@@ -159,10 +158,13 @@ class LatencyTable:
         if self._records and record.machine != self.machine:
             raise ValueError(f"the latency table is of {self.machine}; a record is of {record.machine}: use two tables")
         self._records[record.work, record.source] = record
+        self._fitted = None
 
     # What they say
 
-    def seconds(self, shape: LayerShape, spec: Spec, precision: str = "float32", *, mixed: bool | None = None) -> float:
+    def seconds(
+        self, shape: LayerShape, spec: Spec, precision: str = "float32", *, ordered: bool | None = None
+    ) -> float:
         """Return what a layer takes, on average over its places in the networks measured.
 
         Parameters
@@ -173,9 +175,9 @@ class LatencyTable:
             What it shall become; a layer that it does not serve is direct, as :func:`tilewise.convert` makes it.
         precision : {"float32", "bf16"}
             Of float layers, as in :func:`tilewise.compile`.
-        mixed : bool, optional
-            Whether other layers of the network are quantized. Sums of direct float convolutions are then rounded in
-            one order everywhere, which takes longer. By default they are, unless the table has float networks only.
+        ordered : bool, optional
+            Whether sums of direct float convolutions are rounded in one order, which takes longer: as in networks
+            whose other layers are quantized. By default they are, unless the table has float networks only.
 
         Returns
         -------
@@ -188,8 +190,8 @@ class LatencyTable:
             If neither was measured, naming the entry and how to measure it.
         """
         candidate = served(shape, Candidate.of(run_as(shape, spec), precision))
-        asked = (True, False) if mixed is None else (mixed,)
-        works = list(dict.fromkeys(convolution(shape, candidate, mixed=one) for one in asked))
+        asked = (True, False) if ordered is None else (ordered,)
+        works = list(dict.fromkeys(convolution(shape, candidate, ordered=one) for one in asked))
         for work in works:
             if same := self._same(work):
                 return statistics.mean(r.seconds for r in same)
@@ -206,7 +208,7 @@ class LatencyTable:
         if found := self._records.get((work, "network")):
             return found.seconds
         if isinstance(work, Operation):
-            return self._light_model(work).seconds(work)
+            return self._element_model(work).seconds(work)
         if same := self._same(work):
             nearest = min(same, key=lambda r: abs(ends_bytes(r.work) - ends_bytes(work)))
             more = ends_bytes(work) - ends_bytes(nearest.work)
@@ -245,11 +247,10 @@ class LatencyTable:
 
     def _works(self, model: nn.Module, example: Any, precision: str, leave_out: Iterable[str] = ()) -> list[Work]:
         from tilewise.engine.compiler import make_program
-        from tilewise.latency.networks import with_ranges
-        from tilewise.latency.works import SizedProgram
 
-        sized = SizedProgram.of(make_program(with_ranges(model, example), example, precision), tuple(example.shape))
-        works = zip(sized.program.operations, works_of(sized, model), strict=True)
+        n, c, h, w = example.shape
+        sized = SizedProgram.of(make_program(with_ranges(model, example), example, precision), (n, c, h, w))
+        works = zip(sized.program.operations, operations_of(sized, model), strict=True)
         kept = [w for node, w in works if not (isinstance(w, Convolution) and node["name"] in set(leave_out))]
         return [*kept, call_of(sized)]
 
@@ -260,9 +261,9 @@ class LatencyTable:
             if source == "network" and isinstance(w, Convolution) and _without_ends(w) == _without_ends(work)
         ]  # fmt: skip
 
-    def _light_model(self, work: Operation) -> LightModel:
+    def _element_model(self, work: Operation) -> ElementModel:
         same = [r for r in self if isinstance(r.work, Operation) and r.work.op == work.op]
-        model = LightModel.fit(same)
+        model = ElementModel.fit(same)
         if model is None:
             raise ValueError(f"the latency table of {self._where()} has no entry for {work}; {HOW}")
         return model
@@ -276,19 +277,35 @@ class LatencyTable:
             ratio = interpolate(ratios, coordinates(work))
         except (OutsideError, MissingError) as error:
             raise ValueError(f"{work} is not within what was measured: {_explain(error)}; {how}") from error
-        return ratio * modelled_seconds(work)
+        return ratio * self._model().seconds(work)
 
     def _ratios(self, work: Convolution) -> dict[Point, float]:
         """Return the ratios of measured to modelled seconds on the grid that a convolution belongs to."""
-        of_family = family(work)
+        of_family, model = family(work), self._model()
         return {
-            coordinates(w): r.seconds / modelled_seconds(w)
+            coordinates(w): r.seconds / model.seconds(w)
             for (w, source), r in self._records.items()
             if source == "grid" and isinstance(w, Convolution) and family(w) == of_family
         }
 
+    def _model(self) -> ConvolutionModel:
+        """Return the model with the rates of this table's grid."""
+        if self._fitted is None:
+            self._fitted = ConvolutionModel.fit(r for r in self if r.source == "grid")
+        return self._fitted
+
     def _where(self) -> str:
         return str(self.machine) if self._records else "no machine yet"
+
+
+def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
+    """Return the table of a file, or an empty one; refuse one of another machine or number of threads."""
+    if path is None or not Path(path).exists():
+        return LatencyTable(path=path)
+    table = LatencyTable.load(path, any_machine=True)
+    if len(table) and table.machine != machine:
+        raise ValueError(f"{path} is of {table.machine}; this would be {machine}: use another file")
+    return table
 
 
 def seconds_per_byte(records: Iterable[Record]) -> float:
@@ -309,7 +326,7 @@ def seconds_per_byte(records: Iterable[Record]) -> float:
 
 
 def _without_ends(work: Convolution) -> tuple[object, ...]:
-    return work.shape, work.candidate, work.unfused
+    return work.shape, work.candidate, work.ordered
 
 
 def _explain(error: OutsideError | MissingError) -> str:

@@ -1,22 +1,112 @@
-"""Measuring programs that take turns, operation by operation."""
+"""Where programs are measured, here or elsewhere, and how: in turns, operation by operation."""
 
 from __future__ import annotations
 
 import functools
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from importlib import metadata
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from tilewise.common.turns import in_turns
-from tilewise.latency.records import STAGES, Operation, Record, Work, origin
-from tilewise.latency.runners import Loaded, Runner
-from tilewise.latency.works import call_of
+from tilewise.engine import Engine
+from tilewise.engine.engine import check_threads
+from tilewise.latency.operations import SizedProgram, call_of
+from tilewise.latency.records import STAGES, Machine, Operation, Record, Work, origin
 
 ROUNDS = 15
+WARM_UP = 5
+"""Calls before the one that is measured: weights of 17 MB took that many to settle in a cache of 32 MB."""
+
+
+class Loaded(Protocol):
+    """A program that is ready to be measured, on images of noise."""
+
+    @property
+    def sized(self) -> SizedProgram:
+        """What is measured."""
+
+    def call(self) -> float:
+        """Return the seconds of a call, after some that bring weights to where an engine's own calls leave them."""
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Return each operation's seconds in one run, of fast convolutions by stages too, as ``Engine.profile``."""
+
+    def close(self) -> None:
+        """Free memory; the program is not measured again."""
+
+
+class Runner(Protocol):
+    """A machine that measures programs."""
+
+    @property
+    def machine(self) -> Machine:
+        """What the latencies hold for."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of what took part, for records."""
+
+    def load(self, sized: SizedProgram) -> Loaded:
+        """Get a program ready.
+
+        Raises
+        ------
+        ValueError
+            If it is not possible.
+        """
+
+
+class Here:
+    """The machine that this process runs on.
+
+    Parameters
+    ----------
+    threads : int
+        How many to run with.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        from tilewise import _native
+
+        check_threads(threads)
+        self.machine = Machine.here(threads)
+        self.versions = {"tilewise": metadata.version("tilewise"), "compiler": _native.compiler()}
+
+    def load(self, sized: SizedProgram) -> Loaded:
+        """Make an engine."""
+        engine = Engine(sized.program.to_bytes(), threads=self.machine.threads, batch=sized.shape[0])
+        return _Loaded(engine, sized)
+
+
+class _Loaded:
+    def __init__(self, engine: Engine, sized: SizedProgram) -> None:
+        self.sized = sized
+        self._engine = engine
+        self._images = np.random.default_rng(0).standard_normal(sized.shape, dtype=np.float32)
+
+    def call(self) -> float:
+        for _ in range(WARM_UP):
+            self._engine(self._images)
+        start = time.perf_counter()
+        self._engine(self._images)
+        return time.perf_counter() - start
+
+    def profile(self) -> list[dict[str, Any]]:
+        return self._engine.profile(self._images, repeats=1)
+
+    def close(self) -> None:
+        del self._engine
 
 
 @dataclass(frozen=True, kw_only=True)

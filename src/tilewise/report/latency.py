@@ -11,9 +11,9 @@ from rich.table import Table
 
 from tilewise.engine.engine import measure_peaks
 from tilewise.latency import Candidate, Convolution, LatencyTable, LayerShape, Machine, Record
-from tilewise.latency.cost import weight_bytes
-from tilewise.latency.jobs import served
-from tilewise.latency.works import ends_bytes
+from tilewise.latency.layers import served
+from tilewise.latency.models import weight_bytes
+from tilewise.latency.operations import ends_bytes
 from tilewise.report.profile import COLOURS, STAGES, roofline, stage_bars
 
 PANELS = 6
@@ -168,7 +168,7 @@ def _row(record: Record, label: str) -> dict[str, Any]:
 def _label(record: Record) -> str:
     """Name a record's candidate, and whether its float sums have one order."""
     work = _convolution(record)
-    return str(work.candidate) + (" in one order" if work.unfused else "")
+    return str(work.candidate) + (" in one order" if work.ordered else "")
 
 
 def _convolution(record: Record) -> Convolution:

@@ -1,4 +1,4 @@
-"""The operations of a program as what latencies are kept of."""
+"""Measured operations: what latencies are kept of, as they stand in a program."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SizedProgram:
         return self.tensor(self.program.operations[-1]["x"])[1:]
 
 
-def works_of(sized: SizedProgram, model: nn.Module) -> list[Work]:
+def operations_of(sized: SizedProgram, model: nn.Module) -> list[Work]:
     """Return what each operation of a program is, in its order.
 
     Parameters
@@ -110,10 +110,10 @@ def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Mo
     if node["op"] == "direct":
         stride = tuple(node["stride"])
     if node["op"] == "wrapping":
-        candidate = Candidate(_exact_name(node, model), dtype, exact=True)
+        candidate = Candidate(_lossless_name(node, model), dtype, lossless=True)
     if node["op"] == "residue":
         bits = 8 if arrays[f"{i}.moduli"].max() < 2**8 else 13
-        candidate = Candidate(f"residue-{node['m']}-{bits}", dtype, exact=True)
+        candidate = Candidate(f"residue-{node['m']}-{bits}", dtype, lossless=True)
     if node["op"] == "fast":
         layer = model.get_submodule(node["name"])
         assert isinstance(layer, WinogradConv2d)
@@ -136,14 +136,14 @@ def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Mo
         candidate=candidate,
         output=output,
         residual=None if residual is None else sized.tensor(residual)[0],
-        unfused=node.get("ordered", False),
+        ordered=node.get("ordered", False),
     )
 
 
-def _exact_name(node: dict[str, Any], model: nn.Module) -> str:
-    """Return the name that specs have for the algorithm of an exact operation, whose own one names its tile too."""
+def _lossless_name(node: dict[str, Any], model: nn.Module) -> str:
+    """Return the name that specs have for the algorithm of a lossless operation, whose own one names its tile too."""
     layer = model.get_submodule(node["name"])
     assert isinstance(layer, QuantizedConv)
     r = layer.kernel_size[0]
-    spec = layer.spec if isinstance(layer.spec, Exact) else Exact()  # tuning makes direct layers exact
+    spec = layer.spec if isinstance(layer.spec, Exact) else Exact()  # tuning makes direct layers lossless
     return next(name for name in spec.resolve(r) if algorithm(name, r).name == node["algorithm"])

@@ -1,8 +1,7 @@
-"""Measuring a network's layers where they stand: in engines of the whole network, each candidate in every layer."""
+"""Measuring layers where they stand, in engines of a whole network, or alone, over channels and resolutions."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,18 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tilewise.calibration import calibrate
+from tilewise.common.progress import track
 from tilewise.conversion import convert
 from tilewise.engine.capture import check_tensor
 from tilewise.engine.compiler import make_program
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
-from tilewise.latency.jobs import move_transforms
-from tilewise.latency.machine import Machine
-from tilewise.latency.runners import Here, Runner
-from tilewise.latency.table import LatencyTable
-from tilewise.latency.timing import ROUNDS, Tally, Timed
-from tilewise.latency.works import SizedProgram, works_of
-from tilewise.nn import Quantize, QuantizedConv
+from tilewise.latency.layers import layer_program, layer_work, move_transforms, with_ranges
+from tilewise.latency.operations import SizedProgram, operation_of, operations_of
+from tilewise.latency.records import Convolution
+from tilewise.latency.shapes import LayerShape, ShapeGrid
+from tilewise.latency.table import LatencyTable, open_table
+from tilewise.latency.timing import ROUNDS, Here, Runner, Tally, Timed
 from tilewise.quant import FLOAT_BITS
 
 Layers: TypeAlias = Mapping[str, Candidate]
@@ -93,16 +91,6 @@ def measure(
     return table
 
 
-def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
-    """Return the table of a file, or an empty one; refuse one of another machine or number of threads."""
-    if path is None or not Path(path).exists():
-        return LatencyTable(path=path)
-    table = LatencyTable.load(path, any_machine=True)
-    if len(table) and table.machine != machine:
-        raise ValueError(f"{path} is of {table.machine}; this would be {machine}: use another file")
-    return table
-
-
 def uniform(convs: Sequence[str], candidates: Sequence[Candidate]) -> list[Layers]:
     """Return a network for each candidate, which all of its layers are."""
     return [dict.fromkeys(convs, candidate) for candidate in candidates]
@@ -136,20 +124,6 @@ def converted(model: nn.Module, layers: Layers, example: Tensor) -> nn.Module:
     return with_ranges(result, example)
 
 
-def with_ranges(model: nn.Module, example: Any) -> nn.Module:
-    """Return a model in evaluation whose quantized layers have ranges: itself, or a copy that has seen noise."""
-    ranges = [
-        module.range if isinstance(module, Quantize) else module.get_range("input_range")
-        for module in model.modules()
-        if isinstance(module, Quantize) or (isinstance(module, QuantizedConv) and module.spec.bits != FLOAT_BITS)
-    ]
-    if all(found.ready for found in ranges):
-        return model
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return calibrate(copy.deepcopy(model), [torch.randn(check_tensor("example", example).shape)])
-
-
 def precision_of(layers: Layers) -> str:
     """Tell what to compile a network with."""
     return "bf16" if any(candidate.dtype == "bf16" for candidate in layers.values()) else "float32"
@@ -161,7 +135,7 @@ def compiled(model: nn.Module, layers: Layers, example: Tensor, runner: Runner) 
     program = make_program(prepared, example, precision_of(layers))
     n, c, h, w = example.shape
     sized = SizedProgram.of(program, (n, c, h, w))
-    return Timed(runner.load(sized), works_of(sized, prepared))
+    return Timed(runner.load(sized), operations_of(sized, prepared))
 
 
 def groups(
@@ -186,3 +160,60 @@ def groups(
             group, size = [], 0
     if group:
         yield group
+
+
+def measure_grid(
+    grid: ShapeGrid,
+    *,
+    threads: int = 1,
+    runner: Runner | None = None,
+    candidates: Iterable[Candidate | str] = CANDIDATES,
+    out: str | Path | None = None,
+    rounds: int = ROUNDS,
+) -> LatencyTable:
+    """Measure convolutions over a grid of sizes, each alone in an engine.
+
+    The candidates of a shape take turns, so that each finds the caches as the others left them, much as in a network.
+    What the table's file has already is left out: a killed run goes on where it was.
+
+    Parameters
+    ----------
+    grid : ShapeGrid
+        The shapes.
+    threads, runner, candidates, out, rounds
+        As for :func:`tilewise.measure`.
+
+    Returns
+    -------
+    LatencyTable
+        With the file's records, and the new ones.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`tilewise.measure`.
+    """
+    chosen = check_candidates(candidates)
+    runner = runner or Here(threads)
+    table = open_table(out, runner.machine)
+    for shape in track(grid.shapes(), "grid", enabled=True):
+        tally = Tally(rounds)
+        wanted = [work for work in _wanted(shape, chosen) if not table.has(work, "grid")]
+        programs = [_alone(work, runner) for work in wanted]
+        tally.take(programs, "")
+        for record in tally.records("grid", runner, programs):
+            table.append(record)
+    return table
+
+
+def _wanted(shape: LayerShape, candidates: Sequence[Candidate]) -> list[Convolution]:
+    """Return what there is to measure: candidates that serve the shape; float sums in both of their orders."""
+    works = [layer_work(shape, c, ordered=ordered) for c in candidates for ordered in (False, True)]
+    return [work for work in dict.fromkeys(works) if work.candidate in candidates]
+
+
+def _alone(work: Convolution, runner: Runner) -> Timed:
+    program = layer_program(work.shape, work.candidate, ordered=work.ordered)
+    shape = (work.shape.batch, work.shape.in_channels, work.shape.height, work.shape.width)
+    sized = SizedProgram.of(program, shape)
+    return Timed(runner.load(sized), [operation_of(sized, 0), work, operation_of(sized, 2)])

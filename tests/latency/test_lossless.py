@@ -15,10 +15,9 @@ import tilewise as tw
 from tilewise.engine.compiler import make_program
 from tilewise.engine.lossless import candidates
 from tilewise.latency import Candidate, Convolution, LatencyTable, Operation, Record, layer_program, layer_shapes
-from tilewise.latency.cost import modelled_seconds, weight_bytes
-from tilewise.latency.jobs import run_as, served
-from tilewise.latency.networks import with_ranges
-from tilewise.latency.works import Shape, SizedProgram, works_of
+from tilewise.latency.layers import run_as, served, with_ranges
+from tilewise.latency.models import ConvolutionModel, weight_bytes
+from tilewise.latency.operations import Shape, SizedProgram, operations_of
 
 from .conftest import record_of, shape_of, work_of
 
@@ -35,6 +34,7 @@ def network(r: int = 3, channels: int = 16) -> nn.Module:
     ).eval()  # fmt: skip
 
 
+MODEL = ConvolutionModel()
 X = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
@@ -48,7 +48,7 @@ def convolutions(model: nn.Module, x: torch.Tensor = X, *, tuned: bool = False) 
     model = with_ranges(model, x)
     program = make_program(model, x, "float32")
     program = next(iter(candidates(program).values())) if tuned else program
-    works = works_of(SizedProgram.of(program, extents(x)), model)
+    works = operations_of(SizedProgram.of(program, extents(x)), model)
     return [str(work.candidate) for work in works if isinstance(work, Convolution)]
 
 
@@ -104,7 +104,7 @@ def test_a_prediction_is_the_sum_of_what_runs() -> None:
     model = with_ranges(tw.convert(network(), {"2": tw.Exact("F4"), "*": tw.Direct()}), X)
     kept = [r for r in measured() if r.source == "network"]
     times = {r.work: 2.0**i for i, r in enumerate(kept)}
-    works = works_of(SizedProgram.of(make_program(model, X, "float32"), extents(X)), model)
+    works = operations_of(SizedProgram.of(make_program(model, X, "float32"), extents(X)), model)
     call = next(work for work in times if isinstance(work, Operation) and work.op == "call")
     table = LatencyTable(record_of(work, seconds) for work, seconds in times.items())
     assert set(works) <= times.keys()
@@ -132,7 +132,7 @@ def test_tables_without_them_serve_as_before_and_refuse_them_by_name() -> None:
         with pytest.raises(ValueError, match=message):
             table.seconds(shape, spec)
     without = LatencyTable(
-        r for r in measured() if not (isinstance(r.work, Convolution) and r.work.candidate.exact)
+        r for r in measured() if not (isinstance(r.work, Convolution) and r.work.candidate.lossless)
     )  # fmt: skip
     assert without.predict(tw.convert(network(), {"*": tw.Direct()}), X) > 0
     with pytest.raises(ValueError, match="has no entry for exact F4 int8 of 16 -> 16 channels"):
@@ -148,9 +148,9 @@ def test_records_name_them_in_one_word_more() -> None:
 
 def test_grids_of_them_are_their_own() -> None:
     works = [work_of(shape_of(c, s, r), "exact F4 int8") for c in (32, 128) for s in (8, 32) for r in (1, 2)]
-    table = LatencyTable(record_of(work, 1.5 * modelled_seconds(work), "grid") for work in works)
+    table = LatencyTable(record_of(work, 1.5 * MODEL.seconds(work), "grid") for work in works)
     between = work_of(shape_of(48, 12, 1.5), "exact F4 int8")
-    assert table.seconds(between.shape, tw.Exact()) == pytest.approx(1.5 * modelled_seconds(between))
+    assert table.seconds(between.shape, tw.Exact()) == pytest.approx(1.5 * MODEL.seconds(between))
     for spec in (tw.Direct(), tw.Winograd("F4")):
         with pytest.raises(ValueError, match="has no entry"):
             table.seconds(between.shape, spec)
@@ -161,7 +161,7 @@ def test_grids_of_them_are_their_own() -> None:
 def test_their_factors_have_two_bytes() -> None:
     exact, fast = (work_of(shape_of(256, 56), name) for name in ("exact F4 int8", "F4 int8"))
     assert weight_bytes(exact) == 2 * weight_bytes(fast)
-    assert modelled_seconds(exact) > modelled_seconds(fast)
+    assert MODEL.seconds(exact) > MODEL.seconds(fast)
 
 
 def test_layers_too_wide_for_random_weights_are_refused_not_mislabelled() -> None:
