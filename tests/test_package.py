@@ -15,7 +15,7 @@ ROOT = Path(tilewise.__file__).parent
 # Each part may import those before it. zoo and data stand beside train; studies, report and cli stand on all.
 LAYERS = [
     "common", "algebra", "quant", "nn", "conversion", "engine", "train", "latency", "winas", "zoo", "data", "studies",
-    "sweep", "report", "commands", "cli",
+    "sweep", "experiments", "report", "commands", "cli",
 ]  # fmt: skip
 # What may use the compiled module; all else works without a compiler.
 NATIVE = {"nn", "engine", "latency", "studies", "report", "commands"}

@@ -54,7 +54,7 @@ class Killer:
 
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(descriptor: int, *arguments: Any) -> Any:
-            if self.folder in os.readlink(f"/proc/self/fd/{descriptor}"):
+            if self.folder in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
                 half = (lambda: call(descriptor, arguments[0][: len(arguments[0]) // 2])) if name == "write" else None
                 self._call(name, half)
             return call(descriptor, *arguments)

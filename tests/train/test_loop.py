@@ -126,10 +126,10 @@ def test_a_teacher_takes_the_place_of_the_labels(tmp_path: Path) -> None:
 
     before = distance()
     config = tw.TrainConfig(epochs=2, out=tmp_path, freeze_norms=True, progress=False)
-    tw.fit(start, nonsense, nonsense, config, teacher=net)
+    tw.fit(start, nonsense, nonsense, config, teacher=net, origin={"weights": "a"})
     assert distance() < before / 2
     with pytest.raises(ValueError, match=r"has teacher = [0-9a-f]{16}, not None"):
-        tw.fit(start, nonsense, nonsense, replace(config, resume=True))
+        tw.fit(start, nonsense, nonsense, replace(config, resume=True), origin={"weights": "a"})
 
 
 def test_frozen_norms_keep_their_statistics_and_still_learn() -> None:
