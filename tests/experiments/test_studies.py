@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tilewise.commands.experiment import table
 from tilewise.experiments import scratch
 from tilewise.experiments.catalogue import STUDIES
 from tilewise.experiments.runs import SCALES, run_study
@@ -58,6 +59,16 @@ def test_a_stopped_study_keeps_what_is_done_and_goes_on(cli: Any, tmp_path: Path
     assert result.stat().st_mtime_ns == before
 
 
+def test_runs_that_differ_in_the_seed_are_one_row() -> None:
+    rows = [{"name": f"F4-s{seed}", "accuracy": 50.0 + seed, "seconds": 10.0} for seed in range(3)]
+    rows.append({"name": "direct", "accuracy": 60.0, "seconds": 5.0})
+    found = table({"title": "t", "scale": "tiny", "done": 4, "runs": 9, "rows": rows})
+    assert [list(column.cells) for column in found.columns] == [
+        ["F4", "direct"], ["3", "1"], ["51.00 ± 1.00", "60.00"], ["10", "5"],
+    ]  # fmt: skip
+    assert found.title == "t; scale tiny, 4 of 9 runs"
+
+
 def test_a_changed_recipe_does_not_mix_with_old_results(tmp_path: Path) -> None:
     study = replace(scratch.STUDY, cases=lambda scale: scratch.cases(scale)[:1])
     next(iter(run_study(study, "smoke", tmp_path)))
@@ -66,10 +77,11 @@ def test_a_changed_recipe_does_not_mix_with_old_results(tmp_path: Path) -> None:
         next(iter(run_study(slower, "smoke", tmp_path)))
 
 
-def test_bad_input_is_one_line(refusal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(refusal: Any, tmp_path: Path) -> None:
     assert "study is 'figure9'; allowed: swap, scratch" in refusal("experiment", "figure9", "--out", tmp_path)
     wrong = refusal("experiment", "swap", "--scale", "smoke", "--out", tmp_path, "--only", "F9*")
     assert "only is 'F9*', which none of the 3 runs has; such as small-direct" in wrong
     on = ("--scale", "tiny", "--out", tmp_path, "--only", "resnet20-direct-8bit-tensor", "--data-root", tmp_path)
     assert f"error: 1 runs failed; {tmp_path}/swap-tiny.json has why" in refusal("experiment", "swap", *on)
-    assert "cifar-10-batches-py" in capsys.readouterr().out
+    (error,) = json.loads((tmp_path / "swap-tiny.json").read_text())["errors"].values()
+    assert "cifar-10-batches-py" in error

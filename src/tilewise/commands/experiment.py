@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,9 +66,15 @@ class Experiment:
 
 
 def table(summary: Mapping[str, Any]) -> Table:
-    """Return what the runs came to, a row for each."""
-    title = f"{summary['title']}; scale {summary['scale']}, {summary['done']} of {summary['runs']} runs"
-    result = Table("run", "accuracy in %", "seconds", title=title)
+    """Return what the runs came to: a row for those that differ in the seed only, with mean and deviation."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in summary["rows"]:
-        result.add_row(row["name"], f"{row['accuracy']:.2f}", f"{row['seconds']:.0f}")
+        groups.setdefault(re.sub(r"-s\d+$", "", row["name"]), []).append(row)
+    title = f"{summary['title']}; scale {summary['scale']}, {summary['done']} of {summary['runs']} runs"
+    result = Table("run", "seeds", "accuracy in %", "seconds", title=title)
+    for name, rows in groups.items():
+        accuracies, seconds = [row["accuracy"] for row in rows], [row["seconds"] for row in rows]
+        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(rows) > 1 else ""
+        mean = f"{statistics.fmean(accuracies):.2f}{spread}"
+        result.add_row(name, str(len(rows)), mean, f"{statistics.fmean(seconds):.0f}")
     return result
