@@ -1,8 +1,9 @@
 # make demo   the main job, with its table and figure
-# make bench  layers and networks against other libraries (docs/benchmarks.md); hours, and BENCH="--quick" is shorter
+# make bench  layers and networks against other libraries (docs/guide/benchmarks.md); hours, and BENCH="--quick" is shorter
 # make test   everything that must pass
+# make docs   the pages as a site, in build/site; a broken link fails
 # make test-aarch64      the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
-# make measure-aarch64   the program that measures on 64-bit ARM for us (docs/remote.md): g++-aarch64-linux-gnu
+# make measure-aarch64   the program that measures on 64-bit ARM for us (docs/guide/remote.md): g++-aarch64-linux-gnu
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 MUTATIONS := 100000
 BENCH :=
 
-.PHONY: setup demo bench test lint native-test fuzz test-aarch64 measure-aarch64 clean
+.PHONY: setup demo bench docs test lint native-test fuzz test-aarch64 measure-aarch64 clean
 
 setup: $(VENV)/.ready
 
@@ -26,6 +27,12 @@ demo: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,distributed,sweep,bench]"
 	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+# Zensical checks links to pages and headings, the test those to pictures and files.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,distributed,sweep,docs]"
+	$(BIN)/python -m pytest tests/test_docs.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/zensical build --strict --clean
 
 test: setup lint native-test fuzz
 	TILEWISE_MEASURE=$(CURDIR)/build/sanitized/tilewise-measure $(BIN)/python -m pytest -n auto

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every accuracy figure of docs/results.md, one JSON file each:
+# Every accuracy figure of docs/results/accuracy.md, one JSON file each:
 #   sh benchmarks/accuracy.sh DATA_ROOT [swap|adapt|lenet ...]      (about 2.5 hours on 2 cores)
 # DATA_ROOT holds cifar-10-batches-py/, MNIST/raw/ and pretrained/resnet20-12fca82f.th. What is there already is
 # skipped, and interrupted training runs (in runs/) continue.

@@ -1,6 +1,6 @@
 """Tables and curves from docs/results/accuracy/*.json, which benchmarks/accuracy.sh measures.
 
-python benchmarks/accuracy_table.py        writes docs/results/accuracy.md and docs/results/adaptation.png
+python benchmarks/accuracy_table.py        writes docs/results/accuracy.md's tables, docs/results/adaptation.png
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
     lines += ["", *adapted_table(results, "resnet20"), "", "### LeNet-5 (5x5 kernels), MNIST, 10,000 test images", ""]
     lines += swap_table(results, "lenet5", ["F2", "F4"])
     lines += ["", *adapted_table(results, "lenet5")]
-    page = RESULTS.parent / "results.md"
+    page = RESULTS / "accuracy.md"
     before, rest = page.read_text().split(BEGIN)
     page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{rest.split(END)[1]}")
     curves(results, RESULTS / "adaptation.png")

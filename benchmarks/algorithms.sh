@@ -1,5 +1,5 @@
 #!/bin/sh
-# Search transforms, data-free; then the table of docs/algebra.md.
+# Search transforms, data-free; then the table of docs/results/algorithms.md.
 set -e
 out=docs/results/algorithms
 per_tensor="--scales tensor --hadamard-bits 8 --scaled"

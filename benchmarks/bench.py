@@ -5,8 +5,8 @@
                                [--layer-batches 1 8] [--peers NAME ...] [--launches N] [--quick] [--isa avx2]
                                [--json FILE]
 
-What is measured and how is in docs/benchmarks.md. Results go to the JSON file unit by unit, and an interrupted run goes
-on where it stopped; Markdown and pictures are written beside it at the end (--report writes them only).
+What is measured and how is in docs/guide/benchmarks.md. Results go to the JSON file unit by unit, and an interrupted
+run goes on where it stopped; Markdown and pictures are written beside it at the end (--report writes them only).
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     python benchmarks/strided.py [--rounds 15] [--threads 1] [--json docs/results/strided.json]
 
 For each layer and algorithm: products per output of a direct layer over its own, the simulated SQNR at 8 bits
-(docs/algebra.md), and the median over rounds, in which algorithms take turns, of the convolution's own time within an
-int8 network, with the times of its stages. Algorithms are forced: what ``convert`` would leave direct is measured too.
+(docs/results/algorithms.md), and the median over rounds, in which algorithms take turns, of the convolution's own time
+within an int8 network, with the times of its stages. Algorithms are forced: what ``convert`` would leave direct is
+measured too.
 """
 
 from __future__ import annotations

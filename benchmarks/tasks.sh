@@ -1,5 +1,5 @@
 #!/bin/sh
-# Super-resolution and segmentation: every figure of docs/tasks.md, one JSON file each, then its tables and pictures:
+# Super-resolution and segmentation: every figure of docs/results/tasks.md, one JSON file each, then tables and pictures:
 #   sh benchmarks/tasks.sh DATA_ROOT [espcn|edsr|unet|report ...]      (about 1.5 hours on one core)
 # DATA_ROOT holds SR/T91, SR/Set5, SR/Set14 and CamVid/. What is there already is skipped, and interrupted training runs
 # (in RUNS, by default runs/tasks) continue. Trained networks are not in the repository: remove docs/results/tasks/NETWORK-*.json

@@ -1,6 +1,8 @@
 """Tables and pictures from docs/results/tasks/*.json and the networks that benchmarks/tasks.sh trained.
 
-python benchmarks/tasks_report.py DATA_ROOT --runs runs/tasks    writes docs/tasks.md's tables, docs/results/tasks/*.png
+python benchmarks/tasks_report.py DATA_ROOT --runs runs/tasks
+
+It writes the tables of docs/results/tasks.md and docs/results/tasks/*.png.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from tilewise.data import PAIRS, load_pairs, load_scenes
 from tilewise.data.pairs import bicubic
 from tilewise.zoo import build
 
-DOCS = Path(__file__).parents[1] / "docs"
-RESULTS = DOCS / "results" / "tasks"
+PAGE = Path(__file__).parents[1] / "docs" / "results" / "tasks.md"
+RESULTS = PAGE.with_suffix("")
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 SCALES = {"espcn": 3, "edsr": 2}
 CASES = {
@@ -152,9 +154,8 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {p.stem: json.loads(p.read_text()) for p in sorted(RESULTS.glob("*.json"))}
     lines = tables(results, arguments.root)
-    page = DOCS / "tasks.md"
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}")
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}")
     figures = {name: enlargements(arguments.root, arguments.runs, name) for name in SCALES}
     figures["unet"] = segmentations(arguments.root, arguments.runs)
     for name, figure in figures.items():

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +118,19 @@ def test_info(cli: Any, capsys: pytest.CaptureFixture[str]) -> None:
     cli("info")
     out = capsys.readouterr().out
     assert all(word in out for word in ("tilewise: ", "portable", "reference", "fast_int8"))
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("arguments", ["--help", "info", "algorithms"])
+def test_output_that_nobody_reads_ends_quietly(arguments: str, buffered: bool) -> None:
+    """As of ``tilewise ... | head``: by tyro's prints, by our own, and by rich's, at once or at the end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "from tilewise.cli import main; main()", *arguments.split()]
+    environment = os.environ | {"PYTHONUNBUFFERED": "" if buffered else "1"}
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_bad_input_ends_with_one_line(refused: Any, tmp_path: Path) -> None:

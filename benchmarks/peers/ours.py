@@ -33,7 +33,7 @@ class Serves(NamedTuple):
     precision: Literal["float32", "bf16"] = "float32"
 
 
-# F6 at 8 bits does not keep a network's accuracy without training (docs/results.md).
+# F6 at 8 bits does not keep a network's accuracy without training (docs/results/accuracy.md).
 DTYPES = {
     "fp32": Serves(32, ("F2", "F4", "F6"), ("F2", "F4", "F6")),
     "int8": Serves(8, ("F2", "F4", "F6", "SFC6", "F4 learned", EXACT), ("F2", "F4", "SFC6")),

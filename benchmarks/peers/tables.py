@@ -38,7 +38,7 @@ def _about(about: dict[str, Any], units: Sequence[Unit]) -> str:
     lines.append(
         f"Medians of {min(counts, default=0)} to {max(counts, default=0)} rounds in turns, "
         f"{about['seconds']:g} s of calls each; in brackets quartiles of ratios of the same round. "
-        "What is measured is in docs/benchmarks.md."
+        "What is measured is in docs/guide/benchmarks.md."
     )
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@
 // however large they grow, as long as V = B^T q B and U = G w G^T themselves fit int16; so are the sums of
 // the output transform. The odd part of D^2 has an inverse modulo 2^32; its power of two 2^shift goes by an
 // arithmetic shift, which is exact while |y| < 2^(31 - shift). So y is the integer that the direct
-// convolution has. docs/exact.md.
+// convolution has. docs/contracts/lossless.md.
 #pragma once
 
 #include <cstdint>

@@ -5,9 +5,9 @@
 // pixel of its output; lanes beyond the channels hold zero (the zero point, in 8 bits). Kernels read whole
 // vectors, so at least kSlack bytes after a tensor must be readable (what is read there is never used).
 //
-// Arithmetic is fixed by docs/numbers.md: every kernel set gives the same integers, and the same floats
-// wherever 8-bit numbers are made from them. Nothing here is fused (a*b + c is rounded twice) unless it is
-// exact or float to float.
+// Arithmetic is fixed by docs/contracts/numbers.md: every kernel set gives the same integers, and the same
+// floats wherever 8-bit numbers are made from them. Nothing here is fused (a*b + c is rounded twice) unless it
+// is exact or float to float.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Exact convolution by residues: Toom-Cook over Z_p, for several moduli p (docs/exact.md).
+// Exact convolution by residues: Toom-Cook over Z_p, for several moduli p (docs/contracts/lossless.md).
 //
 // Over Z_p fractions are inverses and nothing grows, so tiles are large. The points 0, +-1, +-2, ... and
 // infinity make the rows of x and -x share the even and the odd half of their sums. Numbers are reduced by

@@ -1,8 +1,8 @@
 // Training of quantized fast convolutions: what each kernel set provides beside the engine's operations.
 //
 // Images are float32, [image][row][column][channel], channels last and without padding; numbers are those of
-// docs/numbers.md. Work is cut into ranges of filters, taps or images, for the caller to share among threads:
-// calls with different ranges and scratch memory do not touch each other's results.
+// docs/contracts/numbers.md. Work is cut into ranges of filters, taps or images, for the caller to share among
+// threads: calls with different ranges and scratch memory do not touch each other's results.
 #pragma once
 
 #include <cstddef>

@@ -31,8 +31,8 @@ struct Backward {
   float *dat, *dg, *dbt;
 };
 
-// The multipliers of V and what U is multiplied by in turn, [n*n][channels] (docs/numbers.md): V, divided by
-// `balance`, comes to lie in the conv's limit for all that `v_range` has seen.
+// The multipliers of V and what U is multiplied by in turn, [n*n][channels] (docs/contracts/numbers.md): V,
+// divided by `balance`, comes to lie in the conv's limit for all that `v_range` has seen.
 struct Multipliers {
   std::vector<float> mult, v_step;
 };

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from typing import Annotated
 
@@ -39,9 +41,31 @@ Command = (
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
+CLOSED = 128 + signal.SIGPIPE
+"""Status of a program whose output nobody reads."""
+
 
 def main() -> None:
-    """Run a command; bad input ends with one line on the error stream and status 2."""
+    """Run a command; bad input ends with one line on the error stream and status 2.
+
+    Where what reads the output goes away, as ``head`` does, the end is that of other programs: quiet, and with the
+    status of SIGPIPE.
+    """
+    try:
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        sys.exit(CLOSED)
+    except SystemExit as end:
+        if end.code == 1 and isinstance(end.__context__, BrokenPipeError):  # rich's way out
+            sys.exit(CLOSED)
+        raise
+
+
+def _run() -> None:
     command = tyro.cli(
         Command,
         prog="tilewise",
@@ -59,6 +83,8 @@ def main() -> None:
         if command.common.json is not None and result is not None:  # None in all of torchrun's processes but one
             command.common.json.parent.mkdir(parents=True, exist_ok=True)
             command.common.json.write_text(json.dumps(result, indent=1) + "\n")
+    except BrokenPipeError:  # that of the output: what else writes to pipes looks after them
+        raise
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

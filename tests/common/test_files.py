@@ -121,8 +121,8 @@ def test_a_temporary_file_that_was_taken_for_a_leftover_is_made_anew(
 
     def remove_first(descriptor: int, *, wait: bool) -> bool:
         if not removed:
-            removed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
-            removed[0].unlink()
+            removed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+            Path(removed[0]).unlink()
         return locked(descriptor, wait=wait)
 
     monkeypatch.setattr(files, "_locked", remove_first)

@@ -1,4 +1,4 @@
-"""An interpreter of plans in NumPy: slow, readable, and written from docs/numbers.md and native/kernels/op.h alone.
+"""An interpreter of plans in NumPy, slow and readable: from docs/contracts/numbers.md and native/kernels/op.h alone.
 
 It computes in one block of memory as the plan lays it out, so tensors that wrongly share bytes give wrong results.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,28 @@ def test_predictions_are_sums_of_records(model: nn.Module) -> None:
             lacking.predict(network, X)
 
 
-def test_ends_cost_their_bytes() -> None:
-    shape = shape_of(16, 8)
-    base, wide = (Convolution(shape=shape, candidate=Candidate("F4", "int8"), output=t) for t in ("uint8", "float32"))
+def test_ends_cost_what_bytes_take_on_this_machine() -> None:
+    """Fitted to convolutions that were measured between several types, of whatever kind; of one alone, nothing."""
+    f4, f2 = (Candidate(name, "int8") for name in ("F4", "F2"))
+    base = Convolution(shape=shape_of(16, 8), candidate=f4, output="uint8")
+    wide, more = replace(base, output="float32"), 3 * 16 * 8**2
     table = LatencyTable([record_of(base, 1e-5)])
-    assert table.seconds_of(wide) == pytest.approx(1e-5 + 3 * 16 * 64 / 5e10)
+    assert table.seconds_of(wide) == 1e-5
+    for i, place in enumerate((shape_of(32, 4), shape_of(16, 4))):
+        for output, size in (("uint8", 1), ("int16", 2), ("float32", 4)):
+            work = Convolution(shape=place, candidate=f2, output=output)
+            table.append(record_of(work, 1e-6 * (i + 1) + 2e-9 * size * place.out_channels * 4**2))
+    assert table.seconds_of(wide) == pytest.approx(1e-5 + 2e-9 * more)
+
+
+def test_ends_never_save_time() -> None:
+    shape = shape_of(16, 8)
+    base, wide, wider = (
+        Convolution(shape=shape, candidate=Candidate("F4", "int8"), output=output, residual=residual)
+        for output, residual in (("uint8", None), ("float32", None), ("float32", "float32"))
+    )
+    table = LatencyTable([record_of(base, 2e-5), record_of(wide, 1e-5)])
+    assert table.seconds_of(wider) == 1e-5
 
 
 def pool(size: int) -> Operation:

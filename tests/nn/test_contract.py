@@ -1,4 +1,4 @@
-"""The number contract (docs/numbers.md): the torch layer against the native reference, integer for integer."""
+"""The number contract (docs/contracts/numbers.md): the torch layer against the native reference, by integers."""
 
 from __future__ import annotations
 

@@ -47,6 +47,16 @@ def test_recommended_specs_convert_and_load(tmp_path: Path) -> None:
     tw.convert(network(), found.specs)
 
 
+def test_strided_layers_are_ranked_by_what_their_stride_takes() -> None:
+    """At stride 1 SFC3 and F2 save as much as each other; at stride 2 F2 saves more."""
+    torch.manual_seed(0)
+    strided = nn.Conv2d(96, 96, 3, stride=2, padding=1)
+    net = nn.Sequential(strided, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    found = tw.doctor(net, [torch.rand(2, 96, 8, 8)], algorithms=["SFC3", "F2"])
+    assert [(f.algorithm, f.verdict) for f in found.findings] == [("SFC3", "safe"), ("F2", "safe")]
+    assert found.specs == {"0": tw.Winograd("F2")}
+
+
 def test_output_error_is_that_of_the_calibrated_layer() -> None:
     conv = network()[2]
     x = torch.rand(4, 8, 12, 12)

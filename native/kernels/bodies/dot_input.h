@@ -1,7 +1,7 @@
 // The input transform by integer dot products, for matrices B^T of 8-bit numbers: those of learned
-// algorithms, which lie on a grid of 2^-f (docs/numbers.md), and larger named ones. All of it is exact: q -
-// 128 fits a byte, so the first side, sum |B| <= 255 times 128, fits 16 bits, and the second fits 24. Needs
-// input.h.
+// algorithms, which lie on a grid of 2^-f (docs/contracts/numbers.md), and larger named ones. All of it is
+// exact: q - 128 fits a byte, so the first side, sum |B| <= 255 times 128, fits 16 bits, and the second fits
+// 24. Needs input.h.
 #pragma once
 
 #include <array>

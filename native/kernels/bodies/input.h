@@ -187,8 +187,9 @@ class ShortInput final : public InputStage<std::uint8_t, std::uint8_t> {
       mult_;  // [tap][place in the chunks' order], or one vector of equal numbers for each tap
 };
 
-// Floats. In double everything is exact; in float it is (docs/numbers.md) where V has at most 24 bits and the
-// shift is 15, and learned transforms lie on a grid that keeps them so, or are floats by definition.
+// Floats. In double everything is exact; in float it is (docs/contracts/numbers.md) where V has at most 24
+// bits and the shift is 15, and learned transforms lie on a grid that keeps them so, or are floats by
+// definition.
 inline bool float_serves(const FastConv& conv) {
   return !conv.integer || (conv.fraction_bits == 15 && largest_v(conv) <= 16777216);
 }

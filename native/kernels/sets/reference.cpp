@@ -1,5 +1,5 @@
-// The convolutions as plainly as docs/numbers.md and op.h say them, value by value: what every other set must
-// equal. Slow. The light operations have one body for all sets.
+// The convolutions as plainly as docs/contracts/numbers.md and op.h say them, value by value: what every other
+// set must equal. Slow. The light operations have one body for all sets.
 #include <algorithm>
 #include <bit>
 #include <cmath>

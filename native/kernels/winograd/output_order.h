@@ -1,4 +1,4 @@
-// The order of the sums of an output transform, which docs/numbers.md fixes.
+// The order of the sums of an output transform, which docs/contracts/numbers.md fixes.
 #pragma once
 
 #include <span>

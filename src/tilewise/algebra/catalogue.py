@@ -15,9 +15,9 @@ from tilewise.algebra.toom_cook import direct, toom_cook
 KERNELS = (3, 5, 7)
 STRIDES = (1, 2)
 
-# Finite points per number of points. Up to seven: chosen by simulated int8 error (studies/points.py; docs/algebra.md
-# has the ranking), not by condition number, which misleads at 8 bits. Five points: {0, +-2/3, +-3/2} would lose 2.6 dB
-# less, but V then grows by 28561 and leaves 16-bit integers; these grow by 196. Nine and eleven points extend the seven
+# Finite points per number of points. Up to seven: chosen by simulated int8 error (docs/results/algorithms.md has the
+# ranking), not by condition number, which misleads at 8 bits. Five points: {0, +-2/3, +-3/2} would lose 2.6 dB less,
+# but V then grows by 28561 and leaves 16-bit integers; these grow by 196. Nine and eleven points extend the seven
 # by the best ones of a smaller pool; they serve large 5x5 and 7x7 tiles, which 8 bits break anyway. Even numbers are
 # those of pieces of strided and large kernels.
 _POINTS: dict[int, tuple[int | str, ...]] = {
@@ -49,7 +49,7 @@ _PUBLISHED: dict[str, dict[int, tuple[int | str, ...]]] = {
 
 # Outputs per tile when a symbolic Fourier name gives none, by order and taps: those that take the fewest products for
 # each output. But SFC6(6, 3) takes 6 % fewer than the published SFC6(7, 3), whose tiles cover maps of 7, 14, 28 and 56
-# without waste. Length 12 pays for larger kernels only (docs/algebra.md).
+# without waste. Length 12 pays for larger kernels only (docs/contracts/algorithms.md).
 _SFC_TILE = {
     (3, 3): 3, (4, 3): 4, (6, 3): 7,
     (3, 5): 5, (4, 5): 4, (6, 5): 6, (12, 5): 12,
@@ -69,7 +69,7 @@ def algorithm(name: str, r: int = 3, stride: int = 1) -> Bilinear:
         ``"F2"``, ``"F4"``, ``"F6"``: Toom-Cook with the points that lose least at 8 bits.
         ``"F2-textbook"``, ``"F4-textbook"``, ``"F6-textbook"``: with the usual points.
         ``"F4-barabasz"``, ``"F4-alam"``, ``"F4-nova"``, ``"F6-nova"``, ``"F6-paper"``: with the points of other papers
-        (docs/algebra.md), the last being the 2020 paper's code.
+        (docs/contracts/algorithms.md), the last being the 2020 paper's code.
         ``"SFC3"``, ``"SFC4"``, ``"SFC6"``: symbolic Fourier; ``"SFC6(6)"`` chooses the outputs per tile.
         ``"SFC12"``: the same for r = 5 and 7.
         ``"direct"``: the trivial algorithm.

@@ -3,7 +3,7 @@
 A fast convolution's ``B^T`` and ``A^T`` are small integer matrices whose rows share much: F6 needs ``x1 + x2`` in every
 row for one of a pair of points, and SFC's rows are sums of the same few sums. The programs here are what the native
 kernels run (they are generated from them) and, where sums of floats must come out the same on every machine, what fixes
-their order (docs/numbers.md).
+their order (docs/contracts/numbers.md).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ QUADRATIC = (3, 4, 6)
 COMPOSED = {12: (3, 4)}
 
 ORDERS = (*QUADRATIC, *COMPOSED)
-"""DFT lengths; docs/algebra.md has why there are no others."""
+"""DFT lengths; docs/contracts/algorithms.md has why there are no others."""
 
 # order of w -> w**2 = a + b*w
 SQUARE = {3: (-1, -1), 4: (-1, 0), 6: (-1, 1)}

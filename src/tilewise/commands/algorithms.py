@@ -62,9 +62,9 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Search of interpolation points and scalings that lose less at few bits (docs/algebra.md), saved as a file.
+    """Search of interpolation points and scalings that lose less at few bits, saved as a file.
 
-    The file stands wherever the name of an algorithm does: --algorithm found.json.
+    The file stands wherever the name of an algorithm does: --algorithm found.json (docs/guide/algorithms.md).
     """
 
     out: Path

@@ -50,7 +50,7 @@ class Measure:
     rounds: int = 15
     """Runs of each; medians are kept."""
     remote: str | None = None
-    """Measure on another machine, user@host as ssh takes it; --threads are its threads (docs/remote.md)."""
+    """Measure on another machine, user@host as ssh takes it; --threads are its threads (docs/guide/remote.md)."""
     program: Path | None = None
     """With --remote: the program to copy there, built for it (make measure-aarch64)."""
     remote_program: str | None = None

@@ -29,7 +29,7 @@ class Sweep:
     """Run a command for many settings, such as seeds, bits and learning rates; finished runs are kept."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """TOML or JSON: command, options of all runs, and a grid or a list of runs (docs/scaling.md)."""
+    """TOML or JSON: command, options of all runs, and a grid or a list of runs (docs/guide/scaling.md)."""
     out: Path
     """Folder of the sweep; each run gets one in it."""
     workers: int = 1

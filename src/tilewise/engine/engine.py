@@ -31,8 +31,8 @@ class Engine:
     """Runs a compiled network.
 
     Results are the same bits on every machine and for every number of threads, as far as 8-bit numbers go into them
-    (docs/numbers.md). The environment variable ``TILEWISE_ISA`` forces a kernel set (``tilewise info`` lists them).
-    Calls may come from several threads; they take turns.
+    (docs/contracts/numbers.md). The environment variable ``TILEWISE_ISA`` forces a kernel set (``tilewise info`` lists
+    them). Calls may come from several threads; they take turns.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Direct int8 convolutions as exact fast ones: the same sums from fewer products (docs/exact.md)."""
+"""Direct int8 convolutions as exact fast ones: the same sums from fewer products (docs/contracts/lossless.md)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tilewise.quant.exact import RESIDUE_TILES, WRAPPING, Exact, Residue
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 PAYS = {3: (32, 8 * 8), 5: (32, 14 * 14)}
-"""Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size (docs/exact.md)."""
+"""Fewest channels (in and out) and pixels of a map with which they beat direct, by kernel size.
+
+docs/results/lossless.md has the measurements."""
 RESIDUES_PAY = {5: (256, 56 * 56)}
 """The same for residues against wrapping sums."""
 LEAST_INPUTS, MOST_INPUTS, SMALLEST_MODULUS, MODULI = 6, 18, 63, (2, 4)

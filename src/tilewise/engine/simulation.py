@@ -1,8 +1,8 @@
 """The engine in torch: the exported model, operation by operation, to the bits that the engine gives.
 
 It knows nothing of the passes, the plan or memory, so that comparing the two checks all of those. What it shares with
-the engine is the number contract (docs/numbers.md): batch norms folded into the convolution before them, float sums
-in one order, means of 8-bit tensors over their integers.
+the engine is the number contract (docs/contracts/numbers.md): batch norms folded into the convolution before them,
+float sums in one order, means of 8-bit tensors over their integers.
 """
 
 from __future__ import annotations

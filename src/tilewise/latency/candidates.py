@@ -36,7 +36,7 @@ class Candidate:
     transforms : {"static", "learned"}
         Learned ones have no zeros to leave out.
     exact : bool
-        Whether the numbers are direct int8's, by wrapping sums or residues (docs/exact.md).
+        Whether the numbers are direct int8's, by wrapping sums or residues (docs/guide/lossless.md).
 
     Raises
     ------

@@ -32,7 +32,7 @@ class Convolution:
     residual : str, optional
         What it adds at its end, as the type of that tensor.
     unfused : bool
-        Whether float sums are rounded in the one order that networks with integers have (docs/engine.md).
+        Whether float sums are rounded in the one order that networks with integers have (docs/contracts/kernels.md).
     """
 
     shape: LayerShape

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tilewise.latency.candidates import Candidate
-from tilewise.latency.cost import ACTIVATION_BYTES, modelled_seconds
+from tilewise.latency.cost import modelled_seconds
 from tilewise.latency.interpolation import MissingError, OutsideError, Point, coordinates, family, interpolate
 from tilewise.latency.jobs import run_as, served
 from tilewise.latency.light import LightModel
@@ -209,7 +209,8 @@ class LatencyTable:
             return self._light_model(work).seconds(work)
         if same := self._same(work):
             nearest = min(same, key=lambda r: abs(ends_bytes(r.work) - ends_bytes(work)))
-            return max(0.0, nearest.seconds + (ends_bytes(work) - ends_bytes(nearest.work)) / ACTIVATION_BYTES)
+            more = ends_bytes(work) - ends_bytes(nearest.work)
+            return max(0.0, nearest.seconds + more * seconds_per_byte(self))
         return self._interpolated(work)
 
     def predict(self, model: nn.Module, example: Any, *, precision: str = "float32") -> float:
@@ -253,10 +254,9 @@ class LatencyTable:
 
     def _same(self, work: Convolution) -> list[Record]:
         """Give records of the same convolution in networks, whatever lies at its ends."""
-        key = work.shape, work.candidate, work.unfused
         return [
             r for (w, source), r in self._records.items()
-            if source == "network" and isinstance(w, Convolution) and (w.shape, w.candidate, w.unfused) == key
+            if source == "network" and isinstance(w, Convolution) and _without_ends(w) == _without_ends(work)
         ]  # fmt: skip
 
     def _light_model(self, work: Operation) -> LightModel:
@@ -288,6 +288,27 @@ class LatencyTable:
 
     def _where(self) -> str:
         return str(self.machine) if self._records else "no machine yet"
+
+
+def seconds_per_byte(records: Iterable[Record]) -> float:
+    """Return what each byte at the ends of a convolution takes, from convolutions measured between several types.
+
+    Deviations from the mean of the same convolution are fitted, relative to it, by least squares; 0 if there are none.
+    """
+    places: dict[tuple[object, ...], list[tuple[int, float]]] = {}
+    for r in records:
+        if r.source == "network" and isinstance(r.work, Convolution):
+            places.setdefault(_without_ends(r.work), []).append((ends_bytes(r.work), r.seconds))
+    product = square = 0.0
+    for measured in places.values():
+        size, seconds = (statistics.mean(values) for values in zip(*measured, strict=True))
+        product += sum((b - size) * (s - seconds) for b, s in measured) / max(seconds, 1e-9) ** 2
+        square += sum((b - size) ** 2 for b, _ in measured) / max(seconds, 1e-9) ** 2
+    return max(0.0, product / square) if square else 0.0
+
+
+def _without_ends(work: Convolution) -> tuple[object, ...]:
+    return work.shape, work.candidate, work.unfused
 
 
 def _explain(error: OutsideError | MissingError) -> str:

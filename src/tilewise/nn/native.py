@@ -2,7 +2,8 @@
 
 Forward and backward of a quantized fast convolution are one native call each. Between them nothing is kept but the
 input, the weights and U in bytes: tiles are quantized and transformed again on the way back, block by block in the
-cache. docs/decisions.md has the reasons; the same layers in plain torch (``function.py``) are what this is tested with.
+cache. docs/decisions/training.md has the reasons; the same layers in plain torch (``function.py``) are what this is
+tested with.
 """
 
 from __future__ import annotations

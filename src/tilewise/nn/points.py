@@ -31,8 +31,8 @@ class Interpolating(Static):
 
     The matrices are those of :func:`tilewise.algebra.toom_cook.interpolation` at the admissible set of points nearest
     to the learned ones: dyadic, all different, and with a ``B^T`` that lies on the grid of learned transforms
-    (docs/numbers.md) as it is. So the triple is a convolution in rational numbers after every step. Gradients are
-    those of the closed formulas, and pass straight through the rounding. 0 and infinity stay.
+    (docs/contracts/numbers.md) as it is. So the triple is a convolution in rational numbers after every step. Gradients
+    are those of the closed formulas, and pass straight through the rounding. 0 and infinity stay.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ STRUCTURES: dict[str, type[Static]] = {"static": Static, "learned": Dense, "spar
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
 
-# Stride 2 (docs/results.md, "Stride 2" has the measurements): what it takes to be faster than direct.
+# Stride 2 (docs/results/engine.md, "Stride 2" has the measurements): what it takes to be faster than direct.
 MIN_STRIDED_CHANNELS = 96
 """Fewest input and output channels: transforms take as long per channel as at stride 1, products save half as much."""
 MAX_STRIDED_WEIGHTS = 2_000_000

@@ -137,7 +137,7 @@ def sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:
 
 
 def sandwich_in_order(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """:func:`sandwich` with every product and sum rounded on its own, in the order of docs/numbers.md.
+    """:func:`sandwich` with every product and sum rounded on its own, in the order of docs/contracts/numbers.md.
 
     A matrix product rounds as its library and machine like. This gives the same bits everywhere, the engine included:
     first ``T[:, j] = matrix @ tile[:, j]``, then ``matrix @ T[a, :]``. Named output transforms run their program

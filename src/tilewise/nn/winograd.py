@@ -26,7 +26,7 @@ class WinogradConv2d(QuantizedConv):
 
     ``Y = A^T [ (G g G^T) * (B^T d B) ] A`` per tile, one matrix product per tap. The input is quantized per tensor; V
     by a fixed-point multiplier per tap; U, which takes in V's step, per tap and output channel; M stays exact.
-    docs/numbers.md is the contract. Any height and width; stride 1 or 2; dilation and groups are 1.
+    docs/contracts/numbers.md is the contract. Any height and width; stride 1 or 2; dilation and groups are 1.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class WinogradConv2d(QuantizedConv):
         """Fixed-point multipliers of V, shape (n*n or 1, C or 1, 1).
 
         They turn V, in integers of the input's step, into integers of V's own step per tap, which covers the range
-        observed there; docs/numbers.md, section "V".
+        observed there; docs/contracts/numbers.md, "Stage by stage".
         """
         absmax = self.get_range("v_range").absmax.to(input_step.dtype)
         if self.spec.scales == "tensor":

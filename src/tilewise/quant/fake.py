@@ -1,7 +1,7 @@
 """Fake quantization in torch: the one rounding rule, running ranges, fixed-point multipliers.
 
-Integers are held in floating point tensors. In float32 they are exact up to 2**24; docs/numbers.md shows why that
-makes the 8-bit pipeline exact from end to end.
+Integers are held in floating point tensors. In float32 they are exact up to 2**24; docs/contracts/numbers.md shows why
+that makes the 8-bit pipeline exact from end to end.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Quantizer:
 
 
 QUANTIZERS = {
-    # The code released with Fernandez-Marques et al., MLSys 2020 (docs/numbers.md lists each tensor).
+    # The code released with Fernandez-Marques et al., MLSys 2020 (docs/contracts/numbers.md lists each tensor).
     "paper": Quantizer(name="paper", asymmetric_limits=True, clip_gradient=False, momentum=0.01, everything=True),
     "tap": Quantizer(name="tap", asymmetric_limits=False, clip_gradient=True, momentum=0.05, everything=False),
 }

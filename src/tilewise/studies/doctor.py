@@ -24,8 +24,8 @@ Verdict: TypeAlias = Literal["safe", "needs refinement", "collapses"]
 ALGORITHMS = ("direct", "F2", "SFC6", "F4", "F6", "F4-textbook/tensor")
 """Looked at by default; the last is what a textbook does, and what collapses."""
 SAFE_DB, COLLAPSED_DB = 22.0, 8.0
-"""Of a layer's output. Measured on ResNet-20 (docs/calibration.md): layers of 8 to 19 dB together cost 8 points of
-accuracy, such of 16 to 27 dB together 0.8; what is below 8 dB is mostly noise."""
+"""Of a layer's output. Measured on ResNet-20 (docs/results/calibration.md): layers of 8 to 19 dB together cost 8 points
+of accuracy, such of 16 to 27 dB together 0.8; what is below 8 dB is mostly noise."""
 SAFE_AGREEMENT, COLLAPSED_AGREEMENT = 99.0, 90.0
 """Percent of the images that the network still answers as in float when this layer alone is quantized."""
 
@@ -245,9 +245,8 @@ def _percent(hits: Tensor) -> float:
 
 
 def _choose(name: str, conv: nn.Conv2d, findings: Sequence[Finding], specs: dict[str, Spec], bits: int) -> Spec:
-    """Give the safe spec of fewest multiplications."""
+    """Return the safe spec of fewest multiplications."""
     safe = [specs[f.algorithm] for f in findings if f.layer == name and f.verdict == "safe"]
     fast = [spec for spec in safe if isinstance(spec, Winograd)]
-    return max(
-        fast, key=lambda spec: spec.resolve(conv.kernel_size[0]).multiplication_ratio(), default=Direct(bits=bits)
-    )
+    r, stride = conv.kernel_size[0], conv.stride[0]
+    return max(fast, key=lambda spec: spec.resolve(r, stride).multiplication_ratio(), default=Direct(bits=bits))

@@ -1,7 +1,7 @@
 """What exact algorithms can gain: instructions and bytes of one layer, counted before a kernel is written.
 
 Everything is counted in vector instructions of one core: products at the peak of their instruction, all else at one
-instruction in the time of one product. docs/exact.md has the table and what followed from it.
+instruction in the time of one product. docs/results/lossless.md has the table and what followed from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tilewise.algebra.wraparound import FACTOR, Wraparound, wraparound
 from tilewise.studies.points import candidates
 
 EFFICIENCY = 0.9
-"""Share of the peak that our products reach (docs/results.md)."""
+"""Share of the peak that our products reach (docs/results/engine.md)."""
 BYTE_LANES, WORD_LANES, SUM_LANES = 64, 32, 16
 """Numbers of 8, 16 and 32 bits in a vector."""
 BYTE_PRODUCTS = 4 * SUM_LANES

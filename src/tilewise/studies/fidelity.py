@@ -1,7 +1,8 @@
-"""How much of a layer's signal a quantized algorithm keeps: the layer's numbers (docs/numbers.md) simulated in NumPy.
+"""How much of a layer's signal a quantized algorithm keeps: the number contract simulated in NumPy.
 
-Simulated is what :class:`tilewise.nn.WinogradConv2d` computes in evaluation, calibrated on the same data. The default
-data are what every user has: Gaussian weights, and rectified Gaussian activations as after a ReLU.
+Simulated is what :class:`tilewise.nn.WinogradConv2d` computes in evaluation (docs/contracts/numbers.md), calibrated on
+the same data. The default data are what every user has: Gaussian weights, and rectified Gaussian activations as after a
+ReLU.
 """
 
 from __future__ import annotations

@@ -35,13 +35,13 @@ class TrainConfig:
     transform_rate : float
         Of learned transforms, as a share of ``lr``: 1 for those that start from an algorithm's own matrices, whose
         entries are whole numbers and fractions; less for refined ones, which have small entries and gain little by
-        long ways (docs/decisions.md). With the modern recipe.
+        long ways (docs/decisions/training.md). With the modern recipe.
     freeze_norms : bool
         Keep the statistics of batch normalisation as they are. For adapting a trained network: statistics of the last
-        few batches alone cost ResNet-20 0.3 points (docs/decisions.md).
+        few batches alone cost ResNet-20 0.3 points (docs/decisions/training.md).
     freeze_ranges : bool
         Keep the ranges of quantization as they are. For adapting a refined network, whose ranges were chosen with
-        care: those of training follow the largest values of single batches (docs/decisions.md).
+        care: those of training follow the largest values of single batches (docs/decisions/calibration.md).
     mix : bool
         With a teacher: train on weighted means of pairs of images (mixup: Zhang et al., ICLR 2018; for distillation
         Beyer et al., CVPR 2022). It has learned the images themselves by heart, and says little about them.
@@ -127,7 +127,8 @@ class TrainConfig:
 class CalibrationConfig:
     """How to refine a network layer by layer after its ranges were measured, without training and without labels.
 
-    The defaults follow from measurements on ResNet-20 (docs/calibration.md); more images and steps bring it nearer.
+    The defaults follow from measurements on ResNet-20 (docs/results/calibration.md); more images and steps bring it
+    nearer.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class SearchConfig:
     algorithms : tuple of str
         Candidates of every layer that fast algorithms serve, ``"direct"`` or names of the catalogue. The others are
         direct. ``"exact"`` is no candidate beside direct at 8 bits but another way to its numbers: every such layer
-        then is the faster of the two (docs/search.md).
+        then is the faster of the two (docs/guide/search.md).
     widths : tuple of int
         Bit widths of the candidates. One is the paper's mode WA (algorithm free), several its WA-Q (width free too).
     transforms : {"static", "learned"}

@@ -1,0 +1,109 @@
+"""The table tests/golden.json: SHA-256 of the outputs of compiled networks, which no change may move.
+
+    python tests/engine/golden.py check             # names the networks whose outputs differ
+    python tests/engine/golden.py write [--force]   # adds networks; --force changes and removes entries too
+
+The hashes hold on every machine, kernel set and number of threads. Those of float networks, which may round
+differently on each kernel set, are of the set `portable`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from golden_networks import NETWORKS, Golden, images
+from numpy.typing import NDArray
+
+import tilewise as tw
+
+TABLE = Path(__file__).parents[1] / "golden.json"
+FEWEST = 8
+"""Different values that an output has at least, or it would say little of the network."""
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """Return the table: shape and hash of the output by the network's name."""
+    table: dict[str, dict[str, Any]] = json.loads(TABLE.read_text())
+    return table
+
+
+def compiled(network: Golden) -> bytes:
+    """Return the file of a compiled network."""
+    engine = tw.compile(network.build(), images(*network.shape)[:2], precision=network.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        engine.save(Path(folder) / "network")
+        return (Path(folder) / "network").read_bytes()
+
+
+def output(file: bytes, network: Golden, kernel_set: str, threads: int = 1) -> NDArray[np.float32]:
+    """Return what a compiled network makes of its images."""
+    before = os.environ.get("TILEWISE_ISA")
+    os.environ["TILEWISE_ISA"] = kernel_set
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "network").write_bytes(file)
+            return tw.load(Path(folder) / "network", threads=threads)(images(*network.shape))
+    finally:
+        if before is None:
+            del os.environ["TILEWISE_ISA"]
+        else:
+            os.environ["TILEWISE_ISA"] = before
+
+
+def entry(y: NDArray[np.float32]) -> dict[str, Any]:
+    """Return the table's entry of an output."""
+    return {"shape": list(y.shape), "sha256": hashlib.sha256(y.astype("<f4").tobytes()).hexdigest()}
+
+
+def check() -> list[str]:
+    """Return the names of the networks whose outputs are not those of the table."""
+    table, differing = read(), []
+    for name, network in NETWORKS.items():
+        kernel_set = "" if network.same else "portable"
+        if entry(output(compiled(network), network, kernel_set)) != table.get(name):
+            differing.append(name)
+    return differing
+
+
+def write(*, force: bool) -> None:
+    """Write the table anew; refuse to change or remove what is there unless ``force`` says so."""
+    old, new = read() if TABLE.exists() else {}, {}
+    for name, network in NETWORKS.items():
+        y = output(compiled(network), network, "portable")
+        if not np.isfinite(y).all() or len(np.unique(y)) < FEWEST:
+            raise SystemExit(f"{name}: the output has {len(np.unique(y))} values; allowed: {FEWEST} or more, finite")
+        new[name] = entry(y)
+    changed = [name for name in old if old[name] != new.get(name)]
+    if changed and not force:
+        raise SystemExit(f"these entries would change: {', '.join(changed)}; --force writes them nevertheless")
+    TABLE.write_text(json.dumps(new, indent=2) + "\n")
+    print(f"{TABLE}: {len(new)} networks, {len(changed)} changed, {len(new.keys() - old.keys())} new")
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="name the networks whose outputs differ from the table")
+    writing = commands.add_parser("write", help="write the table anew")
+    writing.add_argument("--force", action="store_true", help="change and remove entries too")
+    options = parser.parse_args()
+    if options.command == "write":
+        write(force=options.force)
+        return 0
+    differing = check()
+    for name in differing:
+        print(f"{name} differs", file=sys.stderr)
+    return bool(differing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
