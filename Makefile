@@ -1,6 +1,7 @@
 # make demo   the main job, with its table and figure
 # make bench  layers and networks against other libraries (docs/guide/benchmarks.md); hours, and BENCH="--quick" is shorter
 # make test   everything that must pass
+# make test-long  what sweeps wider, an hour and more: g++-aarch64-linux-gnu, qemu-user
 # make docs   the pages as a site, in build/site; a broken link fails
 # make test-aarch64      the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
 # make measure-aarch64   the program that measures on 64-bit ARM for us (docs/guide/remote.md): g++-aarch64-linux-gnu
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 MUTATIONS := 100000
 BENCH :=
 
-.PHONY: setup demo bench docs test lint native-test fuzz test-aarch64 measure-aarch64 clean
+.PHONY: setup demo bench docs test test-long lint native-test fuzz test-aarch64 measure-aarch64 clean
 
 setup: $(VENV)/.ready
 
@@ -37,27 +38,32 @@ docs: setup
 test: setup lint native-test fuzz
 	TILEWISE_MEASURE=$(CURDIR)/build/sanitized/tilewise-measure $(BIN)/python -m pytest -n auto
 
+# What only sweeps wider: a million mutants, tests that take minutes, every problem of the kernels, emulated ARM.
+test-long: test
+	$(MAKE) fuzz MUTATIONS=1000000
+	TILEWISE_MEASURE=$(CURDIR)/build/sanitized/tilewise-measure $(BIN)/python -m pytest -n auto -m long
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/release -DTILEWISE_TESTS=ON -DTILEWISE_PYTHON=OFF
+	$(BIN)/cmake --build build/release
+	$(BIN)/ctest --test-dir build/release --output-on-failure -j2
+	$(MAKE) test-aarch64
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The C++ tests under the address and undefined-behaviour sanitizers, and the Python module built with them.
+# The C++ tests under the address and undefined-behaviour sanitizers.
 native-test: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/sanitized -DTILEWISE_TESTS=ON -DTILEWISE_TOOLS=ON \
-	  -DTILEWISE_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	  -DTILEWISE_SANITIZE=ON -DTILEWISE_PYTHON=OFF -DTILEWISE_LIBRARIES=OFF
 	$(BIN)/cmake --build build/sanitized
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure -j2
 
-# Mutated .tilewise files through that module, two processes at once: make fuzz MUTATIONS=5000000
-# libstdc++ is preloaded too: the sanitizer looks for its throw function at the start, and Python does not link it.
+# Mutated .tilewise files through the C interface, two processes at once: make fuzz MUTATIONS=5000000
 fuzz: native-test
-	$(BIN)/python tests/engine/fuzz.py make build/fuzz
-	cxx=$${CXX:-c++}; for seed in 0 1; do \
-	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	  LD_PRELOAD="$$($$cxx -print-file-name=libasan.so) $$($$cxx -print-file-name=libstdc++.so)" \
-	  $(BIN)/python tests/engine/fuzz.py run build/fuzz --mutations $$(($(MUTATIONS) / 2)) --seed $$seed \
-	  --native $$(ls build/sanitized/_native*.so) & pids="$$pids $$!"; \
+	for seed in 0 1; do \
+	  ASAN_OPTIONS=allocator_may_return_null=1 \
+	  build/sanitized/fuzz --mutations $$(($(MUTATIONS) / 2)) --seed $$seed & pids="$$pids $$!"; \
 	done; for pid in $$pids; do wait $$pid || exit 1; done
 
 # Once on a machine with all that the sets use, once on one with the baseline only.
@@ -65,14 +71,14 @@ test-aarch64: measure-aarch64
 	$(BIN)/cmake -S . -B build/aarch64 -DTILEWISE_TESTS=ON
 	$(BIN)/cmake --build build/aarch64
 	for cpu in max cortex-a53; do \
-	  QEMU_CPU=$$cpu $(BIN)/ctest --test-dir build/aarch64 --output-on-failure -E plan_fuzz || exit 1; \
+	  QEMU_CPU=$$cpu $(BIN)/ctest --test-dir build/aarch64 --output-on-failure -E fuzz || exit 1; \
 	  QEMU_CPU=$$cpu TILEWISE_MEASURE="qemu-aarch64 build/aarch64/tilewise-measure" \
 	    $(BIN)/python -m pytest tests/latency/test_remote.py || exit 1; \
 	done
 
 measure-aarch64: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/aarch64 --toolchain cmake/aarch64.cmake \
-	  -DTILEWISE_PYTHON=OFF -DTILEWISE_TOOLS=ON
+	  -DTILEWISE_PYTHON=OFF -DTILEWISE_TOOLS=ON -DTILEWISE_LIBRARIES=OFF
 	$(BIN)/cmake --build build/aarch64 --target tilewise-measure
 	@echo built build/aarch64/tilewise-measure
 

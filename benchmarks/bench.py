@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace, console: Console) -> None:
     from peers.driver import Job, available
     from peers.driver import measure as run
     from peers.results import Results
-    from tilewise.studies.speed import machine
+    from tilewise.latency import Machine
 
     job = Job(
         cases=tuple(options.cases), dtypes=tuple(options.dtypes), peers=tuple(options.peers),
@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace, console: Console) -> None:
     for name, reason in missing.items():
         console.print(f"without {name}: {reason}", style="yellow")
     about: dict[str, Any] = {
-        "machine": machine(1).rsplit(",", 1)[0], "isa": job.isa, "versions": versions, "missing": missing,
+        "machine": str(Machine.here(1)).rsplit(",", 1)[0], "isa": job.isa, "versions": versions, "missing": missing,
         "rounds": job.rounds, "seconds": job.seconds,
     }  # fmt: skip
     run(job, list(versions), Results(options.json, about), console)

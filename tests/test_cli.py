@@ -14,7 +14,7 @@ import pytest
 import tilewise as tw
 from tilewise import zoo
 from tilewise.cli import main
-from tilewise.studies import demo, speed
+from tilewise.experiments import demo, speed
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import pytest
 import tilewise
 
 ROOT = Path(tilewise.__file__).parent
-# Each part may import those before it. zoo and data stand beside train; studies, report and cli stand on all.
+# Each part may import those before it. zoo and data stand beside train; experiments, report and cli stand on all.
 LAYERS = [
-    "common", "algebra", "quant", "nn", "conversion", "engine", "train", "latency", "winas", "zoo", "data", "studies",
-    "sweep", "experiments", "report", "commands", "cli",
+    "common", "algebra", "quant", "nn", "conversion", "engine", "calibration", "train", "latency", "winas",
+    "discovery", "zoo", "data", "sweep", "experiments", "report", "commands", "cli",
 ]  # fmt: skip
 # What may use the compiled module; all else works without a compiler.
-NATIVE = {"nn", "engine", "latency", "studies", "report", "commands"}
+NATIVE = {"nn", "engine", "latency", "experiments", "report", "commands"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -57,6 +57,12 @@ def test_public_names() -> None:
 
 def test_algebra_and_specs_need_no_torch() -> None:
     code = "import sys, tilewise; tilewise.algorithm('F4'); tilewise.Winograd('F4'); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_needs_no_torch() -> None:
+    """It imports every command."""
+    code = "import sys, tilewise.cli; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -174,5 +174,5 @@ def build(variant: Variant, sample: Sample, threads: int) -> Runner:
         return sum(float(row["seconds"]) for row in rows if str(row["op"]).startswith(CONVOLUTIONS))
 
     counts = {a: list(algorithms.values()).count(a) for a in dict.fromkeys(algorithms.values())}
-    note = f"{engine.isa}: " + ", ".join(f"{algorithm} {count}" for algorithm, count in counts.items())
+    note = f"{engine.kernel_set}: " + ", ".join(f"{algorithm} {count}" for algorithm, count in counts.items())
     return Runner(lambda: engine(sample.x), lambda: engine(sample.x), node if sample.net.is_layer else None, note)

@@ -3,214 +3,269 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <new>
-#include <sstream>
 #include <utility>
 
-#include "base/aligned.h"
 #include "base/check.h"
+#include "program/limits.h"
 
 namespace tilewise {
 namespace {
 
 constexpr std::size_t kMaxScratch = std::size_t{1} << 40;  // of a thread
-
-class OutOfMemory : public std::bad_alloc {
- public:
-  OutOfMemory(std::size_t bytes, const char* purpose) {
-    std::ostringstream text;
-    text << "no memory for the " << bytes << " bytes of " << purpose;
-    text_ = std::move(text).str();
-  }
-  const char* what() const noexcept override { return text_.c_str(); }
-
- private:
-  std::string text_;
-};
-
-struct Made {
-  const char* kernel;
-  std::unique_ptr<Op> op;
-};
-
-Made make(const KernelSet& set, const Import& params) { return {"import_nchw", set.import_nchw(params)}; }
-Made make(const KernelSet& set, const Export& params) { return {"export_nchw", set.export_nchw(params)}; }
-Made make(const KernelSet& set, const Pool& params) { return {"pool", set.pool(params)}; }
-Made make(const KernelSet& set, const Eltwise& params) { return {"eltwise", set.eltwise(params)}; }
-Made make(const KernelSet& set, const Gather& params) { return {"gather", set.gather(params)}; }
-Made make(const KernelSet& set, const Resize& params) { return {"resize", set.resize(params)}; }
-Made make(const KernelSet& set, const PixelShuffle& params) {
-  return {"pixel_shuffle", set.pixel_shuffle(params)};
-}
-Made make(const KernelSet& set, const DirectConv& params) {
-  if (!params.weight_int8.empty()) return {"direct_int8", set.direct_int8(params)};
-  if (!params.weight_int16.empty()) return {"direct_int16", set.direct_int16(params)};
-  if (!params.weight_bf16.empty()) return {"direct_bf16", set.direct_bf16(params)};
-  return {"direct_f32", set.direct_f32(params)};
-}
-Made make(const KernelSet& set, const ExactConv& params) { return {"exact_int8", set.exact_int8(params)}; }
-Made make(const KernelSet& set, const ResidueConv& params) {
-  return {"residue_int8", set.residue_int8(params)};
-}
-Made make(const KernelSet& set, const FastConv& params) {
-  if (!params.u_int8.empty()) return {"fast_int8", set.fast_int8(params)};
-  if (!params.u_int16.empty()) return {"fast_int16", set.fast_int16(params)};
-  if (!params.u_bf16.empty()) return {"fast_bf16", set.fast_bf16(params)};
-  return {"fast_f32", set.fast_f32(params)};
-}
-
-void set_weights(DirectConv& params, const Plan::Step& step) {
-  params.weight_int8 = step.weight_int8;
-  params.weight_int16 = step.weight_int16;
-  params.weight_bf16 = step.weight_bf16;
-  params.weight_f32 = step.weight_f32;
-}
-void set_weights(FastConv& params, const Plan::Step& step) {
-  params.u_int8 = step.weight_int8;
-  params.u_int16 = step.weight_int16;
-  params.u_bf16 = step.weight_bf16;
-  params.u_f32 = step.weight_f32;
-}
-
-std::int64_t image_values(const TensorSpec& tensor) { return tensor.height * tensor.width * tensor.channels; }
+constexpr std::int64_t kMaxArena = std::int64_t{1} << 40;
+constexpr std::size_t kMaxPrepared = 4;
 
 std::size_t round_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
+std::int64_t values(const TensorType& tensor, const Size& size) { return size.height * size.width * tensor.channels; }
+
+TensorRef reference(const TensorType& tensor, const Size& size, std::byte* data) {
+  return {.dtype = tensor.dtype,
+          .height = size.height,
+          .width = size.width,
+          .channels = tensor.channels,
+          .stride = tensor.stride,
+          .grid = tensor.grid,
+          .data = data};
+}
+
 }  // namespace
 
-Memory::Memory(std::size_t bytes, const char* purpose) : block_(std::calloc(1, bytes + kAlignment + kSlack)) {
-  if (!block_) throw OutOfMemory(bytes, purpose);
-  use_large_pages(block_.get(), bytes);
-  const auto address = reinterpret_cast<std::uintptr_t>(block_.get());
-  data_ = static_cast<std::byte*>(block_.get()) + (kAlignment - address % kAlignment) % kAlignment;
+Engine::Engine(std::span<const std::byte> content, const Options& options)
+    : program_(content), set_(kernel_set(options.set.c_str())), batch_(options.batch), pool_(options.threads) {
+  if (batch_ < 1 || batch_ > kMaxExtent) refuse("batch is ", batch_, ", must be 1..", kMaxExtent);
+  for (std::size_t i = 0; i < program_.inputs().size(); ++i)
+    static_cast<PortOperation&>(*program_.operations()[program_.inputs()[i]]).port = i;
+  for (std::size_t i = 0; i < program_.outputs().size(); ++i)
+    static_cast<PortOperation&>(*program_.operations()[program_.outputs()[i]]).port = i;
+  piece_inputs_.resize(program_.inputs().size());
+  piece_outputs_.resize(program_.outputs().size());
+  pack_weights();
+  program_.drop_arrays();
 }
 
-Engine::Engine(const Plan& plan, int threads, const std::string& set)
-    : set_(kernel_set(set.c_str())), batch_(plan.batch()), pool_(threads) {
-  plan.check_finished();
-  input_ = plan.input();
-  output_ = plan.output();
-  bind_tensors(plan);
+// An operation packs its weights when it is made the first time, whatever the size.
+void Engine::pack_weights() {
+  std::vector<TensorRef> tensors;
+  for (const TensorType& tensor : program_.tensors()) tensors.push_back(reference(tensor, {1, 1}, nullptr));
+  for (const auto& operation : program_.operations()) {
+    if (operation->packs_weights()) operation->make(set_, tensors.data());
+  }
+}
+
+Engine::Prepared& Engine::prepared(std::span<const PortShape> inputs) {
+  const std::int64_t images = inputs.empty() ? 0 : std::min(inputs[0].images, batch_);
+  const auto same = [&](const Prepared& p) {
+    return p.inputs.size() == inputs.size() &&
+           std::equal(inputs.begin(), inputs.end(), p.inputs.begin(),
+                      [](const PortShape& shape, const Size& size) { return shape.size == size; });
+  };
+  const auto found = std::ranges::find_if(prepared_, same);
+  const bool known = found != prepared_.end();
+  const bool alike = std::ranges::all_of(inputs, [&](const PortShape& shape) { return shape.images == inputs[0].images; });
+  if (known && alike && images >= 1 && found->images >= images) {
+    prepared_.splice(prepared_.begin(), prepared_, found);
+    return prepared_.front();
+  }
+  Prepared made{.inputs = {}, .images = images, .sizes = infer_sizes(program_, inputs), .tensors = {}, .made = {}};
+  for (const PortShape& shape : inputs) made.inputs.push_back(shape.size);
+  bind(made);
+  std::erase_if(prepared_, same);
+  prepared_.push_front(std::move(made));
+  if (prepared_.size() > kMaxPrepared) prepared_.pop_back();
+  return prepared_.front();
+}
+
+// Lays out the tensors and makes the operations.
+void Engine::bind(Prepared& prepared) {
+  const auto tensors = program_.tensors();
+  const auto operations = program_.operations();
+  std::vector<Lifetime> lifetimes(tensors.size());
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    const auto step = static_cast<std::int64_t>(i);
+    for (const std::int64_t read : operations[i]->read) lifetimes[static_cast<std::size_t>(read)].last = step;
+    if (operations[i]->written == kNoTensor) continue;
+    lifetimes[static_cast<std::size_t>(operations[i]->written)].first = step;
+    lifetimes[static_cast<std::size_t>(operations[i]->written)].last = step;
+  }
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Size& size = prepared.sizes[i];
+    const std::int64_t image = size.height * size.width * tensors[i].stride * bytes_of(tensors[i].dtype);
+    if (image > kMaxArena / prepared.images)
+      refuse("tensor ", tensors[i].name, " would take ", prepared.images, " times ", image, " bytes, must be at most ", kMaxArena);
+    lifetimes[i].bytes = prepared.images * image;
+  }
+  const Arrangement arrangement = arrange(lifetimes);
+  if (arrangement.bytes > kMaxArena) refuse("activations would take ", arrangement.bytes, " bytes, must be at most ", kMaxArena);
+  reserve(static_cast<std::size_t>(arrangement.bytes), 0);
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    prepared.tensors.push_back(reference(tensors[i], prepared.sizes[i], arena_.data() + arrangement.offsets[i]));
   std::size_t scratch = 0;
-  for (const Plan::Step& step : plan.steps()) {
-    ops_.push_back(prepare(step));
-    scratch = std::max(scratch, ops_.back().op->scratch_bytes());
+  for (const auto& operation : operations) {
+    prepared.made.push_back(operation->make(set_, prepared.tensors.data()));
+    scratch = std::max(scratch, prepared.made.back().op->scratch_bytes());
   }
-  if (scratch > kMaxScratch)
-    refuse("an operation needs ", scratch, " bytes per thread, must be at most ", kMaxScratch);
-  scratch_stride_ = round_up(scratch + kSlack);
-  scratch_ = Memory(scratch_stride_ * static_cast<std::size_t>(threads), "scratch memory");
+  reserve(0, scratch);
 }
 
-void Engine::bind_tensors(const Plan& plan) {
-  arena_ = Memory(static_cast<std::size_t>(plan.used_bytes()), "activations");
-  tensors_.reserve(plan.tensors().size());  // operations keep pointers to them
-  for (const TensorSpec& spec : plan.tensors()) {
-    tensors_.push_back({.dtype = spec.dtype,
-                        .height = spec.height,
-                        .width = spec.width,
-                        .channels = spec.channels,
-                        .stride = spec.stride,
-                        .grid = spec.grid,
-                        .data = arena_.data() + spec.offset});
+// Memory for activations grows with the sizes; what was prepared before points to the old one and is made anew.
+void Engine::reserve(std::size_t arena, std::size_t scratch) {
+  if (arena > arena_.bytes() || arena_.data() == nullptr) {
+    prepared_.clear();
+    arena_ = Memory();
+    arena_ = Memory(arena, "activations");
+  }
+  if (scratch > kMaxScratch) refuse("an operation needs ", scratch, " bytes per thread, must be at most ", kMaxScratch);
+  const std::size_t stride = round_up(scratch + kSlack);
+  if (stride <= scratch_stride_) return;
+  scratch_ = Memory();
+  scratch_stride_ = 0;
+  scratch_ = Memory(stride * static_cast<std::size_t>(threads()), "scratch memory");
+  scratch_stride_ = stride;
+}
+
+std::vector<PortShape> Engine::output_shapes(const Prepared& prepared, std::int64_t images) const {
+  std::vector<PortShape> shapes;
+  for (std::size_t i = 0; i < program_.outputs().size(); ++i)
+    shapes.push_back({images, prepared.sizes[static_cast<std::size_t>(output(i).tensor)]});
+  return shapes;
+}
+
+std::vector<PortShape> Engine::prepare(std::span<const PortShape> inputs) {
+  const std::lock_guard lock(turn_);
+  return output_shapes(prepared(inputs), inputs[0].images);
+}
+
+void Engine::check_ports(std::span<const PortShape> shapes, std::span<const Port> inputs,
+                         std::span<const Port> outputs) const {
+  if (inputs.size() != shapes.size()) refuse("there are ", inputs.size(), " arrays, must be ", shapes.size(), " as shapes");
+  if (outputs.size() != program_.outputs().size())
+    refuse("there are ", outputs.size(), " outputs, must be ", program_.outputs().size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].dtype != Dtype::kFloat32 && inputs[i].dtype != Dtype::kUint8)
+      refuse(input(i).name, ": is ", name_of(inputs[i].dtype), ", must be float32 or uint8");
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const Dtype stored = tensor(output(i)).dtype;
+    if (outputs[i].dtype != Dtype::kFloat32 && outputs[i].dtype != stored)
+      refuse(output(i).name, ": is asked for as ", name_of(outputs[i].dtype), ", must be float32",
+             stored == Dtype::kFloat32 ? "" : " or ", stored == Dtype::kFloat32 ? "" : name_of(stored));
+    if (outputs[i].channels_last && output(i).flat)
+      refuse(output(i).name, ": is a flat result, must not be asked for with the channels last");
   }
 }
 
-Engine::Prepared Engine::prepare(const Plan::Step& step) const {
-  Made made = std::visit(
-      [&](auto params) {
-        if constexpr (requires { params.x; }) params.x = tensor(step.wiring.x);
-        if constexpr (requires { params.y; }) params.y = tensor(step.wiring.y);
-        if constexpr (requires { params.epilogue; }) {
-          if (step.wiring.residual) params.epilogue.residual = tensor(*step.wiring.residual);
-        }
-        if constexpr (requires { set_weights(params, step); }) set_weights(params, step);
-        return make(set_, params);
-      },
-      step.params);
-  return {
-      .name = step.wiring.name, .algorithm = step.algorithm, .kernel = made.kernel, .op = std::move(made.op)};
-}
-
-void Engine::check_call(const float* x, std::int64_t images, const float* y) const {
-  if (images < 1) refuse("the number of images is ", images, ", must be at least 1");
-  const std::less<const float*> before;
-  if (before(x, y + images * image_values(output_)) && before(y, x + images * image_values(input_))) {
-    refuse("x and y share memory, must be apart");
+// No result lies where an input does.
+void Engine::check_apart(const Prepared& prepared, std::int64_t images, std::span<const Port> inputs,
+                         std::span<const Port> outputs) const {
+  const auto end = [&](const Port& port, const PortOperation& operation) {
+    const Size& size = prepared.sizes[static_cast<std::size_t>(operation.tensor)];
+    return port.data + images * values(tensor(operation), size) * bytes_of(port.dtype);
+  };
+  const std::less<const std::byte*> before;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    for (std::size_t j = 0; j < outputs.size(); ++j) {
+      if (before(inputs[i].data, end(outputs[j], output(j))) && before(outputs[j].data, end(inputs[i], input(i))))
+        refuse(input(i).name, " and ", output(j).name, " share memory, must be apart");
+    }
   }
 }
 
 template <typename Function>
-void Engine::for_pieces(const float* x, std::int64_t images, float* y, const Function& function) const {
-  for (std::int64_t first = 0; first < images; first += batch_) {
-    function(Call{.images = std::min(batch_, images - first),
+void Engine::for_pieces(const Prepared& prepared, std::int64_t images, std::span<const Port> inputs,
+                        std::span<const Port> outputs, const Function& function) {
+  const auto at = [&](const Port& port, const PortOperation& operation, std::int64_t first) {
+    Port piece = port;
+    const std::int64_t image = values(tensor(operation), prepared.sizes[static_cast<std::size_t>(operation.tensor)]);
+    piece.data += first * image * bytes_of(port.dtype);
+    return piece;
+  };
+  for (std::int64_t first = 0; first < images; first += prepared.images) {
+    for (std::size_t i = 0; i < inputs.size(); ++i) piece_inputs_[i] = at(inputs[i], input(i), first);
+    for (std::size_t i = 0; i < outputs.size(); ++i) piece_outputs_[i] = at(outputs[i], output(i), first);
+    function(Call{.images = std::min(prepared.images, images - first),
                   .threads = threads(),
-                  .input = x + first * image_values(input_),
-                  .output = y + first * image_values(output_)});
+                  .inputs = piece_inputs_,
+                  .outputs = piece_outputs_});
   }
 }
 
 void Engine::run_op(const Op& op, const Call& call, std::span<ThreadSeconds> seconds) {
   pool_.run(op.tasks(call), [&](std::int64_t begin, std::int64_t end, int thread) {
     const auto index = static_cast<std::size_t>(thread);
-    op.run(call, begin, end, scratch_.data() + index * scratch_stride_,
-           seconds.empty() ? nullptr : &seconds[index]);
+    op.run(call, begin, end, scratch_.data() + index * scratch_stride_, seconds.empty() ? nullptr : &seconds[index]);
   });
 }
 
-void Engine::run(const float* x, std::int64_t images, float* y) {
-  check_call(x, images, y);
+void Engine::run(std::span<const PortShape> shapes, std::span<const Port> inputs, std::span<const Port> outputs) {
+  check_ports(shapes, inputs, outputs);
   const std::lock_guard lock(turn_);
-  for_pieces(x, images, y, [&](const Call& call) {
-    for (const Prepared& prepared : ops_) run_op(*prepared.op, call, {});
+  const Prepared& ready = prepared(shapes);
+  check_apart(ready, shapes[0].images, inputs, outputs);
+  for_pieces(ready, shapes[0].images, inputs, outputs, [&](const Call& call) {
+    for (const Operation::Made& made : ready.made) run_op(*made.op, call, {});
   });
 }
 
 // A run as any other, but for a look at the clock after each operation.
-void Engine::time_ops(const Call& call, std::span<Sample> samples) {
+void Engine::time_ops(const Prepared& prepared, const Call& call, std::span<Sample> samples) {
   auto start = std::chrono::steady_clock::now();
-  for (std::size_t i = 0; i < ops_.size(); ++i) {
-    run_op(*ops_[i].op, call, {});
+  for (std::size_t i = 0; i < prepared.made.size(); ++i) {
+    run_op(*prepared.made[i].op, call, {});
     const auto end = std::chrono::steady_clock::now();
     samples[i].seconds += std::chrono::duration<double>(end - start).count();
     start = end;
   }
 }
 
-void Engine::time_stages(const Call& call, std::span<Sample> samples) {
+void Engine::time_stages(const Prepared& prepared, const Call& call, std::span<Sample> samples) {
   std::vector<ThreadSeconds> seconds(static_cast<std::size_t>(threads()));
-  for (std::size_t i = 0; i < ops_.size(); ++i) {
+  for (std::size_t i = 0; i < prepared.made.size(); ++i) {
     std::fill(seconds.begin(), seconds.end(), ThreadSeconds());
-    run_op(*ops_[i].op, call, seconds);
+    run_op(*prepared.made[i].op, call, seconds);
     for (const ThreadSeconds& thread : seconds) samples[i].stages += thread;
   }
 }
 
-std::vector<OpProfile> Engine::profile(const float* x, std::int64_t images, float* y, std::int64_t repeats) {
-  check_call(x, images, y);
+std::vector<OperationProfile> Engine::profile(std::span<const PortShape> shapes, std::span<const Port> inputs,
+                                              std::span<const Port> outputs, std::int64_t repeats) {
   if (repeats < 1 || repeats > kMaxRepeats) refuse("repeats is ", repeats, ", must be 1..", kMaxRepeats);
-  const auto count = static_cast<std::size_t>(repeats);
-  std::vector<std::vector<Sample>> samples(count, std::vector<Sample>(ops_.size()));
-  const bool staged =
-      std::any_of(ops_.begin(), ops_.end(), [](const Prepared& p) { return p.op->stages().tiles != 0; });
+  check_ports(shapes, inputs, outputs);
   const std::lock_guard lock(turn_);
+  const Prepared& ready = prepared(shapes);
+  check_apart(ready, shapes[0].images, inputs, outputs);
+  const auto count = static_cast<std::size_t>(repeats);
+  std::vector<std::vector<Sample>> samples(count, std::vector<Sample>(ready.made.size()));
+  const bool staged =
+      std::ranges::any_of(ready.made, [](const Operation::Made& made) { return made.op->stages().tiles != 0; });
   for (std::vector<Sample>& sample : samples) {
-    for_pieces(x, images, y, [&](const Call& call) {
-      time_ops(call, sample);
+    for_pieces(ready, shapes[0].images, inputs, outputs, [&](const Call& call) {
+      time_ops(ready, call, sample);
       // In a run of its own, as timing the stages takes time itself.
-      if (staged) time_stages(call, sample);
+      if (staged) time_stages(ready, call, sample);
     });
   }
-  std::vector<OpProfile> result;
-  for (std::size_t i = 0; i < ops_.size(); ++i) {
+  std::vector<OperationProfile> result;
+  for (std::size_t i = 0; i < ready.made.size(); ++i) {
     const auto median = samples.begin() + static_cast<std::ptrdiff_t>(count / 2);
     std::nth_element(samples.begin(), median, samples.end(),
                      [i](const auto& a, const auto& b) { return a[i].seconds < b[i].seconds; });
-    result.push_back({.name = ops_[i].name,
-                      .kernel = ops_[i].kernel,
-                      .algorithm = ops_[i].algorithm,
+    const Operation& operation = *program_.operations()[i];
+    std::int64_t bytes = static_cast<std::int64_t>(operation.array_bytes);
+    const auto touch = [&](std::int64_t number) {
+      const TensorRef& touched = ready.tensors[static_cast<std::size_t>(number)];
+      bytes += shapes[0].images * touched.pixels() * touched.channels * bytes_of(touched.dtype);
+    };
+    for (const std::int64_t read : operation.read) touch(read);
+    if (operation.written != kNoTensor) touch(operation.written);
+    result.push_back({.name = operation.name,
+                      .kind = operation.kind,
+                      .kernel = ready.made[i].kernel,
+                      .algorithm = operation.algorithm(),
                       .seconds = (*median)[i].seconds,
-                      .stages = (*median)[i].stages});
+                      .stages = (*median)[i].stages,
+                      .operations = shapes[0].images * operation.operations(ready.sizes),
+                      .bytes = bytes});
   }
   return result;
 }

@@ -1,72 +1,80 @@
-// Runs a plan: one block of memory for all activations, operations prepared by a kernel set, threads that
-// share each operation's work.
+// Runs a program: operations prepared for the sizes at hand by a kernel set, one block of memory for all activations,
+// threads that share each operation's work.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "engine/plan.h"
+#include "engine/memory.h"
 #include "engine/thread_pool.h"
 #include "kernels/op.h"
+#include "kernels/set.h"
+#include "program/program.h"
+#include "program/sizes.h"
 
 namespace tilewise {
 
-// Zeroed memory aligned to kAlignment, with kSlack readable bytes after it. Pages that nobody touches cost
-// nothing.
-class Memory {
- public:
-  Memory() = default;
-  // Throws an std::bad_alloc that says how much was asked for, and for what.
-  Memory(std::size_t bytes, const char* purpose);
-  std::byte* data() const { return data_; }
-
- private:
-  struct Free {
-    void operator()(void* block) const { std::free(block); }
-  };
-  std::unique_ptr<void, Free> block_;
-  std::byte* data_ = nullptr;
-};
-
 // What one operation took in Engine::profile.
-struct OpProfile {
-  std::string name;
-  std::string kernel;     // as in kernels/kernels.inc
-  std::string algorithm;  // of a fast convolution
-  double seconds = 0;     // median over the repeats
-  StageSeconds stages;    // of that repeat, summed over threads; zero where there are none
+struct OperationProfile {
+  std::string name, kind;
+  std::string kernel;           // as the folders of operations/ list them
+  std::string algorithm;        // of a fast convolution
+  double seconds = 0;           // median over the repeats
+  StageSeconds stages;          // of that repeat, summed over threads; zero where there are none
+  std::int64_t operations = 0;  // two for each multiply-add of a direct convolution, for all images
+  std::int64_t bytes = 0;       // of activations read and written, and of arrays
 };
 
 class Engine {
  public:
-  // `plan` must be finished; the engine keeps nothing of it. `set`: a kernel set's name, or empty for the
-  // best one. Throws std::invalid_argument for bad arguments, std::bad_alloc if memory is short.
-  Engine(const Plan& plan, int threads, const std::string& set);
+  struct Options {
+    int threads = 1;
+    std::string set;          // a kernel set's name, or empty for the best one
+    std::int64_t batch = 16;  // images that go through at once, at most
+  };
 
+  // `content` is a .tilewise file, at a multiple of 8 in memory; the engine keeps nothing of it. Throws
+  // std::invalid_argument for bad arguments or a bad file, std::bad_alloc if memory is short.
+  Engine(std::span<const std::byte> content, const Options& options);
+
+  const Program& program() const { return program_; }
   const KernelSet& set() const { return set_; }
   int threads() const { return pool_.threads(); }
-  const TensorSpec& input() const { return input_; }  // of an image
-  const TensorSpec& output() const { return output_; }
+  const PortOperation& input(std::size_t number) const { return input_of(program_, number); }
+  const PortOperation& output(std::size_t number) const { return output_of(program_, number); }
+  const TensorType& tensor(const PortOperation& port) const {
+    return program_.tensors()[static_cast<std::size_t>(port.tensor)];
+  }
 
-  // x is [images, C, H, W], y likewise with the output's sizes. Any number of images from 1 on. Callers take
-  // turns. Allocates nothing.
-  void run(const float* x, std::int64_t images, float* y);
+  // Prepares for inputs of these shapes, all of as many images, if it is not yet; returns the outputs' shapes. The last
+  // few sizes stay prepared. A run prepares by itself.
+  std::vector<PortShape> prepare(std::span<const PortShape> inputs);
 
-  // Runs `repeats` times, 1..kMaxRepeats, and gives the time of each operation.
-  std::vector<OpProfile> profile(const float* x, std::int64_t images, float* y, std::int64_t repeats);
+  // Callers take turns. Allocates nothing for sizes that are prepared.
+  void run(std::span<const PortShape> shapes, std::span<const Port> inputs, std::span<const Port> outputs);
+
+  // Runs `repeats` times, 1..kMaxRepeats, and returns the time of each operation.
+  std::vector<OperationProfile> profile(std::span<const PortShape> shapes, std::span<const Port> inputs,
+                                        std::span<const Port> outputs, std::int64_t repeats);
   static constexpr std::int64_t kMaxRepeats = 10000;
 
+  // Bytes that all activations take for the sizes prepared so far.
+  std::size_t arena_bytes() const { return arena_.bytes(); }
+
  private:
+  // The operations for inputs of certain sizes, up to `images` of them at once.
   struct Prepared {
-    std::string name, algorithm;
-    const char* kernel;
-    std::unique_ptr<Op> op;
+    std::vector<Size> inputs;
+    std::int64_t images = 0;
+    std::vector<Size> sizes;  // of all tensors
+    std::vector<TensorRef> tensors;
+    std::vector<Operation::Made> made;
   };
   struct alignas(kAlignment) ThreadSeconds : StageSeconds {};
   struct Sample {
@@ -74,24 +82,29 @@ class Engine {
     StageSeconds stages;
   };
 
-  void bind_tensors(const Plan& plan);
-  Prepared prepare(const Plan::Step& step) const;
-  const TensorRef* tensor(std::int64_t number) const { return &tensors_[static_cast<std::size_t>(number)]; }
-  void check_call(const float* x, std::int64_t images, const float* y) const;
-  // Calls function(call) for the images in pieces of the plan's batch.
+  void pack_weights();
+  Prepared& prepared(std::span<const PortShape> inputs);
+  void bind(Prepared& prepared);
+  void reserve(std::size_t arena, std::size_t scratch);
+  std::vector<PortShape> output_shapes(const Prepared& prepared, std::int64_t images) const;
+  void check_ports(std::span<const PortShape> shapes, std::span<const Port> inputs, std::span<const Port> outputs) const;
+  void check_apart(const Prepared& prepared, std::int64_t images, std::span<const Port> inputs,
+                   std::span<const Port> outputs) const;
+  // Calls function(call) for the images in pieces of what is prepared.
   template <typename Function>
-  void for_pieces(const float* x, std::int64_t images, float* y, const Function& function) const;
+  void for_pieces(const Prepared& prepared, std::int64_t images, std::span<const Port> inputs,
+                  std::span<const Port> outputs, const Function& function);
   void run_op(const Op& op, const Call& call, std::span<ThreadSeconds> seconds);
-  void time_ops(const Call& call, std::span<Sample> samples);
-  void time_stages(const Call& call, std::span<Sample> samples);
+  void time_ops(const Prepared& prepared, const Call& call, std::span<Sample> samples);
+  void time_stages(const Prepared& prepared, const Call& call, std::span<Sample> samples);
 
+  Program program_;
   const KernelSet& set_;
   std::int64_t batch_;
-  TensorSpec input_, output_;
   Memory arena_, scratch_;
   std::size_t scratch_stride_ = 0;  // from one thread's scratch memory to the next one's
-  std::vector<TensorRef> tensors_;
-  std::vector<Prepared> ops_;
+  std::list<Prepared> prepared_;    // the one used last first
+  std::vector<Port> piece_inputs_, piece_outputs_;
   std::mutex turn_;
   ThreadPool pool_;
 };

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/convolution.h"
 #include "kernels/op.h"
 
 namespace tilewise {

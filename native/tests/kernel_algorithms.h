@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/exact.h"
+#include "operations/wrapping/arithmetic.h"
 
 namespace tilewise::testing {
 
@@ -82,7 +82,7 @@ inline const BilinearCase kAlgorithms[] = {
 
 struct ExactCase {
   const char* name;
-  exact::Sizes sizes;
+  wrapping::Sizes sizes;
   std::vector<std::int32_t> at, g, bt;
 };
 

@@ -26,7 +26,7 @@ inline std::unique_ptr<Op> make(const KernelSet& set, const FastConv& conv) {
   return conv.u_int8.empty() ? set.fast_f32(conv) : set.fast_int8(conv);
 }
 
-inline std::unique_ptr<Op> make(const KernelSet& set, const ExactConv& conv) { return set.exact_int8(conv); }
+inline std::unique_ptr<Op> make(const KernelSet& set, const WrappingConv& conv) { return set.exact_int8(conv); }
 inline std::unique_ptr<Op> make(const KernelSet& set, const ResidueConv& conv) {
   return set.residue_int8(conv);
 }

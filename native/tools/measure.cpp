@@ -1,4 +1,4 @@
-// tilewise-measure: measures plans where there is no Python. Commands come in on the standard input, answers
+// tilewise-measure: measures networks where there is no Python. Commands come in on the standard input, answers
 // go out on the standard output (tools/session.h); bad input ends with one line on the error stream and
 // status 2.
 //

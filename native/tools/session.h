@@ -1,28 +1,43 @@
 // What tilewise-measure does with its input: commands in, one line of JSON out for each.
 //
-//   plan ... end                a plan (tools/plan_reader.h)     {"plan":0}, then 1, 2, ...
-//   profile plan=0 repeats=3    Engine::profile on noise         {"operations":[{"seconds":...},...]}
-//   call plan=0 warm_up=5       a whole call, after five         {"seconds":...}
-//   forget plan=0               gives its memory back            {}
-//   peaks                       what a core can do at most       {"int8_operations":...,...}
+//   program bytes=N images=1 height=32 width=32   then the N bytes of a .tilewise file      {"program":0}, then 1, 2, ...
+//   profile program=0 repeats=3                   each operation, on images of noise        {"operations":[..]}
+//   call program=0 warm_up=5                      a whole call, after five                  {"seconds":..}
+//   forget program=0                              gives its memory back                     {}
+//   peaks                                         what a core can do at most                {"int8_operations":..,..}
 //
-// Before all that comes a line about the machine.
+// Before all that comes a line about the machine. All inputs of a program get images of the same size.
 #pragma once
 
 #include <cstdint>
 #include <istream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
-#include "engine/engine.h"
-#include "tools/stream.h"
+#include "c_api/tilewise.h"
+#include "kernels/set.h"
 
 namespace tilewise::tools {
 
-inline constexpr int kFormat = 1;  // of the commands and the answers
+inline constexpr int kFormat = 2;  // of the commands and the answers
+
+// A command: its keyword, and fields "key=number". Each field must be read: check_all_read() refuses what is left.
+class Command {
+ public:
+  explicit Command(const std::string& line);
+
+  const std::string& keyword() const { return keyword_; }
+  std::int64_t number(const std::string& key, std::int64_t low, std::int64_t high);
+  void check_all_read() const;
+
+ private:
+  std::string keyword_;
+  std::map<std::string, std::string> values_;
+};
 
 class Session {
  public:
@@ -33,27 +48,33 @@ class Session {
   void run();
 
  private:
+  struct Free {
+    void operator()(tilewise_engine* engine) const { tilewise_free(engine); }
+  };
+  // An engine, and what it runs on.
   struct Loaded {
-    std::unique_ptr<Engine> engine;
-    std::int64_t images;
-    std::vector<float> x, y;
+    std::unique_ptr<tilewise_engine, Free> engine;
+    std::vector<std::vector<float>> values;
+    std::vector<tilewise_array> inputs, outputs;
   };
 
+  std::optional<std::string> line();
   void greet();
-  void answer(Fields& command);
-  void load(Fields& command);
-  void profile(Fields& command);
-  void call(Fields& command);
-  void forget(Fields& command);
-  void peaks(Fields& command);
-  Loaded& loaded(Fields& command);
+  void answer(Command& command);
+  void load(Command& command);
+  void profile(Command& command);
+  void call(Command& command);
+  void forget(Command& command);
+  void peaks(Command& command);
+  Loaded& loaded(Command& command);
 
-  Stream input_;
+  std::istream& input_;
   std::ostream& output_;
   int threads_;
   const KernelSet& set_;
   std::map<std::int64_t, Loaded> loaded_;
-  std::int64_t next_ = 0;  // number of the next plan
+  std::int64_t next_ = 0;   // number of the next program
+  std::int64_t lines_ = 0;  // read so far
 };
 
 }  // namespace tilewise::tools

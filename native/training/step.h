@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/op.h"
+#include "kernels/set.h"
 #include "kernels/training.h"
 
 namespace tilewise::training {

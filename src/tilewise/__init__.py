@@ -8,30 +8,24 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tilewise.common.lazy import loader
+
 if TYPE_CHECKING:
     from tilewise import data, zoo
     from tilewise.algebra import Bilinear, algorithm, sfc, toom_cook
+    from tilewise.calibration import CalibrationConfig, calibrate
+    from tilewise.calibration.doctor import doctor
     from tilewise.conversion import convert, describe
     from tilewise.engine import Engine, load
     from tilewise.engine.compiler import compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
-    from tilewise.studies.doctor import doctor
-    from tilewise.train import (
-        CalibrationConfig,
-        Score,
-        TrainConfig,
-        calibrate,
-        evaluate,
-        fit,
-        load_weights,
-        save_weights,
-    )
+    from tilewise.train import Score, TrainConfig, evaluate, fit, load_weights, save_weights
     from tilewise.winas import SearchConfig, search
 
 _HOME = {
     "Bilinear": "algebra",
-    "CalibrationConfig": "train",
+    "CalibrationConfig": "calibration",
     "Direct": "quant",
     "Engine": "engine",
     "Exact": "quant",
@@ -42,11 +36,11 @@ _HOME = {
     "TrainConfig": "train",
     "Winograd": "quant",
     "algorithm": "algebra",
-    "calibrate": "train",
+    "calibrate": "calibration",
     "compile": "engine.compiler",
     "convert": "conversion",
     "describe": "conversion",
-    "doctor": "studies.doctor",
+    "doctor": "calibration.doctor",
     "evaluate": "train",
     "fit": "train",
     "load": "engine",
@@ -58,6 +52,7 @@ _HOME = {
     "toom_cook": "algebra",
 }
 _PACKAGES = ("data", "zoo")
+_load = loader(__name__, _HOME)
 
 __version__ = "0.1.0"
 __all__ = [
@@ -93,11 +88,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
-        return importlib.import_module(f"tilewise.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'tilewise' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"tilewise.{_HOME[name]}"), name)
+    value = importlib.import_module(f"tilewise.{name}") if name in _PACKAGES else _load(name)
     globals()[name] = value
     return value
 

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import fx, nn
 
+from tilewise.common.modules import replace_modules
 from tilewise.nn import Conv2d, ExactConv2d, Fallback, FoldedNorm, Quantize, QuantizedConv, WinogradConv2d, unsuitable
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
@@ -94,11 +95,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
         if spec is not None:
             replacement[conv] = _layer(conv, spec)
             _check_plan(name, replacement[conv])
-    for module in list(converted.modules()):  # by parent, so that a layer used twice stays one layer
-        for child_name, child in module._modules.items():  # noqa: SLF001 - named_children() skips a second name
-            if child in replacement:
-                setattr(module, child_name, replacement[child])
-    converted = replacement.get(converted, converted)
+    converted = replace_modules(converted, replacement)
     return converted if skips == "float" else _with_quantized_skips(converted)
 
 
@@ -259,7 +256,7 @@ def _fold_norms(model: fx.GraphModule) -> None:
 def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
     """Give the quantized convolution that a node calls, if it does."""
     module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if isinstance(module, QuantizedConv) and module.spec.bits < FLOAT_BITS and not module.spec.rules.everything:
+    if isinstance(module, QuantizedConv) and module.spec.bits < FLOAT_BITS and module.policy.is_contract:
         return module
     return None
 

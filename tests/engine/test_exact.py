@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tilewise.engine.exact import as_exact, by_itself, candidates, exact_node, in_order
 from torch import nn
 
 import tilewise as tw
 from tilewise.engine import tuning
-from tilewise.engine.exact import as_exact, by_itself, candidates, exact_node, in_order
 
 NAMED = {3: tw.Exact("F4"), 5: tw.Exact("SFC6"), 7: tw.Exact("SFC6")}
 

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load as read_arrays
 from safetensors.numpy import save_file
+from tilewise.engine.plan import VERSION
 from torch import nn
 
 import tilewise as tw
 from tilewise.engine import Plan, file
 from tilewise.engine.compiler import make_plan
-from tilewise.engine.plan import VERSION
 
 
 class Small(nn.Module):

@@ -4,7 +4,6 @@ import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tilewise.engine.memory import ALIGNMENT, Lifetime, arrange
 
 lifetimes = st.builds(

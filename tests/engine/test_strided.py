@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tilewise.engine.cost import costs
 from torch import nn
 
 import tilewise as tw
 from tilewise.engine import Engine
 from tilewise.engine.compiler import make_plan
-from tilewise.engine.cost import costs
 from tilewise.engine.simulation import Simulation
 from tilewise.nn import WinogradConv2d
 

@@ -11,7 +11,7 @@ import pytest
 
 from tilewise.cli import main
 from tilewise.latency import LatencyTable
-from tilewise.report.latency import figures, prediction_figure
+from tilewise.report.latency import figures
 
 from .conftest import ELSEWHERE, record_of, shape_of, work_of
 
@@ -70,10 +70,3 @@ def test_a_table_of_another_machine_is_drawn_without_ceilings(tmp_path: Path) ->
     assert [path.name for path in figures(table, tmp_path)] == ["stages.png", "roofline.png"]
     with pytest.raises(ValueError, match="no convolutions to draw"):
         figures(LatencyTable(), tmp_path)
-
-
-def test_predictions_are_drawn(tmp_path: Path) -> None:
-    rows = [{"predicted": 1e-3 * x, "measured": 2e-3, "error": x / 2 - 1} for x in (1, 2, 3)]
-    result = {"machine": "here", "within": 0.1, "networks": {"small": {"random": rows, "uniform": rows[:1]}}}
-    prediction_figure(result, tmp_path / "p.png")
-    assert (tmp_path / "p.png").stat().st_size > 10000

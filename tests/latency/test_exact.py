@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tilewise.engine.exact import candidates
 from torch import nn
 
 import tilewise as tw
 from tilewise.engine.compiler import make_plan
-from tilewise.engine.exact import candidates
 from tilewise.latency import Candidate, Convolution, LatencyTable, Operation, Record, layer_plan, layer_shapes
 from tilewise.latency.cost import modelled_seconds, weight_bytes
 from tilewise.latency.jobs import run_as, served

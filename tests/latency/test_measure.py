@@ -23,10 +23,11 @@ from tilewise.latency import (
     layer_shapes,
     networks,
 )
-from tilewise.latency.grid import Grid, measure_grid
+from tilewise.latency.grid import measure_grid
 from tilewise.latency.jobs import layer_work
 from tilewise.latency.networks import compiled, converted, precision_of, shuffled, uniform, with_ranges
 from tilewise.latency.runners import Here
+from tilewise.latency.shape_grid import ShapeGrid
 from tilewise.latency.timing import Tally
 from tilewise.latency.works import operation_of
 
@@ -209,7 +210,7 @@ def test_what_is_not_served_is_direct() -> None:
 
 def test_a_grid_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "grid.jsonl"
-    grid = Grid(channels=(8, 16), resolutions=(6, 8), ratios=(1,))
+    grid = ShapeGrid(channels=(8, 16), resolutions=(6, 8), ratios=(1,))
     names = ("direct float32", "F2 int8")
     table = measure_grid(grid, candidates=names, out=path, rounds=1)
     lines = path.read_text().splitlines()
@@ -242,7 +243,7 @@ def test_bad_input_is_refused(arguments: dict[str, Any], message: str, model: nn
 def test_bad_grids_are_refused() -> None:
     for name in ("channels", "resolutions", "ratios"):
         with pytest.raises(ValueError, match=rf"{name} is \(\); allowed: positive numbers"):
-            Grid(**{name: ()})
+            ShapeGrid(**{name: ()})
     with pytest.raises(ValueError, match="stride is 0"):
-        Grid(stride=0)
-    assert statistics.mean(s.out[0] for s in Grid(stride=2, resolutions=(8,)).shapes()) == 4
+        ShapeGrid(stride=0)
+    assert statistics.mean(s.out[0] for s in ShapeGrid(stride=2, resolutions=(8,)).shapes()) == 4

@@ -38,7 +38,7 @@ def stages(layer: WinogradConv2d, x: Tensor) -> dict[str, Any]:
     q, step = layer.quantized("input_range", x)
     tiling = layer.tiling(x)
     mult = layer.v_multiplier(step)
-    u, scale = layer.quantized_weights(g, step / mult)
+    u, scale = layer.policy.transformed_weights(layer, g, step / mult)
     v = input_transform(q, bt, tiling)
     low, high = layer.spec.rules.limits(layer.spec.bits)
     vq = requantize_(v.clone(), mult, low, high)

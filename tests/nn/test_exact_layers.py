@@ -74,8 +74,8 @@ def test_equals_the_direct_layer(
     direct, exact = pair(spec, conv, x.abs() if unsigned else x)
     x = x * 1.5  # beyond the calibrated range too
     assert torch.equal(direct(x), exact(x))
-    sums = exact._sums(torch.full_like(x, 127.0), exact._quantized_weight()[0])
-    assert torch.equal(sums, direct._sums(torch.full_like(x, 127.0), direct._quantized_weight()[0]))
+    sums = exact._sums(torch.full_like(x, 127.0), exact.policy.weights(exact)[0])
+    assert torch.equal(sums, direct._sums(torch.full_like(x, 127.0), direct.policy.weights(direct)[0]))
 
 
 @pytest.mark.parametrize("spec", [tw.Exact("F4-textbook"), tw.Residue(), tw.Residue(tile=6, moduli="auto")], ids=str)
@@ -92,7 +92,7 @@ def test_equals_it_at_the_layers_own_bound(spec: tw.Exact | tw.Residue, unsigned
     direct, exact = pair(spec, conv, x)
     assert torch.equal(direct(x), exact(x))
     q = 255 * x if unsigned else 127 * x
-    weight = exact._quantized_weight()[0]
+    weight = exact.policy.weights(exact)[0]
     wanted = (q.double()[:, None] * weight).sum((2, 3, 4))
     assert torch.equal(exact._sums(q.double(), weight.double()), wanted[..., None, None])
 

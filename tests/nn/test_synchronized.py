@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from tilewise.common.processes import ALONE
 from tilewise.nn.synchronized import normalize_over
-from tilewise.quant.processes import ALONE
 
 
 @pytest.mark.parametrize(

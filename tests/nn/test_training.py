@@ -34,7 +34,7 @@ def plain_forward(layer: WinogradConv2d, x: Tensor) -> Tensor:
     q, step = layer.quantized("input_range", x)
     tiling = layer.tiling(x)
     mult = layer.v_multiplier(step)
-    u, scale = layer.quantized_weights(g, step / mult)
+    u, scale = layer.policy.transformed_weights(layer, g, step / mult)
     n, (low, high) = layer.algorithm.products, rules.limits(spec.bits)
     v = torch.einsum("ai,ncyxij,bj->abncyx", bt, tiles_of(q, tiling), bt).flatten(0, 1)  # (n*n, N, C, rows, cols)
     v = v * mult.view(len(mult), 1, -1, 1, 1)
@@ -50,7 +50,7 @@ def plain_forward(layer: WinogradConv2d, x: Tensor) -> Tensor:
     h, w = tiling.out
     y = y.flatten(2, 3).flatten(3, 4)[:, :, :h, :w]
     y = y if layer.bias is None else y + layer.bias.view(1, -1, 1, 1)
-    return layer.requantized_output(y)
+    return layer.policy.output(layer, y)
 
 
 SPECS: dict[str, Winograd] = {
@@ -151,7 +151,7 @@ def test_direct_layer_is_near_the_float_one(quantizer: Any, weights: str) -> Non
     assert (y - exact).square().mean() < exact.square().mean() * 1e-3
     y.square().sum().backward()
     assert layer.weight.grad is not None
-    _, step = layer._quantized_weight()
+    _, step = layer.policy.weights(layer)
     assert step.numel() == (8 if weights == "channel" else 1)
 
 

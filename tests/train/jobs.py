@@ -13,9 +13,9 @@ from torch import nn
 
 import tilewise as tw
 from tilewise import winas, zoo
+from tilewise.common.processes import Processes
 from tilewise.data import Batches, load
-from tilewise.quant.processes import Processes
-from tilewise.studies import synthetic
+from tilewise.experiments import known_searches
 from tilewise.winas import SearchConfig
 
 SPECS = {
@@ -37,7 +37,7 @@ CASES: dict[str, dict[str, Any]] = {
 class Doubled:
     """Batches in float64, in which rounding is too small to turn an integer."""
 
-    def __init__(self, batches: Batches | synthetic.Batches, stop: int | None = None) -> None:
+    def __init__(self, batches: Batches | known_searches.Batches, stop: int | None = None) -> None:
         self.batches, self.stop = batches, stop
 
     def set_epoch(self, epoch: int) -> None:
@@ -72,11 +72,11 @@ def train(
 
 def search() -> dict[str, Any]:
     """Search a small network in float64; give the probabilities of all candidates."""
-    model = synthetic.network(0)
-    train, val = (Doubled(synthetic.Batches(model, 6, seed)) for seed in (0, 1))
+    model = known_searches.network(0)
+    train, val = (Doubled(known_searches.Batches(model, 6, seed)) for seed in (0, 1))
     config = SearchConfig(algorithms=("direct", "F2", "F4"), epochs=2, transforms="learned", progress=False)
     model = model.double()
-    found = winas.search(model, train, val, synthetic.Table(by_label={"F2 int8": 5e-4}), config, teacher=model)
+    found = winas.search(model, train, val, known_searches.Table(by_label={"F2 int8": 5e-4}), config, teacher=model)
     return {f"{layer} {name}": np.array(p) for layer, of in found.probabilities.items() for name, p in of.items()}
 
 

@@ -25,7 +25,7 @@ import tilewise as tw
 from tilewise import zoo
 from tilewise.cli import main
 from tilewise.commands import options, search
-from tilewise.studies.synthetic import Table
+from tilewise.experiments.known_searches import Table
 
 IMAGES = 40
 SMALL = ("--model", "small", "--data", "digits", "--threads", "1", "--epochs", "2", "--batch", "20")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tilewise.studies import synthetic
+from tilewise.experiments import known_searches
 from tilewise.winas import SearchConfig
 
 
@@ -25,7 +25,7 @@ def problem() -> Any:
     """Give a small network and two sets of batches."""
 
     def make(steps: int = 4) -> Any:
-        model = synthetic.network(0)
-        return model, *(synthetic.Batches(model, steps, seed=seed) for seed in (0, 1))
+        model = known_searches.network(0)
+        return model, *(known_searches.Batches(model, steps, seed=seed) for seed in (0, 1))
 
     return make

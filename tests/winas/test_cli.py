@@ -13,8 +13,8 @@ import tilewise as tw
 from tilewise import zoo
 from tilewise.cli import main
 from tilewise.commands import search as command
-from tilewise.studies import front, speed
-from tilewise.studies.synthetic import Table
+from tilewise.experiments import front, speed
+from tilewise.experiments.known_searches import Table
 from tilewise.winas import Architecture
 
 SMALL = ("--model", "small", "--data", "digits", "--train-images", 80, "--threads", 1)

@@ -18,9 +18,9 @@ from tilewise import zoo
 from tilewise.cli import main
 from tilewise.commands import search as command
 from tilewise.conversion import specs_of
+from tilewise.experiments import known_searches
 from tilewise.latency import LayerShape, layer_shapes
 from tilewise.quant import Spec
-from tilewise.studies import synthetic
 from tilewise.winas import Architecture, SearchConfig, search
 from tilewise.winas.architecture import label
 from tilewise.winas.prices import Prices
@@ -79,8 +79,8 @@ def test_a_candidate_is_the_faster_of_two_ways(times: tuple[tuple[float, ...], .
 
 
 def test_the_found_network_runs_as_direct_does_and_takes_what_the_table_says(tmp_path: Path, config: Any) -> None:
-    model = synthetic.network(0)
-    train, val = (synthetic.Batches(model, 3, seed=seed) for seed in (0, 1))
+    model = known_searches.network(0)
+    train, val = (known_searches.Batches(model, 3, seed=seed) for seed in (0, 1))
     example = train.images[0, :1]
     by = {(c, n): t for c in (4, 8) for n, t in (("direct int8", 2.0), ("exact int8", 1.0), ("F4 int8", 9.0))}
     table = ByChannels({key: value * MILLI for key, value in by.items()} | {(4, "exact int8"): 3 * MILLI})
@@ -102,8 +102,8 @@ def test_the_found_network_runs_as_direct_does_and_takes_what_the_table_says(tmp
 
 
 def test_a_measured_table_prices_what_it_has_and_refuses_what_it_lacks(config: Any) -> None:
-    model = synthetic.network(0)
-    train, val = (synthetic.Batches(model, 2, seed=seed) for seed in (0, 1))
+    model = known_searches.network(0)
+    train, val = (known_searches.Batches(model, 2, seed=seed) for seed in (0, 1))
     example = train.images[0, :1]
     table = tw.measure(model, example, candidates=["direct int8", "F4 int8", "exact F4 int8"], rounds=2)
     found = search(model, train, val, table, config(algorithms=ALGORITHMS))
@@ -128,7 +128,7 @@ def test_exact_without_direct_int8_is_refused(algorithms: tuple[str, ...], bits:
 def test_the_command_line_searches_compiles_and_profiles_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table = synthetic.Table(by_label={"exact int8": 0.5e-3}, rest=1e-3)
+    table = known_searches.Table(by_label={"exact int8": 0.5e-3}, rest=1e-3)
     monkeypatch.setattr(command, "load_table", lambda _: (table, 1))
 
     def cli(*arguments: object) -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import tilewise as tw
-from tilewise.studies import synthetic
-from tilewise.studies.synthetic import Table
+from tilewise.experiments import known_searches
+from tilewise.experiments.known_searches import Table
 from tilewise.train import checkpoint
 from tilewise.winas import Architecture, SearchConfig, pareto, search
 from tilewise.winas.architecture import label
@@ -26,9 +26,9 @@ UNEQUAL = Table(by_label={"direct int8": 1e-3, "F2 int8": 0.8e-3, "F4 int8": 0.5
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", synthetic.PROBLEMS)
+@pytest.mark.parametrize("name", known_searches.PROBLEMS)
 def test_known_answers_are_found(name: str, seed: int) -> None:
-    assert synthetic.PROBLEMS[name].solved(seed)
+    assert known_searches.PROBLEMS[name].solved(seed)
 
 
 def test_expected_latency_is_that_of_all_networks_by_their_probability(problem: Any) -> None:
@@ -127,11 +127,11 @@ SCRIPT = """
 import sys, torch
 sys.path.insert(0, {folder!r})
 torch.set_num_threads(1)
-from tilewise.studies import synthetic
+from tilewise.experiments import known_searches
 from tilewise.winas import SearchConfig, pareto
-model = synthetic.network(0)
-train, val = (synthetic.Batches(model, 4, seed=seed) for seed in (0, 1))
-table = synthetic.Table(by_label={{"F4 int8": 5e-4}})
+model = known_searches.network(0)
+train, val = (known_searches.Batches(model, 4, seed=seed) for seed in (0, 1))
+table = known_searches.Table(by_label={{"F4 int8": 5e-4}})
 config = SearchConfig(out={out!r}, transforms="learned", epochs=3, resume={resume}, progress=False)
 pareto(model, train, val, table, config, 2, teacher=model)
 """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tilewise.engine.exact import worth_measuring
 from torch import nn
 
 import tilewise as tw
 from tilewise import zoo
-from tilewise.engine.exact import worth_measuring
 from tilewise.winas import WA_Q, SearchConfig
 from tilewise.winas.architecture import label
 from tilewise.winas.paths import Paths

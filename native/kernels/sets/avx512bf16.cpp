@@ -1,9 +1,9 @@
 // The bf16 convolutions of avx512vnni for machines with AVX512_BF16, the only code built with those instructions.
 #define TILEWISE_SET avx512bf16
-#include "kernels/sets/avx512vnni.h"
-// Needs the operations above.
-#include "kernels/sets/convolutions.inc"
+#define TILEWISE_SET_HEADER "kernels/sets/vnni64.h"
 #include "kernels/sets/sets.h"
+#include "operations/direct/body.h"
+#include "operations/fast/body.h"
 
 namespace tilewise {
 namespace avx512bf16 {

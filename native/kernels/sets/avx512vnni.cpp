@@ -1,8 +1,9 @@
 // x86-64 with AVX-512 (F, BW, VL, DQ) and VNNI.
 #define TILEWISE_SET avx512vnni
-#include "kernels/sets/avx512vnni.h"
-// Needs the operations above.
-#include "kernels/sets/bodies.inc"
+#define TILEWISE_SET_HEADER "kernels/sets/vnni64.h"
+#include "generated/bodies.inc"
+#include "kernels/peak.h"
+#include "kernels/training/kernels.h"
 
 namespace tilewise {
 
@@ -18,7 +19,7 @@ const KernelSet kAvx512vnni = {
     avx512vnni::measure_peaks,
     avx512vnni::kTraining,
 #define TILEWISE_KERNEL(name, Params) avx512vnni::make_##name,
-#include "kernels/kernels.inc"
+#include "generated/kernels.inc"
 #undef TILEWISE_KERNEL
 };
 

@@ -2,25 +2,10 @@
 #include <cpuid.h>
 
 #define TILEWISE_SET avxvnni
-#include "kernels/sets/avx2.h"
-
-namespace tilewise::TILEWISE_SET {
-
-inline constexpr int kPanelVectors = 2, kByteRows = 6, kFloatRows = 6;  // 16 registers
-inline constexpr bool kSignedRows = false;
-
-[[gnu::always_inline]] inline I32 dot4(I32 sum, I32 a, I32 b) {
-  return reinterpret_cast<I32>(_mm256_dpbusd_avx_epi32(
-      reinterpret_cast<__m256i>(sum), reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
-}
-[[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
-  return reinterpret_cast<I32>(_mm256_dpwssd_avx_epi32(
-      reinterpret_cast<__m256i>(sum), reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
-}
-
-}  // namespace tilewise::TILEWISE_SET
-
-#include "kernels/sets/bodies.inc"
+#define TILEWISE_SET_HEADER "kernels/sets/avxvnni.h"
+#include "generated/bodies.inc"
+#include "kernels/peak.h"
+#include "kernels/training/kernels.h"
 
 namespace tilewise {
 
@@ -42,7 +27,7 @@ const KernelSet kAvxvnni = {
     avxvnni::measure_peaks,
     avxvnni::kTraining,
 #define TILEWISE_KERNEL(name, Params) avxvnni::make_##name,
-#include "kernels/kernels.inc"
+#include "generated/kernels.inc"
 #undef TILEWISE_KERNEL
 };
 

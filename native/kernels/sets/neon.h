@@ -1,45 +1,22 @@
-// What the sets on the 16-byte vectors of aarch64 share: all but the product of bytes. The set's .cpp names it
-// (TILEWISE_SET) and includes this file first.
+// Any aarch64.
 #pragma once
 
-#include <arm_neon.h>
-#include <sys/auxv.h>
-
-#include <cstddef>
-
-#define TILEWISE_VECTOR_BYTES 16
-#include "kernels/bodies/simd.h"
-// Needs the types of simd.h.
-#include "kernels/bodies/plain.h"
+#include "kernels/sets/bytes16_arm.h"
 
 namespace tilewise::TILEWISE_SET {
 
-[[gnu::always_inline]] inline I32 dot2(I32 sum, I32 a, I32 b) {
-  const auto x = reinterpret_cast<int16x8_t>(a), y = reinterpret_cast<int16x8_t>(b);
-  const int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(y)), high = vmull_high_s16(x, y);
-  return wrapping_sum(sum, reinterpret_cast<I32>(vpaddq_s32(low, high)));
-}
-[[gnu::always_inline]] inline I16 mulhrs(I16 a, I16 b) {
-  return reinterpret_cast<I16>(
-      vqrdmulhq_s16(reinterpret_cast<int16x8_t>(a), reinterpret_cast<int16x8_t>(b)));
-}
-[[gnu::always_inline]] inline F32 fused(F32 a, F32 b, F32 c) {
-  return reinterpret_cast<F32>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a),
-                                         reinterpret_cast<float32x4_t>(b)));
-}
-[[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
-  return reinterpret_cast<I32>(vcvtmq_s32_f32(reinterpret_cast<float32x4_t>(v)));
-}
-[[gnu::always_inline]] inline F32 rounded_down(F32 v) {
-  return reinterpret_cast<F32>(vrndmq_f32(reinterpret_cast<float32x4_t>(v)));
-}
-[[gnu::always_inline]] inline I16 pack(I32 a, I32 b) {
-  const int16x4_t low = vqmovn_s32(reinterpret_cast<int32x4_t>(a));
-  return reinterpret_cast<I16>(vqmovn_high_s32(low, reinterpret_cast<int32x4_t>(b)));
-}
-[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
-  const int8x8_t low = vqmovn_s16(reinterpret_cast<int16x8_t>(a));
-  return reinterpret_cast<I8>(vqmovn_high_s16(low, reinterpret_cast<int16x8_t>(b)));
+inline constexpr int kPanelVectors = 4, kByteRows = 4, kFloatRows = 6;  // 32 registers; a split product takes eleven of them
+inline constexpr bool kSignedRows = false;
+
+// A product of bytes fits 16 bits, a sum of two does not (255 * 127 * 2 > 2^15): each is added as 32 bits.
+[[gnu::always_inline]] inline I32 dot4(I32 sum, I32 a, I32 b) {
+  const auto bytes = reinterpret_cast<U16>(a);
+  const auto factors = reinterpret_cast<I16>(b);
+  const I16 even = reinterpret_cast<I16>(bytes & 0xFF) * ((factors << 8) >> 8);
+  const I16 odd = reinterpret_cast<I16>(bytes >> 8) * (factors >> 8);
+  const int32x4_t half =
+      vpadalq_s16(reinterpret_cast<int32x4_t>(sum), reinterpret_cast<int16x8_t>(even));
+  return reinterpret_cast<I32>(vpadalq_s16(half, reinterpret_cast<int16x8_t>(odd)));
 }
 
 }  // namespace tilewise::TILEWISE_SET

@@ -1,9 +1,10 @@
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
 
 #include "base/check.h"
-#include "kernels/op.h"
+#include "kernels/set.h"
 #include "kernels/sets/sets.h"
 
 namespace tilewise {
@@ -36,7 +37,7 @@ auto make_sets() {
   };
 #ifdef TILEWISE_X86
   static const KernelSet extended = with_bf16(kAvx512vnni);
-  found.front() = &extended;
+  std::ranges::replace(found, &kAvx512vnni, &extended);
 #endif
   return found;
 }

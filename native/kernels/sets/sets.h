@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "kernels/op.h"
+#include "kernels/set.h"
 
 namespace tilewise {
 

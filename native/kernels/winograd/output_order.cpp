@@ -19,7 +19,7 @@ float plus(float sum, float v) {
 
 }  // namespace tilewise::TILEWISE_SET
 
-#include "kernels/bodies/algorithms.h"
+#include "kernels/algorithms.h"
 
 namespace tilewise::winograd {
 

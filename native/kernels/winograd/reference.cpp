@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/winograd/output_order.h"
+#include "kernels/winograd/tile.h"
 
 namespace tilewise::winograd {
 namespace {
@@ -33,48 +33,23 @@ TilePosition tile_position(const Geometry& g, std::int64_t p) {
   return {p / (g.rows * g.cols), p / g.cols % g.rows * g.m, p % g.cols * g.m};
 }
 
-// Copies the t x t piece of the padded image that tile p reads.
-void gather_tile(const Geometry& g, TensorView<const std::int16_t, 4> x, std::int64_t p, std::int64_t c,
-                 TensorView<std::int64_t, 2> d) {
-  const TilePosition tile = tile_position(g, p);
-  for (std::int64_t i = 0; i < g.t; ++i) {
-    for (std::int64_t j = 0; j < g.t; ++j) {
-      const std::int64_t row = g.stride * tile.row + i - g.pad_top;
-      const std::int64_t col = g.stride * tile.col + j - g.pad_left;
-      const bool inside = 0 <= row && row < g.height && 0 <= col && col < g.width;
-      d(i, j) = inside ? x(tile.image, c, row, col) : 0;
-    }
-  }
-}
-
-// dst = left * right^T, the sums from left to right; left is rows x inner, right is cols x inner.
-template <typename Dst, typename Left, typename Right>
-void multiply_transposed(TensorView<Left, 2> left, TensorView<Right, 2> right, TensorView<Dst, 2> dst) {
-  for (std::int64_t i = 0; i < dst.shape[0]; ++i) {
-    for (std::int64_t j = 0; j < dst.shape[1]; ++j) {
-      Dst sum = 0;
-      for (std::int64_t k = 0; k < left.shape[1]; ++k) sum += left(i, k) * right(j, k);
-      dst(i, j) = sum;
-    }
-  }
-}
-
 }  // namespace
 
 Tensor<std::int32_t, 3> input_transform(const Geometry& g, TensorView<const std::int16_t, 4> x,
                                         TensorView<const std::int32_t, 2> bt) {
   Tensor<std::int32_t, 3> v({g.taps(), g.channels, g.tiles()});
-  Tensor<std::int64_t, 2> d({g.t, g.t});
-  Tensor<std::int64_t, 2> half({g.n, g.t});  // B^T d^T: |bt| sums to 2^23 per row at most, so 2^38
-  Tensor<std::int64_t, 2> full({g.n, g.n});  // B^T d B: 2^61
   for (std::int64_t c = 0; c < g.channels; ++c) {
     for (std::int64_t p = 0; p < g.tiles(); ++p) {
-      gather_tile(g, x, p, c, d.view());
-      multiply_transposed(bt, d.view(), half.view());
-      multiply_transposed(bt, half.view(), full.view());
-      for (std::int64_t tap = 0; tap < g.taps(); ++tap) {
-        v.view()(tap, c, p) = fit_int32(full.view()(tap / g.n, tap % g.n), "V", tap, c, p);
-      }
+      const TilePosition tile = tile_position(g, p);
+      const auto pixel = [&](std::int64_t i, std::int64_t j) {
+        const std::int64_t row = g.stride * tile.row + i - g.pad_top, col = g.stride * tile.col + j - g.pad_left;
+        const bool inside = 0 <= row && row < g.height && 0 <= col && col < g.width;
+        return inside ? x(tile.image, c, row, col) : std::int16_t{0};
+      };
+      // Rows of |bt| sum to 2^23 at most, so V stays below 2^61.
+      transform_input<std::int64_t>(g.n, g.t, bt, pixel, [&](std::int64_t tap, std::int64_t value) {
+        v.view()(tap, c, p) = fit_int32(value, "V", tap, c, p);
+      });
     }
   }
   return v;
@@ -85,13 +60,12 @@ Tensor<std::int16_t, 3> requantize(TensorView<const std::int32_t, 3> v,
                                    int fraction_bits) {
   Tensor<std::int16_t, 3> vq(v.shape);
   const bool per_channel = mult.shape[1] != 1;
-  const std::int64_t half = std::int64_t{1} << (fraction_bits - 1);
   for (std::int64_t tap = 0; tap < v.shape[0]; ++tap) {
     for (std::int64_t c = 0; c < v.shape[1]; ++c) {
       const std::int64_t factor = mult(tap, per_channel ? c : 0);
       for (std::int64_t p = 0; p < v.shape[2]; ++p) {
-        const std::int64_t rounded = (v(tap, c, p) * factor + half) >> fraction_bits;
-        vq.view()(tap, c, p) = static_cast<std::int16_t>(std::clamp(rounded, -v_limit, v_limit));
+        vq.view()(tap, c, p) =
+            static_cast<std::int16_t>(requantized<std::int64_t>(v(tap, c, p), factor, fraction_bits, v_limit));
       }
     }
   }
@@ -123,30 +97,18 @@ Tensor<float, 4> output_transform(const Geometry& g, TensorView<const std::int32
                                   TensorView<const float, 2> at, TensorView<const float, 2> scale,
                                   std::optional<TensorView<const float, 1>> bias) {
   Tensor<float, 4> y({g.images, g.filters, g.out_height, g.out_width});
-  Tensor<float, 2> half({g.m, g.n});  // T
-  std::vector<float> column(static_cast<std::size_t>(g.n));
   const std::span<const float> matrix(at.data, static_cast<std::size_t>(g.m * g.n));
   const bool per_filter = scale.shape[1] != 1;
   for (std::int64_t k = 0; k < g.filters; ++k) {
     for (std::int64_t p = 0; p < g.tiles(); ++p) {
-      for (std::int64_t b = 0; b < g.n; ++b) {
-        for (std::int64_t a = 0; a < g.n; ++a) {
-          const std::int64_t tap = a * g.n + b;
-          column[static_cast<std::size_t>(a)] =
-              static_cast<float>(m(tap, k, p)) * scale(tap, per_filter ? k : 0);
-        }
-        const std::vector<float> sums = apply_in_order(matrix, column);
-        for (std::int64_t i = 0; i < g.m; ++i) half.view()(i, b) = sums[static_cast<std::size_t>(i)];
-      }
       const TilePosition tile = tile_position(g, p);
-      for (std::int64_t i = 0; i < std::min(g.m, g.out_height - tile.row); ++i) {
-        const std::span<const float> row(&half.view()(i, 0), static_cast<std::size_t>(g.n));
-        const std::vector<float> sums = apply_in_order(matrix, row);
-        for (std::int64_t j = 0; j < std::min(g.m, g.out_width - tile.col); ++j) {
-          const float value = sums[static_cast<std::size_t>(j)];
-          y.view()(tile.image, k, tile.row + i, tile.col + j) = bias ? value + (*bias)(k) : value;
-        }
-      }
+      const auto product = [&](std::int64_t tap) {
+        return static_cast<float>(m(tap, k, p)) * scale(tap, per_filter ? k : 0);
+      };
+      transform_output(g.n, matrix, product, std::min(g.m, g.out_height - tile.row),
+                       std::min(g.m, g.out_width - tile.col), [&](std::int64_t i, std::int64_t j, float value) {
+                         y.view()(tile.image, k, tile.row + i, tile.col + j) = bias ? value + (*bias)(k) : value;
+                       });
     }
   }
   return y;

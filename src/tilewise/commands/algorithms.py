@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tilewise.commands.exactness import Counting
-from tilewise.commands.options import Common
+from tilewise.commands.lossless import CountLossless
+from tilewise.commands.options import Common, Unchecked, config_of
+from tilewise.discovery.simulation import Precision
+from tilewise.discovery.transforms import TransformSearch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class ListAlgorithms:
     """The catalogue: products and reduction factors, proved as they are listed."""
 
     def result(self, seed: int) -> dict[str, Any]:  # noqa: ARG002 - nothing here is random
@@ -61,7 +63,22 @@ class Listing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Widths(Unchecked, Precision):
+    """Widths and scales of the layer that is simulated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transforms(Unchecked, TransformSearch):
+    """What to search for, and how long."""
+
+    m: int = 4
+    r: int = 3
+    precision: Precision = field(default_factory=Widths)
+    seed: int = field(default=0, init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindAlgorithm:
     """Search of interpolation points and scalings that lose less at few bits, saved as a file.
 
     The file stands wherever the name of an algorithm does: --algorithm found.json (docs/guide/algorithms.md).
@@ -69,36 +86,7 @@ class Finding:
 
     out: Path
     """File to write, *.json."""
-    m: int = 4
-    """Outputs per tile and dimension."""
-    r: int = 3
-    """Filter taps per dimension."""
-    bits: int = 8
-    """Width of the input, U and V: 2 to 16."""
-    scales: Literal["tap", "tensor"] = "tap"
-    """Scales of U and V."""
-    hadamard_bits: int = 32
-    """Width of M: 2 to 16, or 32 where it stays exact."""
-    hadamard_scales: Literal["tap", "tensor"] = "tensor"
-    """Scales of M."""
-    points: Literal["dyadic", "rational"] = "dyadic"
-    """Whether denominators of points are powers of two."""
-    bound: int = 4
-    """Largest numerator and denominator of a point."""
-    symmetric: bool = False
-    """Take points in pairs +-p."""
-    scaled: bool = False
-    """Scale rows of B and columns of A by powers of two."""
-    v_bits: int = 16
-    """Width that V may have without a price: 16 for transforms in int16, 24 for float32."""
-    price: float = 5.0
-    """dB for each time that the transforms take the operations of the textbook points once more."""
-    particles: int = 40
-    """Particles of the swarm."""
-    steps: int = 60
-    """Moves of each particle."""
-    restarts: int = 4
-    """Swarms, one after the other."""
+    search: Transforms = field(default_factory=Transforms)
     activations: Path | None = None
     """Input of a layer, (N, C, H, W) as .npy, instead of Gaussian noise; with --weights."""
     weights: Path | None = None
@@ -108,34 +96,17 @@ class Finding:
         """Search, prove and save."""
         from tilewise.algebra.catalogue import is_file, textbook_points
         from tilewise.algebra.toom_cook import toom_cook
-        from tilewise.studies.fidelity import Precision
-        from tilewise.studies.transforms import TransformSearch, find, held_out, operations
+        from tilewise.discovery.transforms import find, held_out, operations
 
         if not is_file(self.out.name):
             raise ValueError(f"out is {self.out}; its name must end with .json")
-        precision = Precision(
-            bits=self.bits, scales=self.scales,
-            hadamard_bits=self.hadamard_bits, hadamard_scales=self.hadamard_scales,
-        )  # fmt: skip
-        names = (
-            "m",
-            "r",
-            "points",
-            "bound",
-            "symmetric",
-            "scaled",
-            "v_bits",
-            "price",
-            "particles",
-            "steps",
-            "restarts",
-        )
-        search = TransformSearch(precision=precision, seed=seed, **{name: getattr(self, name) for name in names})
+        precision = config_of(Precision, self.search.precision)
+        search = config_of(TransformSearch, self.search, precision=precision, seed=seed)
         sample = self._sample()
         found = find(search, sample, progress=True)
         found.save(self.out)
-        usual = toom_cook(self.m, self.r, textbook_points(self.m, self.r))
-        table = Table(title=f"F({self.m}, {self.r}), proved; saved to {self.out}")
+        usual = toom_cook(search.m, search.r, textbook_points(search.m, search.r))
+        table = Table(title=f"F({search.m}, {search.r}), proved; saved to {self.out}")
         for column in ("points", "SQNR in dB", "operations", "growth of V"):
             table.add_column(column, justify="left" if column == "points" else "right")
         rows = [
@@ -151,7 +122,7 @@ class Finding:
         """Load the given layer, if there is one."""
         import numpy as np
 
-        from tilewise.studies.fidelity import Sample
+        from tilewise.discovery.simulation import Sample
 
         if self.activations is None and self.weights is None:
             return None
@@ -161,7 +132,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scoring:
+class ScoreAlgorithms:
     """Simulated SQNR of one 8-bit layer of Gaussian data in dB, with M at 8, 10 and 32 bits."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
@@ -175,9 +146,9 @@ class Scoring:
         """Simulate them."""
         from tilewise.algebra import Bilinear, Planar, algorithm, algorithm_names
         from tilewise.algebra.catalogue import is_file, read_algorithm
-        from tilewise.studies.scores import planar, precisions, scores
-        from tilewise.studies.transforms import balanced
-        from tilewise.train.progress import track
+        from tilewise.common.progress import track
+        from tilewise.discovery.scores import planar, precisions, scores
+        from tilewise.discovery.transforms import balanced
 
         names = self.names or algorithm_names(self.r)
         nested = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in names]
@@ -200,7 +171,7 @@ class Scoring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparing:
+class CompareBases:
     """Simulated SQNR of one layer in dB where everything is quantized per tensor, in the canonical and Legendre's base.
 
     Input, weights, matrices, what lies between two matrices, U, V and M: as in the papers, not as our layers do it.
@@ -214,9 +185,9 @@ class Comparing:
     def result(self, seed: int) -> dict[str, Any]:
         """Simulate them, each as it is and balanced."""
         from tilewise.algebra import algorithm
-        from tilewise.studies.bases import CONTRACTS, compared
-        from tilewise.studies.transforms import balanced
-        from tilewise.train.progress import track
+        from tilewise.common.progress import track
+        from tilewise.discovery.bases import CONTRACTS, compared
+        from tilewise.discovery.transforms import balanced
 
         named = [algorithm(name, self.r) for name in self.names]
         rows = compared(
@@ -237,12 +208,12 @@ class Algorithms:
     """The catalogue; `search` finds better ones, `score` and `bases` compare them, `exact` counts exact int8."""
 
     do: (
-        Annotated[Listing, tyro.conf.subcommand("list")]
-        | Annotated[Finding, tyro.conf.subcommand("search")]
-        | Annotated[Scoring, tyro.conf.subcommand("score")]
-        | Annotated[Comparing, tyro.conf.subcommand("bases")]
-        | Annotated[Counting, tyro.conf.subcommand("exact")]
-    ) = field(default_factory=Listing)
+        Annotated[ListAlgorithms, tyro.conf.subcommand("list")]
+        | Annotated[FindAlgorithm, tyro.conf.subcommand("search")]
+        | Annotated[ScoreAlgorithms, tyro.conf.subcommand("score")]
+        | Annotated[CompareBases, tyro.conf.subcommand("bases")]
+        | Annotated[CountLossless, tyro.conf.subcommand("exact")]
+    ) = field(default_factory=ListAlgorithms)
     common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from tilewise.commands.options import Common
 
 if TYPE_CHECKING:
-    from tilewise.studies.demo import Study
+    from tilewise.experiments.demo import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Run the demo."""
+        from tilewise.experiments.demo import ADAPTED, prepare
         from tilewise.report.accuracy import figure, table
-        from tilewise.studies.demo import ADAPTED, prepare
 
         study = prepare(self.data_root, self.test_images, device=self.common.device, seed=self.common.seed)
         print(f"swapping the convolutions of {study.title} ...")
@@ -49,17 +49,19 @@ class Demo:
 
     def _race(self, study: Study) -> dict[str, Any]:
         """Compile, measure and draw. Times differ from run to run, so they have a file of their own."""
+        from tilewise.experiments.speed import race_study
+        from tilewise.latency import Machine
         from tilewise.report.speed import figure, table
-        from tilewise.studies.speed import machine, race_study
 
         threads = self.common.threads or 1
+        machine = str(Machine.here(threads))
         print(f"compiling for this machine, {threads} threads ...")
         networks = race_study(study, threads)
         for title, rows in networks.items():
             Console(width=120).print(table(rows, title))
-        figure(networks, machine(threads), self.out / "speed.png")
+        figure(networks, machine, self.out / "speed.png")
         speed = {
-            "machine": machine(threads),
+            "machine": machine,
             **{title: [row.to_dict() for row in rows] for title, rows in networks.items()},
         }
         (self.out / "speed.json").write_text(json.dumps(speed, indent=1) + "\n")

@@ -66,14 +66,10 @@ class Compile:
         if self.tune:
             print_choices(engine.choices)
         engine.save(self.out)
-        size, plan = self.out.stat().st_size, engine.plan
-        print(
-            f"wrote {self.out}: {len(plan.nodes)} operations, {size / 2**20:.1f} MiB of weights, "
-            f"{plan.arena_bytes / 2**20:.2f} MiB of memory for {plan.batch} images at once"
-        )
+        size, operations = self.out.stat().st_size, len(engine.program.operations)
+        print(f"wrote {self.out}: {operations} operations, {size / 2**20:.1f} MiB of weights")
         return {
-            **layers_summary(self.layers), "file": str(self.out), "bytes": size, "arena_bytes": plan.arena_bytes,
-            "batch": plan.batch, "operations": len(plan.nodes),
+            **layers_summary(self.layers), "file": str(self.out), "bytes": size, "operations": operations,
             "choices": [choice._asdict() for choice in engine.choices],
         }  # fmt: skip
 
@@ -107,20 +103,20 @@ class Run:
         """Run."""
         import torch
 
-        from tilewise.data import Pairs, Scenes
+        from tilewise.common.progress import track
+        from tilewise.data import Pairs
         from tilewise.engine import load as load_engine
-        from tilewise.train.progress import track
+        from tilewise.engine.engine import DEFAULT_BATCH
 
         threads = self.common.threads or len(os.sched_getaffinity(0))
         engine = load_engine(self.file, threads=threads)
         test = load_set(self.data, "test", self.data_root)
         if isinstance(test, Pairs):
             raise ValueError(f"{self.data} has images of many sizes, {self.file} takes those of one; allowed: one size")  # noqa: TRY004
-        wanted = (test.classes, *test.shape[1:]) if isinstance(test, Scenes) else (test.classes,)
-        if engine.plan.output_shape != wanted:
-            raise ValueError(
-                f"{self.file} gives results of shape {engine.plan.output_shape}; {self.data} needs {wanted}"
-            )
+        classes = test.classes
+        if [output.channels for output in engine.outputs] != [classes]:
+            found = ", ".join(str(output.channels) for output in engine.outputs)
+            raise ValueError(f"{self.file} gives results of {found} channels; {self.data} needs {classes}")
         task, seconds = test.task, 0.0
         counts = torch.zeros(task.size, dtype=torch.float64)
         batches = test.scoring()
@@ -132,19 +128,19 @@ class Run:
             counts += task.counts(outputs, y)
         result = {
             task.metric: task.score(counts), "images": len(test), "images_per_second": len(test) / seconds,
-            "threads": engine.threads, "isa": engine.isa,
+            "threads": engine.threads, "isa": engine.kernel_set,
         }  # fmt: skip
         print(f"{task.metric} {result[task.metric]:.2f} {task.unit} of {len(test)} images")
-        print(f"{result['images_per_second']:.0f} images/s, {engine.threads} threads, {engine.isa}")
+        print(f"{result['images_per_second']:.0f} images/s, {engine.threads} threads, {engine.kernel_set}")
         if self.profile:
-            result["profile"] = self._profile(engine, next(iter(batches))[0][: engine.plan.batch])
+            result["profile"] = self._profile(engine, next(iter(batches))[0][:DEFAULT_BATCH])
         return result
 
     def _profile(self, engine: Engine, x: Tensor) -> list[dict[str, Any]]:
         from tilewise.report.profile import figure, table
 
         rows, peaks = engine.profile(x), engine.peaks()
-        title = f"{self.file.name}: {len(x)} images, {engine.threads} threads, {engine.isa}"
+        title = f"{self.file.name}: {len(x)} images, {engine.threads} threads, {engine.kernel_set}"
         Console(width=180).print(table(rows, peaks, title))
         if self.picture is not None:
             figure(rows, peaks, title, self.picture)

@@ -29,10 +29,10 @@ class Doctor:
 
     def run(self) -> dict[str, Any]:
         """Examine."""
+        from tilewise.calibration.doctor import ALGORITHMS, doctor
         from tilewise.data import Batches
         from tilewise.quant import Winograd
         from tilewise.report.doctor import doctor_table, plot_doctor
-        from tilewise.studies.doctor import ALGORITHMS, doctor
 
         if self.images < 1:
             raise ValueError(f"images is {self.images}; it must be at least 1")

@@ -40,9 +40,9 @@ class Experiment:
         """Measure."""
         import torch
 
+        from tilewise.common.progress import bar
         from tilewise.experiments.catalogue import STUDIES
         from tilewise.experiments.runs import run_study
-        from tilewise.train.progress import bar
 
         if self.study not in STUDIES:
             raise ValueError(f"study is {self.study!r}; allowed: {', '.join(STUDIES)}")

@@ -40,7 +40,12 @@ class Info:
         if importlib.util.find_spec("tilewise._native") is None:
             print("the native part is not built: training works, the engine does not")
             return {**result, "kernel_sets": []}
-        return {**result, "kernel_sets": self._kernel_sets()}
+        from tilewise.engine.interface import c_interface
+
+        folders = {name: str(folder) for name, folder in c_interface().items()}
+        for name, value in folders.items():
+            print(f"C interface, {name}: {value}")
+        return {**result, "c_interface": folders, "kernel_sets": self._kernel_sets()}
 
     def _kernel_sets(self) -> list[dict[str, Any]]:
         """List what this build can compute with, and how fast a core is at it."""

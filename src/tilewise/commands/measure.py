@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tilewise.commands.options import Common
+from tilewise.commands.options import Common, Unchecked, config_of
+from tilewise.latency.shape_grid import ShapeGrid
 
 if TYPE_CHECKING:
     from tilewise.latency import LatencyTable
     from tilewise.latency.runners import Runner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shapes(Unchecked, ShapeGrid):
+    """What --grid measures; --batch is for networks too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,20 +37,9 @@ class Measure:
     """Height and width of the images."""
     image_channels: int = 3
     """Channels of the images."""
-    batch: int = 1
-    """Images at once."""
     grid: bool = False
     """Measure single layers over channels and resolutions: what lies between them is interpolated."""
-    channels: tuple[int, ...] | None = None
-    """Input channels of the grid; 16 to 256 by default."""
-    resolutions: tuple[int, ...] | None = None
-    """Heights and widths of the grid; 4 to 32 by default."""
-    ratios: tuple[float, ...] | None = None
-    """Output channels of the grid divided by input channels; 1 and 2 by default."""
-    kernel: int | None = None
-    """Kernel of the grid; 3 by default."""
-    stride: int | None = None
-    """Stride of the grid; 1 by default."""
+    shapes: Shapes = field(default_factory=Shapes)
     candidates: tuple[str, ...] | None = None
     """What layers may become, such as "F4 int8" "F4 learned int8" "direct float32"; a common choice by default."""
     rounds: int = 15
@@ -98,11 +93,9 @@ class Measure:
         return nullcontext(Here(threads))
 
     def _measure_grid(self, options: dict[str, Any]) -> LatencyTable:
-        from tilewise.latency.grid import Grid, measure_grid
+        from tilewise.latency.grid import measure_grid
 
-        names = ("channels", "resolutions", "ratios", "kernel", "stride")
-        asked = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return measure_grid(Grid(batch=self.batch, **asked), **options)
+        return measure_grid(config_of(ShapeGrid, self.shapes), **options)
 
     def _measure_model(self, options: dict[str, Any]) -> LatencyTable:
         import torch
@@ -112,13 +105,13 @@ class Measure:
         from tilewise.report.latency import table_of_layers
         from tilewise.zoo import build
 
-        if min(self.batch, self.size, self.image_channels) < 1:
-            sizes = f"{self.batch}, {self.size}, {self.image_channels}"
+        if min(self.shapes.batch, self.size, self.image_channels) < 1:
+            sizes = f"{self.shapes.batch}, {self.size}, {self.image_channels}"
             raise ValueError(f"batch, size and image-channels are {sizes}; they must be at least 1")
         assert self.model is not None
         torch.manual_seed(self.common.seed)
         model = build(self.model, classes=10, channels=self.image_channels, width=self.width).eval()
-        example = torch.randn(self.batch, self.image_channels, self.size, self.size)
+        example = torch.randn(self.shapes.batch, self.image_channels, self.size, self.size)
         table = measure(model, example, seed=self.common.seed, **options)
         candidates = check_candidates(options["candidates"])
         layers = table_of_layers(table, layer_shapes(model, example), candidates, self.model)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import tyro
+
+from tilewise.calibration.config import CalibrationConfig
+from tilewise.quant import QuantizerName, Scales, Transforms
+from tilewise.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from tilewise.calibration import CalibrationConfig
     from tilewise.data import Images, Pairs, Scenes
     from tilewise.quant import Spec
-    from tilewise.train import CalibrationConfig
 
+C = TypeVar("C")
 Split: TypeAlias = Literal["train", "val", "test"]
 
 
@@ -61,11 +66,11 @@ class Layers:
     """direct, F2, F4, F6, SFC6, ... (see: tilewise algorithms), exact, residue; without it layers stay as they are."""
     bits: int = 8
     """2 to 16, or 32 for float."""
-    scales: Literal["tap", "tensor"] | None = None
+    scales: Scales | None = None
     """One scale for each tap, or one per tensor. Tap by default, tensor with the paper quantizer."""
-    transforms: Literal["static", "learned", "sparse", "exact"] = "static"
+    transforms: Transforms = "static"
     """Whether the transform matrices are trained too: all entries, those that are not 0 or +-1, or the points."""
-    quantizer: Literal["tap", "paper"] = "tap"
+    quantizer: QuantizerName = "tap"
     """tap, or the paper's own."""
     hadamard_bits: int | None = None
     """Quantize the sums over channels to this width."""
@@ -97,7 +102,7 @@ class Layers:
                 )
             exact: Spec = Exact() if self.algorithm == Exact.kind else Residue()
             return {self.layers: exact} if self.layers == "*" else {self.layers: exact, "*": direct}
-        scales = self.scales or ("tensor" if self.quantizer == "paper" else "tap")
+        scales = self.scales or ("tensor" if direct.rules.quantizes_all_stages else "tap")
         fast = Winograd(
             self.algorithm,
             bits=self.bits,
@@ -109,66 +114,63 @@ class Layers:
         return {self.layers: fast} if self.layers == "*" else {self.layers: fast, "*": direct}
 
 
+class Unchecked:
+    """Options of a config, before it is made: its checks wait until then, and give one line."""
+
+    def __post_init__(self) -> None:
+        """Check nothing."""
+
+
+def config_of(kind: type[C], options: Any, **others: Any) -> C:
+    """Make a config of the options that the command line gave, and of what does not stand there under its name.
+
+    Raises
+    ------
+    ValueError
+        If the config refuses a value.
+    """
+    given = {field.name: getattr(options, field.name) for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**given | others)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """How to measure, and refine, what was converted."""
+class Calibration(Unchecked, CalibrationConfig):
+    """How to measure, and refine, what was converted. All but --calibration-images are for --refine."""
 
     calibration_images: int = 512
     """Training images to measure on, when an algorithm is given. No label is used."""
     refine: bool = False
-    """Bring one layer after another nearer to the float network; the options below say how."""
-    ranges: Literal["max", "percentile", "mse"] = "max"
-    """Where ranges end (with --refine)."""
-    balance: bool = True
-    """Give V's input channels grids of their own where that helps (with --refine)."""
-    correct_bias: bool = True
-    """Take mean errors into the bias (with --refine)."""
-    reconstruct: int = 300
-    """Steps of gradient descent for each fast layer, 0 for none (with --refine)."""
+    """Bring one layer after another nearer to the float network."""
+    seed: int = field(default=0, init=False)
 
     def config(self, seed: int) -> CalibrationConfig | None:
-        """Give what :func:`tilewise.calibrate` takes."""
-        from tilewise.train import CalibrationConfig
-
+        """Return what :func:`tilewise.calibrate` takes."""
         if self.calibration_images < 1:
             raise ValueError(f"calibration-images is {self.calibration_images}; it must be at least 1")
-        if not self.refine:
-            return None
-        return CalibrationConfig(
-            ranges=self.ranges,
-            balance=self.balance,
-            correct_bias=self.correct_bias,
-            reconstruct=self.reconstruct,
-            seed=seed,
-        )
+        return config_of(CalibrationConfig, self, seed=seed) if self.refine else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options, for results."""
+        return {option.name: getattr(self, option.name) for option in fields(self) if option.init}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Unchecked, TrainConfig):
     """How to train."""
 
-    out: Path
+    out: Path = field()
     """Run folder for checkpoints and log."""
-    epochs: int = 20
-    """Passes over the training images."""
-    recipe: Literal["modern", "paper"] = "modern"
-    """paper: Adam, rate / 10 at 3/5 and 4/5; modern: AdamW, warm-up and cosine."""
-    lr: float = 1e-3
-    """Peak learning rate."""
-    transform_rate: float = 1.0
-    """Rate of learned transforms, as a share of it: 0.1 suits refined ones."""
     batch: int = 64
     """Images per step."""
-    freeze_norms: bool = False
-    """Keep the statistics of batch normalisation: for adapting networks that the swap did not break."""
-    freeze_ranges: bool = False
-    """Keep the ranges of quantization: for adapting refined networks."""
-    mix: bool = False
-    """Train on weighted means of pairs of images (with --distill)."""
-    resume: bool = False
-    """Continue the run in the folder."""
     devices: int = 1
     """Processes that share every batch, and the CPU threads or one GPU each; the result stays that of one."""
+    device: str = field(default="cpu", init=False)
+    seed: int = field(default=0, init=False)
+    progress: bool = field(default=True, init=False)
+
+    def config(self, common: Common) -> TrainConfig:
+        """Return what :func:`tilewise.fit` takes."""
+        return config_of(TrainConfig, self, device=common.device, seed=common.seed)
 
 
 def load_set(name: str, split: Split, root: Path | None, scale: int | None = None) -> Images | Pairs | Scenes:
@@ -226,9 +228,9 @@ def converted_model(source: Source, layers: Layers, common: Common, calibration:
     """Build the network, convert it as asked, and calibrate what is new."""
     import torch
 
+    from tilewise.calibration import calibrate
     from tilewise.conversion import convert
     from tilewise.quant import FLOAT_BITS
-    from tilewise.train import calibrate
 
     specs = layers.specs()
     train = load_data(source, "train")

@@ -41,8 +41,8 @@ class Sweep:
     def run(self) -> dict[str, Any]:
         """Sweep."""
         from tilewise.common.files import write_json
+        from tilewise.common.progress import bar
         from tilewise.sweep import execute, print_summary, read_plan, summarize
-        from tilewise.train.progress import bar
 
         plan = read_plan(self.file)
         jobs = self._jobs(plan)
@@ -122,6 +122,9 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 def _options(command: Any) -> list[str]:
     """Names of a command's options, as in Python."""
     names: list[str] = []
-    for name, kind in get_type_hints(command).items():
-        names += _options(kind) if dataclasses.is_dataclass(kind) else [name]
+    kinds = get_type_hints(command)
+    for option in dataclasses.fields(command):
+        if option.init:
+            kind = kinds[option.name]
+            names += _options(kind) if dataclasses.is_dataclass(kind) else [option.name]
     return names

@@ -51,7 +51,7 @@ class Evaluate:
         print(f"{task.metric} {score.value:.2f} {task.unit} of {score.images} images, loss {score.loss:.4f}{far}")
         return {
             **layers_summary(self.layers),
-            "calibration": asdict(self.calibration),
+            "calibration": self.calibration.to_dict(),
             task.metric: score.value,
             "loss": score.loss,
             "images": score.images,
@@ -114,17 +114,11 @@ def _launch(
 def _fit(
     source: Source, layers: Layers, calibration: Calibration, training: Training, common: Common, distill: bool
 ) -> dict[str, Any]:
-    from tilewise.quant.processes import Processes
-    from tilewise.train import TrainConfig, evaluate, fit
+    from tilewise.common.processes import Processes
+    from tilewise.train import evaluate, fit
     from tilewise.train.runs import read_log
 
-    config = TrainConfig(
-        epochs=training.epochs, recipe=training.recipe, lr=training.lr, out=training.out, resume=training.resume,
-        transform_rate=training.transform_rate, freeze_norms=training.freeze_norms,
-        freeze_ranges=training.freeze_ranges, mix=training.mix,
-        device=common.device, seed=common.seed,
-    )  # fmt: skip
-    processes = Processes.here()
+    config, processes = training.config(common), Processes.here()
     train, val = load_data(source, "train"), load_data(source, "val")
     model = converted_model(source, layers, common, calibration)
     if processes.first:
@@ -149,6 +143,6 @@ def _origin(source: Source, layers: Layers, calibration: Calibration) -> dict[st
     """Return all options that say what is trained; files by what is in them."""
     files = {"weights": source.weights, "specs_file": layers.specs_file}
     content = {name: None if path is None else file_digest(path) for name, path in files.items()}
-    options = {**asdict(source), **asdict(layers), **asdict(calibration)}
+    options = {**asdict(source), **asdict(layers), **calibration.to_dict()}
     del options["data_root"]  # the data themselves are compared, wherever they lie
     return {**options, **content}

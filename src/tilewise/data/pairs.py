@@ -15,6 +15,7 @@ from tilewise.data.batches import Epochs
 from tilewise.data.catalogue import SPLITS, Split
 from tilewise.data.images import draw
 from tilewise.data.pictures import picture_files, read_picture
+from tilewise.quant.rounding import round_half_up
 from tilewise.train.runs import digest
 from tilewise.train.tasks import SuperResolution
 
@@ -160,7 +161,7 @@ def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     rgb : uint8 array of shape (H, W, 3)
     """
     y: npt.NDArray[np.float64] = 16 + rgb.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255
-    return np.floor(y + 0.5).astype(np.uint8)
+    return round_half_up(y).astype(np.uint8)
 
 
 def bicubic(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -1,8 +1,8 @@
-"""The engine: trained model -> plan -> packed file -> native run. Loading and running need no torch."""
+"""The engine: trained model -> program -> file -> native run. Loading and running need no torch."""
 
 from __future__ import annotations
 
 from tilewise.engine.engine import Engine, load
-from tilewise.engine.plan import Plan
+from tilewise.engine.program import Program
 
-__all__ = ["Engine", "Plan", "load"]
+__all__ = ["Engine", "Program", "load"]

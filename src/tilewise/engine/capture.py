@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from tilewise.nn import Quantize, QuantizedConv
 
+Example: TypeAlias = tuple[Tensor, ...] | dict[str, Tensor]
+"""What a model is called with: tensors by position, or by the names of its arguments."""
 
-@torch.library.custom_op("tilewise::layer", mutates_args=(), schema="(Tensor x, str name, int[] shape) -> Tensor")
+
+@torch.library.custom_op("tilewise::layer", mutates_args=(), schema="(Tensor x, str name, SymInt[] shape) -> Tensor")
 def _layer(x: Tensor, name: str, shape: list[int]) -> Tensor:
     """Stand for the layer ``name`` in an exported graph."""
     raise NotImplementedError(f"{name} is computed by the engine, or by its simulation")
@@ -35,7 +41,7 @@ class _Standin(nn.Module):
         self.sizes = None if isinstance(layer, Quantize) else _sizes(layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the shape."""
+        """Return a tensor of the layer's shape."""
         shape = list(x.shape)
         if self.sizes is not None:
             channels, axes = self.sizes
@@ -55,6 +61,13 @@ def _sizes(conv: nn.Conv2d) -> tuple[int, list[tuple[int, int, int]]]:
     return conv.out_channels, list(zip(pads, spans, conv.stride, strict=True))
 
 
+class Axis(NamedTuple):
+    """What the height or width of an input must be: ``size``, or if that is 0 a multiple of ``multiple``."""
+
+    size: int = 0
+    multiple: int = 1
+
+
 @dataclass(frozen=True)
 class Captured:
     """An exported model.
@@ -67,70 +80,193 @@ class Captured:
         The quantized layers by name, copies in evaluation mode.
     tensors : dict of str to Tensor
         Parameters and buffers by the name of their placeholder in the graph.
-    input, output : torch.fx.Node
-        Images and result.
-    shape : tuple of int
-        Of the example.
+    inputs, outputs : dict of str to torch.fx.Node
+        Images and results by name.
+    axes : dict of str to (Axis, Axis)
+        Which heights and widths each input may have.
     """
 
     graph: fx.Graph
     layers: dict[str, QuantizedConv | Quantize]
     tensors: dict[str, Tensor]
-    input: fx.Node
-    output: fx.Node
-    shape: tuple[int, int, int, int]
+    inputs: dict[str, fx.Node]
+    outputs: dict[str, fx.Node]
+    axes: dict[str, tuple[Axis, Axis]] = field(default_factory=dict)
+
+    def is_batch(self, size: Any) -> bool:
+        """Whether an axis has as many entries as there are images, whatever their number."""
+        batch = next(iter(self.inputs.values())).meta["val"].shape[0]
+        return str(size) == str(batch)
+
+
+def check_example(example: Any) -> Example:
+    """Return the example as tensors on the CPU, by position or by name.
+
+    Raises
+    ------
+    ValueError
+        If a shape is not allowed, or the tensors have different numbers of images.
+    TypeError
+        If something is neither Tensor nor array, or not float32.
+    """
+    if isinstance(example, Mapping):
+        tensors: Example = {str(name): _check_tensor(f"example[{name!r}]", x) for name, x in example.items()}
+        values = list(tensors.values())
+    elif isinstance(example, tuple | list):
+        tensors = tuple(_check_tensor(f"example[{i}]", x) for i, x in enumerate(example))
+        values = list(tensors)
+    else:
+        tensors = (_check_tensor("example", example),)
+        values = list(tensors)
+    if not values:
+        raise ValueError("example is empty; allowed: one tensor for each input")
+    if len({len(x) for x in values}) > 1:
+        raise ValueError(
+            f"example has {', '.join(str(len(x)) for x in values)} images; allowed: as many in all tensors"
+        )
+    return tensors
+
+
+def _check_tensor(name: str, x: Any) -> Tensor:
+    if isinstance(x, np.ndarray):
+        x = torch.from_numpy(x)
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} is {type(x).__name__}; allowed: a torch Tensor or a numpy array")
+    if x.dtype != torch.float32:
+        raise TypeError(f"{name} is {x.dtype}; allowed: torch.float32")
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; allowed: (N, C, H, W), none of them 0")
+    return x.detach().cpu()
 
 
 @torch.no_grad()
-def capture(model: nn.Module, example: Tensor) -> Captured:
+def capture(model: nn.Module, example: Example, *, any_size: bool) -> Captured:
     """Export a copy of the model in evaluation mode.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Any model of one input and one output; it is not changed.
-    example : Tensor of shape (N, C, H, W)
-        Images of the size that the engine shall serve.
+        Any model of tensors (N, C, H, W); it is not changed.
+    example : tuple or dict of Tensor
+        Images as the engine shall serve them.
+    any_size : bool
+        Whether to export it for all heights and widths that it allows, else for those of the example.
 
     Raises
     ------
     ValueError
-        If the model can not be exported, or has other inputs or outputs.
+        If the model can not be exported.
     """
     model = copy.deepcopy(model).cpu().eval()
-    bare = isinstance(model, QuantizedConv | Quantize)
-    if bare:
+    if isinstance(model, QuantizedConv | Quantize):
         model = nn.Sequential(model)
     layers = _put_standins(model)
-    try:
-        with warnings.catch_warnings():  # of torch about itself
-            warnings.simplefilter("ignore")
-            program = torch.export.export(model, (example,), strict=False)
-            if any(_is_in_place(node) for node in program.graph.nodes):
-                program = program.run_decompositions({})
-    except Exception as error:  # the model's own code runs, on stand-ins for tensors
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"torch.export can not export the model for an input of shape {tuple(example.shape)}: {reason}"
-        ) from error
+    program = _export(model, example, any_size=any_size)
     graph, signature = program.graph, program.graph_signature
     graph.eliminate_dead_code()
-    (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
-    if len(signature.user_inputs) != 1 or len(results) != 1 or not isinstance(results[0], fx.Node):
-        raise ValueError("the model must take one tensor and give one tensor")
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     tensors = {
         placeholder: program.state_dict[name] for placeholder, name in named.items() if name in program.state_dict
     }
     constants = {**signature.inputs_to_lifted_tensor_constants, **signature.inputs_to_buffers}
     tensors |= {p: value for p, name in constants.items() if isinstance(value := program.constants.get(name), Tensor)}
-    (entry,) = (node for node in graph.nodes if node.name == signature.user_inputs[0])
-    n, c, h, w = example.shape
-    return Captured(graph, layers, tensors, entry, results[0], (n, c, h, w))
+    inputs = {node.name: node for node in graph.nodes if node.name in signature.user_inputs}
+    (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
+    outputs = _named_outputs(program, list(results))
+    return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs))
+
+
+def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.export.ExportedProgram:
+    """Export for all sizes, batch included, or for those of the example."""
+    args, kwargs = ((), example) if isinstance(example, dict) else (example, {})
+    shapes: Any = None
+    if any_size:
+        # One image would become part of the program: torch.export takes an extent of 1 for a constant.
+        args = tuple(_several(x) for x in args)
+        kwargs = {name: _several(x) for name, x in kwargs.items()}
+        free = [_free_axes(x) for x in (*args, *kwargs.values())]
+        shapes = dict(zip(kwargs, free, strict=True)) if kwargs else tuple(free)
+    try:
+        with warnings.catch_warnings():  # of torch about itself
+            warnings.simplefilter("ignore")
+            program = torch.export.export(model, args, kwargs, strict=False, dynamic_shapes=shapes)
+            if any(_is_in_place(node) for node in program.graph.nodes):
+                program = program.run_decompositions({})
+    except Exception as error:  # the model's own code runs, on stand-ins for tensors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        shape = ", ".join(str(tuple(x.shape)) for x in (example.values() if isinstance(example, dict) else example))
+        raise ValueError(f"torch.export can not export the model for an input of shape {shape}: {reason}") from error
+    return program
+
+
+def _free_axes(x: Tensor) -> dict[int, Any]:
+    """Return the axes of images that may have another extent than the example's: not those of extent 1."""
+    return dict.fromkeys([0, *(axis for axis in (2, 3) if x.shape[axis] > 1)], torch.export.Dim.AUTO)
+
+
+def _several(x: Tensor) -> Tensor:
+    return x.repeat(2, 1, 1, 1) if len(x) == 1 else x
+
+
+def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) -> dict[str, fx.Node]:
+    """Name the results: by their keys in dicts, by position in tuples and lists, ``output`` if there is one."""
+    names: list[str] = []
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                walk(item, f"{name}_{key}" if name else str(key))
+        elif isinstance(value, tuple | list):
+            for i, item in enumerate(value):
+                walk(item, f"{name or 'output'}_{i}")
+        elif isinstance(value, int):
+            names.append(name or "output")
+        else:
+            raise ValueError(  # noqa: TRY004 - the model's value
+                f"the model gives {type(value).__name__}; allowed: tensors, or tuples, lists and dicts of them"
+            )
+
+    walk(program.call_spec.out_spec.unflatten(list(range(len(results)))), "")
+    for name, node in zip(names, results, strict=True):
+        if not isinstance(node, fx.Node):
+            raise ValueError(f"the model's result {name!r} is {node!r}; allowed: tensors")  # noqa: TRY004 - the model's value
+    if len(names) == 1:
+        names = ["output"]
+    return dict(zip(names, results, strict=True))
+
+
+def _axes(inputs: Mapping[str, fx.Node]) -> dict[str, tuple[Axis, Axis]]:
+    """Return which sizes each input may have: what the model's own code asks of them, the engine must ask too."""
+    hints = {str(size): hint(size) for node in inputs.values() for size in node.meta["val"].shape}
+    asked: dict[str, Axis] = {}
+    for node in inputs.values():
+        environment = getattr(node.meta["val"].fake_mode, "shape_env", None)
+        for guard in getattr(environment, "guards", ()):
+            file = getattr(guard.sloc.framework_loc, "filename", "")
+            if "torch" not in PurePath(file).parts:  # what torch asks, the engine's operations ask themselves
+                _ask(guard.expr, hints, asked)
+    found = {}
+    for name, node in inputs.items():
+        height, width = (
+            Axis(size) if isinstance(size, int) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
+        )
+        found[name] = (height, width)
+    return found
+
+
+def _ask(condition: Any, hints: Mapping[str, int], asked: dict[str, Axis]) -> None:
+    """Note a condition of the model's code that held for the example: a multiple, or else that very size."""
+    match = re.fullmatch(r"Eq\(Mod\((\w+), (\d+)\), 0\)", str(condition))
+    for symbol in map(str, condition.free_symbols):
+        old = asked.get(symbol, Axis())
+        if match and match[1] == symbol and not old.size:
+            asked[symbol] = Axis(0, math.lcm(old.multiple, int(match[2])))
+        else:
+            asked[symbol] = Axis(hints.get(symbol, 0))
 
 
 def _put_standins(model: nn.Module) -> dict[str, QuantizedConv | Quantize]:
-    """Replace the quantized layers, in place; give them by name."""
+    """Replace the quantized layers, in place; return them by name."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv | Quantize)}
     standins: dict[nn.Module, nn.Module] = {layer: _Standin(name, layer) for name, layer in layers.items()}
     for parent in list(model.modules()):  # by parent, so that a layer used twice stays one layer
@@ -142,6 +278,21 @@ def _put_standins(model: nn.Module) -> dict[str, QuantizedConv | Quantize]:
 
 def _is_in_place(node: fx.Node) -> bool:
     return node.op == "call_function" and getattr(getattr(node.target, "_schema", None), "is_mutable", False)
+
+
+def hint(size: Any) -> int:
+    """Return an extent for the example."""
+    return size if isinstance(size, int) else int(size.node.hint)
+
+
+def size_of(node: fx.Node) -> tuple[fx.Node, int] | None:
+    """Return the tensor and the axis whose extent a node is, or None if it is none."""
+    if operation(node) != "aten::sym_size":
+        return None
+    x, axis = node.args
+    assert isinstance(x, fx.Node)
+    assert isinstance(axis, int)
+    return x, axis % 4
 
 
 def operation(node: fx.Node) -> str:

@@ -1,23 +1,56 @@
-"""Compiling: a trained model becomes a plan, and the plan an engine."""
+"""Compiling: a trained model becomes a program, and the program an engine."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from tilewise.engine.capture import capture
-from tilewise.engine.engine import Engine
-from tilewise.engine.importer import import_graph
+from tilewise.engine.capture import Captured, Example, capture, check_example
+from tilewise.engine.engine import DEFAULT_BATCH, Engine
+from tilewise.engine.importer import ComputedSizeError, Importer
 from tilewise.engine.lower import lower
+from tilewise.engine.operations import IMPORTS, SIMULATIONS
+from tilewise.engine.operations.images import Images
 from tilewise.engine.passes import optimize
-from tilewise.engine.plan import Plan
-from tilewise.engine.tuning import tune_plan
+from tilewise.engine.program import Program
+from tilewise.engine.simulation import Run
+from tilewise.engine.tuning import tune as tune_program
 
 PRECISIONS = ("float32", "bf16")
 """Of float convolutions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """What images are normalized by: the network sees ``(v - mean[c]) / deviation[c]`` of a number v of channel c.
+
+    Parameters
+    ----------
+    mean, deviation : sequence of float
+        One for each channel, in the units of the images: 0 to 255 for uint8.
+
+    Raises
+    ------
+    ValueError
+        If they have different lengths, or a deviation is 0 or a number not finite.
+    """
+
+    mean: Sequence[float]
+    deviation: Sequence[float]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.deviation) or not self.mean:
+            raise ValueError(
+                f"mean has {len(self.mean)} numbers and deviation {len(self.deviation)}; allowed: one a channel"
+            )
+        if not all(torch.isfinite(torch.tensor([*self.mean, *self.deviation]))) or 0 in self.deviation:
+            raise ValueError(
+                f"mean is {self.mean} and deviation {self.deviation}; allowed: finite, and no deviation of 0"
+            )
 
 
 def compile(  # noqa: A001 - what users call it
@@ -27,18 +60,22 @@ def compile(  # noqa: A001 - what users call it
     threads: int = 1,
     precision: Literal["float32", "bf16"] = "float32",
     tune: bool = False,
+    batch: int = DEFAULT_BATCH,
+    normalization: Normalization | Mapping[str, Normalization] | None = None,
 ) -> Engine:
     """Compile a trained model to the native engine.
 
     Quantized layers run the integers they were trained with; what is not quantized runs in float. Batch norms are
-    multiplied into convolutions, additions and activations done at their end.
+    multiplied into convolutions, additions and activations done at their end. The engine serves all heights and
+    widths that the model allows.
 
     Parameters
     ----------
     model : torch.nn.Module
         Converted and calibrated or trained; or plain, for a float network. It is not changed.
-    example : Tensor or array of shape (N, C, H, W), float32
-        Images of the size to serve; N of them go through at once (calls take any number).
+    example : Tensor or array of shape (N, C, H, W), float32; or a tuple or dict of them
+        Images such as will be served: one tensor, several by position, or several by the names of the model's
+        arguments. Where a model computes sizes in a way that the engine does not follow, it serves this size only.
     threads : int
         How many to run with, at most the cores that this process may use.
     precision : {"float32", "bf16"}
@@ -49,6 +86,10 @@ def compile(  # noqa: A001 - what users call it
         algorithm of each convolution of a float network (direct, F2, F4, F6; results then differ by float rounding),
         and for each fast convolution how many tiles go through together (results stay the same). What was chosen is
         ``engine.choices``, and part of the saved file. A quantized layer keeps the algorithm it was trained with.
+    batch : int
+        Images that go through at once, at most; calls take any number.
+    normalization : Normalization, or dict of str to Normalization
+        What callers' images are normalized by, of the only input or by its name; it becomes part of the file.
 
     Returns
     -------
@@ -68,38 +109,82 @@ def compile(  # noqa: A001 - what users call it
     >>> engine = tilewise.compile(model, torch.zeros(1, 3, 32, 32))
     >>> engine.save("resnet20.tilewise")
     """
-    if not tune:
-        return Engine(make_plan(model, example, precision), threads=threads)
     images = check_example(example)
-    plan, choices = tune_plan(model, images.numpy(), threads, lambda candidate: make_plan(candidate, images, precision))
-    return Engine(plan, threads=threads, choices=choices)
+    if not tune:
+        program = make_program(model, images, precision, normalization)
+        return Engine(program.to_bytes(), threads=threads, batch=batch)
+    arrays = [x.numpy() for x in (images.values() if isinstance(images, dict) else images)]
+    program, choices = tune_program(
+        model, arrays, threads, lambda candidate: make_program(candidate, images, precision, normalization)
+    )
+    return Engine(program.to_bytes(), threads=threads, batch=batch, choices=choices)
 
 
 @torch.no_grad()
-def make_plan(model: nn.Module, example: Any, precision: str = "float32") -> Plan:
-    """Give the plan of a model, as :func:`compile` runs it."""
+def make_program(
+    model: nn.Module,
+    example: Any,
+    precision: str = "float32",
+    normalization: Normalization | Mapping[str, Normalization] | None = None,
+) -> Program:
+    """Return the program of a model, as :func:`compile` runs it."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; allowed: {', '.join(PRECISIONS)}")
-    graph = import_graph(capture(model, check_example(example)))
+    images = check_example(example)
+    try:
+        captured = capture(model, images, any_size=True)
+        graph = Importer(captured, IMPORTS).run(_inputs(captured, normalization))
+    except ValueError as error:
+        if not isinstance(error, ComputedSizeError) and not str(error).startswith("torch.export"):
+            raise
+        captured = capture(model, images, any_size=False)
+        graph = Importer(captured, IMPORTS).run(_inputs(captured, normalization))
     return lower(optimize(graph, precision), precision)
 
 
-def check_example(example: Any) -> Tensor:
-    """Give the example as a tensor.
+def _inputs(captured: Captured, normalization: Normalization | Mapping[str, Normalization] | None) -> Any:
+    """Return what makes the op of an input."""
+    names = list(captured.inputs)
+    if isinstance(normalization, Normalization):
+        if len(names) > 1:
+            raise ValueError(f"normalization is one for the inputs {', '.join(names)}; allowed: a dict by their names")
+        normalization = {names[0]: normalization}
+    by_name = dict(normalization or {})
+    if unknown := sorted(set(by_name) - set(names)):
+        raise ValueError(f"normalization names the input {unknown[0]!r}; allowed: {', '.join(names)}")
 
-    Raises
-    ------
-    ValueError
-        If its shape is not allowed.
-    TypeError
-        If it is neither Tensor nor array, or not float32.
+    def make(name: str, node: fx.Node) -> Images:
+        given, channels = by_name.get(name), node.meta["val"].shape[1]
+        if given is None:
+            return Images(captured.axes[name])
+        if len(given.mean) != channels:
+            raise ValueError(f"normalization of {name!r} has {len(given.mean)} channels; allowed: {channels}")
+        return Images(captured.axes[name], tuple(map(float, given.mean)), tuple(map(float, given.deviation)))
+
+    return make
+
+
+class Simulation:
+    """What ``tilewise.compile(model, example)`` computes, in torch.
+
+    Exact for networks with quantized layers, compiled with the default precision. A float network, and a float layer
+    that a fast algorithm computes, is equal up to rounding only, because the engine is free to round less there.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        As for :func:`tilewise.compile`.
+    example : Tensor or array of shape (N, C, H, W), float32; or a tuple or dict of them
+        As for :func:`tilewise.compile`; the simulation serves this size only.
     """
-    if isinstance(example, np.ndarray):
-        example = torch.from_numpy(example)
-    if not isinstance(example, Tensor):
-        raise TypeError(f"example is {type(example).__name__}; allowed: a torch Tensor or a numpy array")
-    if example.dtype != torch.float32:
-        raise TypeError(f"example is {example.dtype}; allowed: torch.float32")
-    if example.ndim != 4 or 0 in example.shape:
-        raise ValueError(f"example has shape {tuple(example.shape)}; allowed: (N, C, H, W), none of them 0")
-    return example.detach().cpu()
+
+    def __init__(self, model: nn.Module, example: Any) -> None:
+        self.example: Example = check_example(example)
+        self.captured = capture(model, self.example, any_size=False)
+
+    @torch.no_grad()
+    def __call__(self, *images: Tensor) -> Any:
+        """Return the result for as many images as the example has; a dict by name where there are several."""
+        inputs = dict(zip(self.captured.inputs, images, strict=True))
+        results = Run(self.captured, SIMULATIONS).outputs(inputs)
+        return next(iter(results.values())) if len(results) == 1 else results

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.engine.cost import costs
-from tilewise.engine.file import load_plan, save_plan
-from tilewise.engine.plan import Plan
+from tilewise.common.files import write_whole
+from tilewise.engine.program import Layout, Program, read_program
 
-T = TypeVar("T")
+DEFAULT_BATCH = 16
+"""Images that go through at once, at most."""
 
 
 class Choice(NamedTuple):
@@ -27,8 +28,58 @@ class Choice(NamedTuple):
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Input:
+    """An input of a compiled network.
+
+    Parameters
+    ----------
+    name : str
+        What calls name it by.
+    channels : int
+        C.
+    size : (int, int)
+        Height and width that images must have; 0: any.
+    multiple : (int, int)
+        What height and width must be multiples of.
+    """
+
+    name: str
+    channels: int
+    size: tuple[int, int]
+    multiple: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A result of a compiled network.
+
+    Parameters
+    ----------
+    name : str
+        What calls return it by, where there are several.
+    channels : int
+        C.
+    flat : bool
+        Whether its shape is (N, C*H*W) instead of (N, C, H, W).
+    stored : str
+        What it lies in memory as: ``float32``, or the type of its integers.
+    step : float
+        Real value of one step: the real number is ``(stored - zero_point) * step``.
+    zero_point : int
+        See ``step``.
+    """
+
+    name: str
+    channels: int
+    flat: bool
+    stored: str
+    step: float
+    zero_point: int
+
+
 class Engine:
-    """Runs a compiled network.
+    """Runs a compiled network, on images of any size that it allows.
 
     Results are the same bits on every machine and for every number of threads, as far as 8-bit numbers go into them
     (docs/contracts/numbers.md). The environment variable ``TILEWISE_ISA`` forces a kernel set (``tilewise info`` lists
@@ -36,39 +87,48 @@ class Engine:
 
     Parameters
     ----------
-    plan : Plan
-        What to run.
+    content : bytes
+        A ``.tilewise`` file.
     threads : int
         How many to run with, at most the cores that this process may use.
+    batch : int
+        Images that go through at once, at most.
     origin : path, optional
-        File that the plan comes from, for errors.
+        Where the content comes from, for errors; it is not kept in memory then.
     choices : sequence of Choice
-        How the plan was tuned, if it was.
+        How the program was tuned, if it was.
 
     Raises
     ------
     ValueError
-        If the plan is not possible, ``threads`` is out of range, or the forced kernel set unknown.
+        If the program is not possible, ``threads`` or ``batch`` out of range, or the forced kernel set unknown.
     """
 
     def __init__(
-        self, plan: Plan, *, threads: int = 1, origin: str | Path | None = None, choices: Sequence[Choice] = ()
+        self,
+        content: bytes,
+        *,
+        threads: int = 1,
+        batch: int = DEFAULT_BATCH,
+        origin: str | Path | None = None,
+        choices: Sequence[Choice] = (),
     ) -> None:
         from tilewise import _native
 
         check_threads(threads)
-        self._plan = plan
-        self.choices = tuple(choices)
+        if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 65536:
+            raise ValueError(f"batch is {batch!r}; allowed: 1 to 65536")
         try:
-            native = plan.native()
-        except (ValueError, TypeError, OverflowError) as error:  # the latter two where a number is too large for C++
+            self._engine = _native.Engine(
+                content, threads=threads, kernel_set=os.environ.get("TILEWISE_ISA", ""), batch=batch
+            )
+        except (ValueError, MemoryError) as error:
             raise ValueError(str(error) if origin is None else f"{origin}: {error}") from error
-        self._engine = _native.Engine(native, threads=threads, isa=os.environ.get("TILEWISE_ISA", ""))
-
-    @property
-    def plan(self) -> Plan:
-        """What is run."""
-        return self._plan
+        self._content = content if origin is None else None
+        self._origin = None if origin is None else Path(origin)
+        self.choices = tuple(choices)
+        self.inputs = tuple(Input(**_only(Input, entry)) for entry in self._engine.inputs)
+        self.outputs = tuple(Output(**_only(Output, entry)) for entry in self._engine.outputs)
 
     @property
     def threads(self) -> int:
@@ -76,46 +136,96 @@ class Engine:
         return int(self._engine.threads)
 
     @property
-    def isa(self) -> str:
+    def kernel_set(self) -> str:
         """Name of the kernel set that is used."""
-        return str(self._engine.isa)
+        return str(self._engine.kernel_set)
 
-    def __call__(self, x: T) -> T:
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of memory that activations take, for the sizes that it has run or prepared so far."""
+        return int(self._engine.activation_bytes)
+
+    @property
+    def program(self) -> Program:
+        """What is run."""
+        return read_program(self.content())
+
+    def content(self) -> bytes:
+        """Return the bytes of the ``.tilewise`` file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the engine was loaded from a file that is gone.
+        """
+        if self._content is not None:
+            return self._content
+        assert self._origin is not None
+        return self._origin.read_bytes()
+
+    def prepare(self, *shapes: tuple[int, int, int, int], layout: Layout = "NCHW") -> dict[str, tuple[int, ...]]:
+        """Get ready for images of these shapes, so that the first call is as fast as later ones.
+
+        Parameters
+        ----------
+        *shapes : (int, int, int, int)
+            N, C, H, W of each input (or N, H, W, C with ``layout="NHWC"``).
+        layout : {"NCHW", "NHWC"}
+            Where the channels are.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            The shape of each result.
+        """
+        extents = [_nchw(tuple(shape), layout) for shape in shapes]
+        found = self._engine.prepare(extents)
+        return {o.name: _shape(o, tuple(shape), layout) for o, shape in zip(self.outputs, found, strict=True)}
+
+    def __call__(self, *images: Any, layout: Layout = "NCHW", integers: bool = False) -> Any:
         """Run the network.
 
         Parameters
         ----------
-        x : numpy array or torch Tensor of shape (N, C, H, W), float32
-            Any number of images from 1 on, of the size that the network was compiled for.
+        *images : numpy arrays or torch Tensors of shape (N, C, H, W), float32 or uint8
+            One for each input, or one dict by their names; any number of images from 1 on, of any height and width
+            that the network allows. uint8 stands for the numbers 0 to 255.
+        layout : {"NCHW", "NHWC"}
+            Whether images, and results that are maps, have the channels first or last.
+        integers : bool
+            Return results as they are stored: integers, whose grid ``engine.outputs`` says.
 
         Returns
         -------
         array or Tensor of shape (N, ...)
-            Of the kind of ``x``.
+            Of the kind of the first image; where the network has several results a dict of them by name.
 
         Raises
         ------
         ValueError
-            If ``x`` has another shape, is empty, or contains NaN or infinity.
+            If an image has another shape, is empty, or contains NaN or infinity; or results have no integers.
         TypeError
-            If ``x`` is neither, not float32, or not on the CPU.
+            If an image is neither array nor Tensor, not of an allowed type, or not on the CPU.
         """
-        images, is_tensor = self._images(x)
-        maps = self._maps(images)
-        self._engine.run(images, maps)
-        y = maps.reshape(len(maps), *self._plan.output_shape)
-        if not is_tensor:
-            return y  # type: ignore[return-value]
-        import torch
+        arrays, is_tensor = self._images(images, layout)
+        results = self._results(arrays, layout, integers=integers)
+        self._engine.run(arrays, results, channels_last=layout == "NHWC")
+        found = {}
+        for output, y in zip(self.outputs, results, strict=True):
+            value: Any = y.reshape(len(y), -1) if output.flat else y
+            if is_tensor:
+                import torch
 
-        return torch.from_numpy(y)  # type: ignore[return-value]
+                value = torch.from_numpy(value)
+            found[output.name] = value
+        return next(iter(found.values())) if len(found) == 1 else found
 
-    def profile(self, x: Any, *, repeats: int = 20) -> list[dict[str, Any]]:
+    def profile(self, *images: Any, repeats: int = 20) -> list[dict[str, Any]]:
         """Measure each operation.
 
         Parameters
         ----------
-        x : numpy array or torch Tensor
+        *images : numpy arrays or torch Tensors
             As for a call.
         repeats : int
             Runs to take the median of, at least 1.
@@ -124,14 +234,14 @@ class Engine:
         -------
         list of dict
             ``name``, ``op``, ``algorithm``, ``seconds``, and of fast convolutions the seconds of their stages, summed
-            over threads; ``operations`` and ``bytes`` as in :class:`tilewise.engine.cost.Cost`.
+            over threads; ``operations``, two for each multiply-add that a direct convolution needs, whatever the
+            algorithm really multiplies, and ``bytes`` of activations read and written and of weights.
         """
         if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
             raise ValueError(f"repeats is {repeats!r}; it must be at least 1")
-        images, _ = self._images(x)
-        measured = self._engine.profile(images, self._maps(images), repeats)
-        work = costs(self._plan, len(images))
-        return [{**entry, **cost._asdict()} for entry, cost in zip(measured, work, strict=True)]
+        arrays, _ = self._images(images, "NCHW")
+        results = self._results(arrays, "NCHW", integers=False)
+        return list(self._engine.profile(arrays, results, repeats=repeats))
 
     def peaks(self) -> dict[str, float]:
         """Measure what the threads can do at most with this kernel set: the ceilings for :meth:`profile`.
@@ -142,7 +252,7 @@ class Engine:
             ``int8_operations`` and ``float_operations`` per second (two for each multiply-add), ``cache_bytes`` and
             ``memory_bytes`` read per second; those of one core times the threads. Zeros for the reference kernels.
         """
-        return measure_peaks(self.isa, self.threads)
+        return measure_peaks(self.kernel_set, self.threads)
 
     def save(self, path: str | Path) -> None:
         """Write the network to one file, for :func:`tilewise.load`.
@@ -152,39 +262,83 @@ class Engine:
         path : path
             Such as ``"resnet20.tilewise"``; an existing file is replaced atomically.
         """
-        save_plan(self._plan, path)
+        write_whole(Path(path), self.content())
 
-    def _maps(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Memory for the result, with the three axes of the tensor that it comes from."""
-        return np.empty((len(images), *self._plan.output_chw), np.float32)
+    def _results(self, arrays: list[NDArray[Any]], layout: Layout, *, integers: bool) -> list[NDArray[Any]]:
+        """Return memory for the results."""
+        shapes = self._engine.prepare([_nchw(x.shape, layout) for x in arrays])
+        results = []
+        for output, (n, c, h, w) in zip(self.outputs, shapes, strict=True):
+            if integers and output.stored == "float32":
+                raise ValueError(f"the result {output.name!r} is stored as float32; it has no integers")
+            shape = (n, h, w, c) if layout == "NHWC" and not output.flat else (n, c, h, w)
+            results.append(np.empty(shape, output.stored if integers else np.float32))
+        return results
 
-    def _images(self, x: Any) -> tuple[NDArray[np.float32], bool]:
-        """Check the images; give them as an array, and whether they came as a tensor."""
+    def _images(self, images: tuple[Any, ...], layout: str) -> tuple[list[NDArray[Any]], bool]:
+        """Check the images; return them as arrays in the order of the inputs, and whether they came as tensors."""
+        if layout not in ("NCHW", "NHWC"):
+            raise ValueError(f"layout is {layout!r}; allowed: NCHW, NHWC")
+        names = [entry.name for entry in self.inputs]
+        if len(images) == 1 and isinstance(images[0], Mapping):
+            given = images[0]
+            if set(given) != set(names):
+                raise ValueError(f"the inputs are {', '.join(map(str, given))}; allowed: {', '.join(names)}")
+            images = tuple(given[name] for name in names)
+        if len(images) != len(names):
+            raise ValueError(f"there are {len(images)} inputs; allowed: {', '.join(names)}")
+        checked = [self._image(entry, x, layout) for entry, x in zip(self.inputs, images, strict=True)]
+        return [x for x, _ in checked], checked[0][1]
+
+    def _image(self, entry: Input, x: Any, layout: str) -> tuple[NDArray[Any], bool]:
+        name = "x" if len(self.inputs) == 1 else entry.name
         torch = sys.modules.get("torch")
         is_tensor = torch is not None and isinstance(x, torch.Tensor)
         if is_tensor:
             if x.device.type != "cpu":
-                raise TypeError(f"x is on {x.device}; allowed: cpu")
+                raise TypeError(f"{name} is on {x.device}; allowed: cpu")
             x = x.detach()
         elif not isinstance(x, np.ndarray):
-            raise TypeError(f"x is {type(x).__name__}; allowed: a numpy array or a torch Tensor")
+            raise TypeError(f"{name} is {type(x).__name__}; allowed: a numpy array or a torch Tensor")
         dtype = str(x.dtype).removeprefix("torch.")
-        if dtype != "float32":
-            raise TypeError(f"x is {dtype}; allowed: float32")
-        if x.ndim != 4 or tuple(x.shape[1:]) != self._plan.input_shape:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; allowed: (N, {', '.join(map(str, self._plan.input_shape))})"
-            )
+        if dtype not in ("float32", "uint8"):
+            raise TypeError(f"{name} is {dtype}; allowed: float32, uint8")
+        channels = x.shape[1 if layout == "NCHW" else 3] if x.ndim == 4 else None
+        if channels != entry.channels or 0 in x.shape[1:]:
+            raise ValueError(f"{name} has shape {tuple(x.shape)}; allowed: {_allowed(entry, layout)}")
         if len(x) == 0:
-            raise ValueError("x holds no images; allowed: at least 1")
+            raise ValueError(f"{name} holds no images; allowed: at least 1")
         images = np.ascontiguousarray(x.numpy() if is_tensor else x)
-        with np.errstate(all="ignore"):  # one pass; only a sum that is not finite needs a closer look
-            if not math.isfinite(images.sum()) and not np.isfinite(images).all():
-                raise ValueError("x contains NaN or infinity")
+        if dtype == "float32":
+            with np.errstate(all="ignore"):  # one pass; only a sum that is not finite needs a closer look
+                if not math.isfinite(images.sum()) and not np.isfinite(images).all():
+                    raise ValueError(f"{name} contains NaN or infinity")
         return images, is_tensor
 
 
-def load(path: str | Path, *, threads: int = 1) -> Engine:
+def _only(kind: type[Input | Output], entry: dict[str, Any]) -> dict[str, Any]:
+    return {f.name: entry[f.name] for f in fields(kind)}
+
+
+def _allowed(entry: Input, layout: str) -> str:
+    sizes = [str(size) if size else axis for size, axis in zip(entry.size, "HW", strict=True)]
+    axes = ["N", str(entry.channels), *sizes] if layout == "NCHW" else ["N", *sizes, str(entry.channels)]
+    return f"({', '.join(axes)})"
+
+
+def _nchw(shape: tuple[int, ...], layout: str) -> tuple[int, int, int, int]:
+    n, a, b, c = shape
+    return (n, a, b, c) if layout == "NCHW" else (n, c, a, b)
+
+
+def _shape(output: Output, extents: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    n, c, h, w = extents
+    if output.flat:
+        return (n, c * h * w)
+    return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
+
+
+def load(path: str | Path, *, threads: int = 1, batch: int = DEFAULT_BATCH) -> Engine:
     """Load a compiled network. Needs numpy only, not torch.
 
     Parameters
@@ -193,6 +347,8 @@ def load(path: str | Path, *, threads: int = 1) -> Engine:
         A file of :meth:`Engine.save`.
     threads : int
         How many to run with.
+    batch : int
+        Images that go through at once, at most.
 
     Returns
     -------
@@ -204,7 +360,7 @@ def load(path: str | Path, *, threads: int = 1) -> Engine:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, of a later version, or no compiled network; or ``threads`` is out of range.
+        If the file is damaged, of another version, or no compiled network; or ``threads`` is out of range.
 
     Examples
     --------
@@ -212,18 +368,15 @@ def load(path: str | Path, *, threads: int = 1) -> Engine:
     >>> logits = engine(images)
     """
     check_threads(threads)
-    plan = load_plan(path)
-    try:
-        return Engine(plan, threads=threads, origin=path)
-    except MemoryError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return Engine(Path(path).read_bytes(), threads=threads, batch=batch, origin=path)
 
 
-def measure_peaks(isa: str, threads: int) -> dict[str, float]:
+def measure_peaks(kernel_set: str, threads: int) -> dict[str, float]:
     """Measure what a kernel set can do at most, as :meth:`Engine.peaks`."""
     from tilewise import _native
 
-    return {name: float(value) * threads for name, value in dict(_native.measure_peaks(isa)).items()}  # type: ignore[arg-type]
+    found: dict[str, float] = dict(_native.measure_peaks(kernel_set))  # type: ignore[arg-type]
+    return {name: float(value) * threads for name, value in found.items()}
 
 
 def check_threads(threads: Any) -> None:

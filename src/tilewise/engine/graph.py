@@ -1,119 +1,68 @@
-"""The network between torch and the plan: nodes that make one tensor each, in the order in which they run."""
+"""The network between torch and the program: nodes that make one tensor each, in the order in which they run."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tilewise.nn import Affine, Grid, QuantizedConv
+from tilewise.nn import Grid
 
-Floats: TypeAlias = NDArray[np.float32]
-Ints: TypeAlias = NDArray[np.int64]
+if TYPE_CHECKING:
+    from tilewise.engine.lower import Writer
 
 
 class Chw(NamedTuple):
-    """Channels, height and width of a tensor, as it lies in memory."""
+    """Channels, height and width of a tensor for the example; height and width may differ from run to run."""
 
     channels: int
     height: int
     width: int
 
 
-@dataclass(frozen=True)
-class Input:
-    """The images."""
+class Op:
+    """What a node does. A file of ``operations/`` holds one kind.
 
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution, or a linear layer as one."""
-
-    layer: QuantizedConv
-
-
-@dataclass(frozen=True)
-class BatchNorm:
-    """``y * alpha + beta`` per channel."""
-
-    affine: Affine
-
-
-@dataclass(frozen=True)
-class Clamp:
-    """An activation: ``min(max(y, low), high)``."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Add:
-    """The sum of two tensors."""
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """To the integers of a grid and back: the result lies in memory as these integers."""
-
-    grid: Grid
-
-
-@dataclass(frozen=True)
-class Eltwise:
-    """What has no other operation to be the end of: a node of this kind computes its epilogue only."""
-
-    affine: Affine | None = None
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Maximum or mean over windows, ``rows[i]`` and ``cols[j]`` being (begin, end) within the image.
-
-    ``divisor`` is 0 for the number of pixels, else that number.
+    The properties tell the passes what they may do around it.
     """
 
-    maximum: bool
-    rows: Ints
-    cols: Ints
-    divisor: int = 0
+    moves: ClassVar[bool] = False
+    """Whether it makes no new numbers, except zeros."""
+    adds_zeros: ClassVar[bool] = False
+    """Whether it may make zeros."""
+    keeps_grid: ClassVar[bool] = False
+    """Whether its result has the grid of what it reads, and can have no other."""
+    has_ending: ClassVar[bool] = False
+    """Whether it can add a residual and apply an activation at its end."""
 
-
-class Part(NamedTuple):
-    """Where an input of a :class:`Gather` goes: its pixel ``rows[i], cols[j]`` to pixel i, j; -1 stands for zeros."""
-
-    rows: Ints
-    cols: Ints
-    first: int
-
-
-@dataclass(frozen=True)
-class Gather:
-    """Slices, zero padding, concatenation, nearest upsampling: pixels put elsewhere, one part for each input."""
-
-    parts: tuple[Part, ...]
+    def emit(self, node: Node, writer: Writer) -> None:  # noqa: ARG002 - what ops that are left over would need
+        """Add the operations of a program that do the work of ``node``, which has this op."""
+        raise AssertionError(f"{self} is still there after fusion")
 
 
 @dataclass(frozen=True)
-class Shuffle:
-    """Pixel shuffle."""
+class Activation:
+    """What happens to a number before it is stored: ``y > 0 ? y : y * slope``, then ``min(max(y, low), high)``.
 
-    factor: int
+    ``slope`` has one number for each channel, or one for all, or none, which stands for 1.
+    """
 
+    low: float = -math.inf
+    high: float = math.inf
+    slope: tuple[float, ...] = ()
 
-@dataclass(frozen=True)
-class Resize:
-    """Bilinear interpolation: (low, high) pixels of each row and column, and the weights of the high ones."""
+    def commutes(self, mover: Op) -> bool:
+        """Whether moving numbers first and activating them then is the same as the other way round."""
+        rises = all(slope >= 0 for slope in self.slope) and len(self.slope) <= 1
+        return mover.moves and rises and (not mover.adds_zeros or self.low <= 0 <= self.high)
 
-    rows: Ints
-    cols: Ints
-    row_weights: Floats
-    col_weights: Floats
-
-
-Op: TypeAlias = Input | Conv | BatchNorm | Clamp | Add | Quantization | Eltwise | Pool | Gather | Shuffle | Resize
+    def fields(self, channels: int) -> dict[str, Any]:
+        """Return what a program's operation says of it; null stands for no limit."""
+        low, high = (None if math.isinf(limit) else limit for limit in (self.low, self.high))
+        slope = np.array(self.slope * (channels // len(self.slope)), np.float32) if self.slope else None
+        return {"act_low": low, "act_high": high, "slope": slope}
 
 
 @dataclass(eq=False)
@@ -129,8 +78,10 @@ class Node:
     inputs : list of Node
         What it reads.
     chw : Chw
-        Size of its tensor.
-    residual, clamp, grid
+        Size of its tensor for the example.
+    like : Node, optional
+        The tensor whose height and width it takes.
+    residual, activation, grid
         What fusion (passes.py) has put at its end: a tensor to add, then an activation, then storage as integers.
     bf16 : bool
         Whether it is stored in bfloat16, for direct convolutions that read nothing else.
@@ -140,8 +91,9 @@ class Node:
     op: Op
     inputs: list[Node]
     chw: Chw
+    like: Node | None = None
     residual: Node | None = None
-    clamp: Clamp | None = None
+    activation: Activation | None = None
     grid: Grid | None = None
     bf16: bool = False
 
@@ -153,38 +105,59 @@ class Node:
         return "float32" if self.grid is None else self.grid.dtype
 
     def reads(self) -> list[Node]:
-        """Everything it reads."""
-        return [*self.inputs, *([] if self.residual is None else [self.residual])]
+        """Everything it needs."""
+        return [*self.inputs, *(x for x in (self.like, self.residual) if x is not None)]
 
     def replace(self, old: Node, new: Node) -> None:
         """Read ``new`` where it read ``old``."""
         self.inputs = [new if x is old else x for x in self.inputs]
+        self.like = new if self.like is old else self.like
         self.residual = new if self.residual is old else self.residual
 
 
 @dataclass
+class Output:
+    """A result of the network.
+
+    Parameters
+    ----------
+    name : str
+        What callers know it by.
+    node : Node
+        Makes it.
+    flat : bool
+        Whether its shape is (N, C*H*W).
+    values : int
+        C*H*W that a flat result must have, whatever the images' size; 0: any number.
+    """
+
+    name: str
+    node: Node
+    flat: bool = False
+    values: int = 0
+
+
+@dataclass
 class Graph:
-    """Nodes in an order in which they can run; the first one is the input.
+    """Nodes in an order in which they can run; the inputs come first.
 
     Parameters
     ----------
     nodes : list of Node
         All of them.
-    output : Node
-        Makes the result.
-    output_shape : tuple of int
-        Of the result without its batch axis: its tensor's memory order is that of the result.
-    batch : int
-        Images of the example.
+    outputs : list of Output
+        The results.
     """
 
     nodes: list[Node] = field(default_factory=list)
-    output: Node = field(default=None)  # type: ignore[assignment]
-    output_shape: tuple[int, ...] = ()
-    batch: int = 1
+    outputs: list[Output] = field(default_factory=list)
+
+    def is_output(self, node: Node) -> bool:
+        """Whether the node makes a result."""
+        return any(output.node is node for output in self.outputs)
 
     def readers(self) -> dict[Node, list[Node]]:
-        """Who reads a node, once for each time; the end of the network is read by nobody."""
+        """Who reads a node, once for each time; the ends of the network are read by nobody."""
         found: dict[Node, list[Node]] = {node: [] for node in self.nodes}
         for node in self.nodes:
             for x in node.reads():
@@ -193,15 +166,16 @@ class Graph:
 
     def is_read_only_by(self, node: Node, reader: Node, readers: dict[Node, list[Node]]) -> bool:
         """Whether ``reader`` alone, and once, needs the node."""
-        return node is not self.output and readers[node] == [reader]
+        return not self.is_output(node) and readers[node] == [reader]
 
     def replace(self, old: Node, new: Node) -> None:
-        """Have all readers of ``old``, and the end of the network, read ``new``."""
+        """Have all readers of ``old``, and the ends of the network, read ``new``."""
         for node in self.nodes:
             if node is not new:
                 node.replace(old, new)
-        if self.output is old:
-            self.output = new
+        for output in self.outputs:
+            if output.node is old:
+                output.node = new
 
     def remove(self, node: Node) -> None:
         """Take out a node that nobody reads."""

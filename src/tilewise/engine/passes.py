@@ -8,26 +8,16 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
-
-from tilewise.engine.graph import (
-    Add,
-    BatchNorm,
-    Clamp,
-    Conv,
-    Eltwise,
-    Gather,
-    Graph,
-    Input,
-    Ints,
-    Node,
-    Part,
-    Pool,
-    Quantization,
-    Shuffle,
-)  # fmt: skip
+from tilewise.engine.graph import Graph, Node
+from tilewise.engine.operations.activation import Activate
+from tilewise.engine.operations.addition import Add
+from tilewise.engine.operations.batch_norm import BatchNorm
+from tilewise.engine.operations.convolution import Conv
+from tilewise.engine.operations.elementwise import ElementWise
+from tilewise.engine.operations.gathering import Gather
+from tilewise.engine.operations.images import Images
+from tilewise.engine.operations.quantization import Quantization
 from tilewise.nn import Grid, WinogradConv2d
-from tilewise.quant import FLOAT_BITS
 
 
 def optimize(graph: Graph, precision: str = "float32") -> Graph:
@@ -54,7 +44,7 @@ def fold_batch_norms(graph: Graph) -> None:
         if isinstance(x.op, Conv) and x.op.layer.affine() is None and graph.is_read_only_by(x, node, readers):
             layer = copy.copy(x.op.layer)  # a layer used in two places may have a batch norm of its own in each
             layer.fold(*node.op.affine)
-            x.op = Conv(layer)
+            x.op = Conv(layer, x.op.whole)
             _bypass(graph, node, x)
             readers = graph.readers()
 
@@ -62,7 +52,7 @@ def fold_batch_norms(graph: Graph) -> None:
 def quantize_inputs(graph: Graph) -> None:
     """Let every quantized convolution read a tensor on its grid."""
     for node in list(graph.nodes):
-        if isinstance(node.op, Conv) and node.op.layer.spec.bits != FLOAT_BITS:
+        if isinstance(node.op, Conv) and not node.op.is_float:
             (x,) = node.inputs
             grid = Grid.of(node.op.layer.get_range("input_range"))
             quantized = Node(f"{node.name}.quantize", Quantization(grid), [x], x.chw)
@@ -89,7 +79,7 @@ def hoist(graph: Graph) -> bool:
     """Move one quantization, or one activation, in front of what only moves numbers. Tells whether there was one."""
     readers = graph.readers()
     for node in graph.nodes:
-        if not isinstance(node.op, Quantization | Clamp):
+        if not isinstance(node.op, Quantization | Activate):
             continue
         (mover,) = node.inputs
         if _commutes(mover, node.op) and graph.is_read_only_by(mover, node, readers):
@@ -100,26 +90,20 @@ def hoist(graph: Graph) -> bool:
     return False
 
 
-def _commutes(mover: Node, op: Quantization | Clamp) -> bool:
-    """Whether moving numbers first and then rounding or clamping them is the same as the other way round."""
-    keeps_zero = isinstance(op, Quantization) or op.low <= 0 <= op.high
-    return _moves(mover) and (keeps_zero or not isinstance(mover.op, Gather))
-
-
-def _moves(node: Node) -> bool:
-    """Whether the operation makes no new numbers, except zeros."""
-    return isinstance(node.op, Gather | Shuffle) or (isinstance(node.op, Pool) and node.op.maximum)
+def _commutes(mover: Node, op: Quantization | Activate) -> bool:
+    """Whether moving numbers first and then rounding or activating them is the same as the other way round."""
+    return mover.op.moves if isinstance(op, Quantization) else op.activation.commutes(mover.op)
 
 
 def _wants(x: Node, mover: Node, node: Node, graph: Graph, readers: dict[Node, list[Node]]) -> bool:
-    """Whether ``x`` may be quantized (or clamped) for the mover without being needed in float as well."""
-    if isinstance(node.op, Clamp) and not (isinstance(x.op, Conv | BatchNorm | Add) or _moves(x)):
+    """Whether ``x`` may be quantized (or activated) for the mover without being needed in float as well."""
+    if isinstance(node.op, Activate) and not (isinstance(x.op, Conv | BatchNorm | Add) or x.op.moves):
         return False  # nothing that would end with it
     if isinstance(node.op, Quantization) and _grid(x) == node.op.grid:
         return True
     others = [reader for reader in readers[x] if reader is not mover]
     shared = isinstance(node.op, Quantization) and all(reader.op == node.op for reader in others)
-    return x is not graph.output and not isinstance(x.op, Quantization) and (shared or not others)
+    return not graph.is_output(x) and not isinstance(x.op, Quantization) and (shared or not others)
 
 
 def _swap(graph: Graph, mover: Node, node: Node) -> None:
@@ -137,20 +121,15 @@ def compose_gathers(graph: Graph) -> None:
     for node in list(graph.nodes):
         if not isinstance(node.op, Gather):
             continue
-        for i, (x, outer) in enumerate(zip(list(node.inputs), node.op.parts, strict=True)):
+        for i, x in enumerate(list(node.inputs)):
             if not isinstance(x.op, Gather) or len(x.inputs) > 1 or not graph.is_read_only_by(x, node, readers):
                 continue
-            (inner,) = x.op.parts
-            part = Part(_then(inner.rows, outer.rows), _then(inner.cols, outer.cols), inner.first + outer.first)
-            node.op = Gather((*node.op.parts[:i], part, *node.op.parts[i + 1 :]))
+            if x.like is not None:
+                continue  # a move of it fills the size of another tensor than this one's would
+            node.op = node.op.then(i, x.op)
             node.inputs[i] = x.inputs[0]
             graph.remove(x)
         readers = graph.readers()
-
-
-def _then(inner: Ints, outer: Ints) -> Ints:
-    """Indices of ``inner`` picked by ``outer``, -1 being zero in both."""
-    return np.where(outer < 0, -1, inner[outer])
 
 
 def fuse(graph: Graph) -> None:
@@ -162,18 +141,18 @@ def fuse(graph: Graph) -> None:
         match node.op:
             case Add():
                 _fuse_add(graph, node, readers)
-            case Clamp() if alone and _ends(x) and x.clamp is None:
-                x.clamp = node.op
+            case Activate(activation) if alone and _ends(x) and x.activation is None:
+                x.activation = activation
                 _absorb(graph, node, x)
-            case Quantization() if alone and x.grid is None and not isinstance(x.op, Shuffle):
+            case Quantization() if alone and x.grid is None and not x.op.keeps_grid:
                 x.grid = node.op.grid
                 _absorb(graph, node, x)
             case BatchNorm():
-                node.op = Eltwise(node.op.affine)
-            case Clamp():
-                node.clamp, node.op = node.op, Eltwise()
+                node.op = ElementWise(node.op.affine)
+            case Activate(activation):
+                node.activation, node.op = activation, ElementWise()
             case Quantization():
-                node.grid, node.op = node.op.grid, Eltwise()
+                node.grid, node.op = node.op.grid, ElementWise()
             case _:
                 pass
     _pass_grids_on(graph)
@@ -183,10 +162,10 @@ def _fuse_add(graph: Graph, node: Node, readers: dict[Node, list[Node]]) -> None
     """Add at the end of the later one of the operands that can; a convolution rather than another."""
     able = [
         x for x in node.inputs
-        if _ends(x) and x.residual is None and x.clamp is None and graph.is_read_only_by(x, node, readers)
+        if _ends(x) and x.residual is None and x.activation is None and graph.is_read_only_by(x, node, readers)
     ]  # fmt: skip
     if not able:
-        node.op, node.residual = Eltwise(), node.inputs.pop()
+        node.op, node.residual = ElementWise(), node.inputs.pop()
         return
     chosen = max(able, key=lambda x: (isinstance(x.op, Conv), graph.nodes.index(x)))
     (chosen.residual,) = (x for x in node.inputs if x is not chosen)
@@ -195,7 +174,7 @@ def _fuse_add(graph: Graph, node: Node, readers: dict[Node, list[Node]]) -> None
 
 def _ends(x: Node) -> bool:
     """Whether the operation has an end for residuals and activations that is still open."""
-    return isinstance(x.op, Conv | Eltwise) and x.grid is None
+    return x.op.has_ending and x.grid is None
 
 
 def _absorb(graph: Graph, node: Node, x: Node) -> None:
@@ -209,16 +188,16 @@ def _pass_grids_on(graph: Graph) -> None:
     """Operations that only move numbers keep the grid of what they read."""
     for node in graph.nodes:
         grids = {x.grid for x in node.inputs}
-        if _moves(node) and node.grid is None and len(grids) == 1:
+        if node.op.moves and node.grid is None and len(grids) == 1:
             (node.grid,) = grids
 
 
 def widen_inputs(graph: Graph) -> None:
     """Let float convolutions read float tensors."""
     for node in list(graph.nodes):
-        if isinstance(node.op, Conv) and node.op.layer.spec.bits == FLOAT_BITS and node.inputs[0].grid is not None:
+        if isinstance(node.op, Conv) and node.op.is_float and node.inputs[0].grid is not None:
             (x,) = node.inputs
-            wide = Node(f"{node.name}.dequantize", Eltwise(), [x], x.chw)
+            wide = Node(f"{node.name}.dequantize", ElementWise(), [x], x.chw)
             graph.insert_before(node, wide)
             node.inputs = [wide]
 
@@ -232,12 +211,12 @@ def narrow_inputs(graph: Graph) -> None:
             continue
         (x,) = node.inputs
         alone = all(_is_direct_float(reader) and reader.residual is not x for reader in readers[x])
-        if alone and x is not graph.output and isinstance(x.op, Input | Conv | Eltwise):
+        if alone and not graph.is_output(x) and isinstance(x.op, Images | Conv | ElementWise):
             x.bf16 = True
         elif x in copies:
             node.inputs = [copies[x]]
         else:
-            copies[x] = Node(f"{node.name}.bf16", Eltwise(), [x], x.chw, bf16=True)
+            copies[x] = Node(f"{node.name}.bf16", ElementWise(), [x], x.chw, bf16=True)
             graph.insert_before(node, copies[x])
             node.inputs = [copies[x]]
 
@@ -245,7 +224,7 @@ def narrow_inputs(graph: Graph) -> None:
 def _is_direct_float(node: Node) -> bool:
     if not isinstance(node.op, Conv) or isinstance(node.op.layer, WinogradConv2d):
         return False
-    return node.op.layer.spec.bits == FLOAT_BITS
+    return node.op.is_float
 
 
 def _grid(x: Node) -> Grid | None:
@@ -253,7 +232,7 @@ def _grid(x: Node) -> Grid | None:
     if isinstance(x.op, Quantization):
         return x.op.grid
     grids = {_grid(y) for y in x.inputs}
-    return grids.pop() if _moves(x) and len(grids) == 1 else None
+    return grids.pop() if x.op.moves and len(grids) == 1 else None
 
 
 def _bypass(graph: Graph, node: Node, replacement: Node) -> None:

@@ -1,4 +1,4 @@
-"""Tuning: of several plans of one network, operation by operation the fastest on this machine.
+"""Tuning: of several programs of one network, operation by operation the fastest on this machine.
 
 Measured is within the network, where weights come from where they will come from: a layer that is fast in a loop of
 its own may wait for memory between its neighbours.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,14 @@ from torch import nn
 
 from tilewise.conversion import convert
 from tilewise.engine.engine import Choice, Engine
-from tilewise.engine.exact import candidates
-from tilewise.engine.plan import Plan
+from tilewise.engine.lossless import candidates
+from tilewise.engine.program import Program
 from tilewise.nn import QuantizedConv
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 ALGORITHMS = ("F2", "F4", "F6")
 BLOCKS = (12, 24, 48, 96)
-BLOCKED = ("fast", "exact", "residue")
+BLOCKED = ("fast", "wrapping", "residue")
 """Operations whose tiles go through in blocks."""
 ROUNDS = 7
 WORTHWHILE = 0.98
@@ -45,80 +45,84 @@ def free_layers(model: nn.Module) -> list[str]:
     return [name for name, m in convs.items() if not isinstance(m, QuantizedConv) or isinstance(m.spec, Direct)]
 
 
-def tune_plan(
+def tune(
     model: nn.Module,
-    example: NDArray[np.float32],
+    images: Sequence[NDArray[np.float32]],
     threads: int,
-    make: Callable[[nn.Module], Plan],
-) -> tuple[Plan, list[Choice]]:
+    make: Callable[[nn.Module], Program],
+) -> tuple[Program, list[Choice]]:
     """Choose algorithms of free layers, then the tiles of a block of each fast convolution, by measuring.
 
     Parameters
     ----------
     model : torch.nn.Module
         As for :func:`tilewise.compile`.
-    example : array of shape (N, C, H, W), float32
-        Images to measure with.
+    images : sequence of arrays of shape (N, C, H, W), float32
+        What to measure with, one for each input.
     threads : int
         How many to measure with.
     make : callable
-        Gives a model's plan.
+        Returns a model's program.
 
     Returns
     -------
-    Plan
+    Program
         With the choices in it: saving it keeps them.
     list of Choice
         One for each operation that had one.
     """
-    plan, choices = make(model), []
+    program, choices = make(model), []
     if free := free_layers(model):
         specs: dict[str, dict[str, Spec]] = {"": {}}
         specs |= {name: dict.fromkeys(free, Winograd(name, bits=FLOAT_BITS)) for name in ALGORITHMS}
-        plans = {name or "direct": make(convert(model, spec) if spec else model) for name, spec in specs.items()}
-        plan, found = _fastest(plans, example, threads)
+        programs = {name or "direct": make(convert(model, spec) if spec else model) for name, spec in specs.items()}
+        program, found = _fastest(programs, images, threads)
         choices += found
-    if exact := candidates(plan):
-        plan, found = _fastest({"direct": plan, **exact}, example, threads)
+    if lossless := candidates(program):
+        program, found = _fastest({"direct": program, **lossless}, images, threads)
         choices += found
-    if any(node["op"] in BLOCKED for node in plan.nodes):
-        plans = {"model": plan} | {f"{block} tiles": with_block(plan, block) for block in BLOCKS}
-        plan, found = _fastest(plans, example, threads)
+    if any(operation["op"] in BLOCKED for operation in program.operations):
+        programs = {"model": program} | {f"{block} tiles": with_block(program, block) for block in BLOCKS}
+        program, found = _fastest(programs, images, threads)
         choices += found
-    return plan, choices
+    return program, choices
 
 
-def with_block(plan: Plan, block: int) -> Plan:
-    """Give the plan with so many tiles in a block of every convolution that goes through in blocks."""
-    nodes = tuple({**node, "block": block} if node["op"] in BLOCKED else node for node in plan.nodes)
-    return dataclasses.replace(plan, nodes=nodes)
+def with_block(program: Program, block: int) -> Program:
+    """Return the program with so many tiles in a block of every convolution that goes through in blocks."""
+    operations = tuple({**o, "block": block} if o["op"] in BLOCKED else o for o in program.operations)
+    return dataclasses.replace(program, operations=operations)
 
 
 def _fastest(
-    plans: Mapping[str, Plan],
-    example: NDArray[np.float32],
+    programs: Mapping[str, Program],
+    images: Sequence[NDArray[np.float32]],
     threads: int,
-) -> tuple[Plan, list[Choice]]:
-    """Compose the fastest plan out of plans that differ in single operations only; the first one is the default."""
-    engines = {name: Engine(plan, threads=threads) for name, plan in plans.items()}
-    seconds: dict[str, list[list[float]]] = {name: [] for name in plans}
+) -> tuple[Program, list[Choice]]:
+    """Compose the fastest program of those that differ in single operations only; the first one is the default."""
+    engines = {name: Engine(program.to_bytes(), threads=threads) for name, program in programs.items()}
+    seconds: dict[str, list[list[float]]] = {name: [] for name in programs}
     console = Console(stderr=True)
     for _ in track(range(ROUNDS), "tune", console=console, disable=not console.is_terminal, transient=True):
         for name, engine in engines.items():
-            seconds[name].append([row["seconds"] for row in engine.profile(example, repeats=3)])
-    default, nodes, choices = next(iter(plans)), [], []
-    arrays: dict[str, NDArray[Any]] = {}
-    for i, node in enumerate(plans[default].nodes):
+            seconds[name].append([row["seconds"] for row in engine.profile(*images, repeats=3)])
+    default, choices = next(iter(programs)), []
+    result = programs[default]
+    for i, operation in enumerate(programs[default].operations):
         times = {
             name: statistics.median(row[i] for row in seconds[name])
-            for name, plan in plans.items()
-            if name == default or plan.nodes[i] != node
+            for name, program in programs.items()
+            if name == default or program.operations[i] != operation
         }
         best = min(times, key=lambda name: times[name])
         chosen = best if times[best] < WORTHWHILE * times[default] else default
-        source = plans[chosen]
-        nodes.append(source.nodes[i])
-        arrays |= {key: value for key, value in source.arrays.items() if key.partition(".")[0] == str(i)}
+        if chosen != default:
+            other = programs[chosen]
+            result = result.with_operation(i, other.operations[i]["op"], _without_names(other.fields(i)))
         if len(times) > 1:
-            choices.append(Choice(node["name"], chosen, times))
-    return dataclasses.replace(plans[default], nodes=tuple(nodes), arrays=arrays), choices
+            choices.append(Choice(operation["name"], chosen, times))
+    return result, choices
+
+
+def _without_names(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in ("op", "name")}

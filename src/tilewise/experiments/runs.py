@@ -183,8 +183,8 @@ def commit() -> str | None:
     """Return the commit that the package was loaded from, with a + if files differ from it; None if there is none."""
     git = ["git", "-C", str(Path(tilewise.__file__).parent)]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True)  # noqa: S603
-        changed = subprocess.run(  # noqa: S603
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True)
+        changed = subprocess.run(
             [*git, "status", "--porcelain", "."], check=True, capture_output=True, text=True
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):

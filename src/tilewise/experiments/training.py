@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from tilewise.calibration import calibrate
 from tilewise.conversion import convert
 from tilewise.data import Batches, Images, load
 from tilewise.experiments.runs import Place, Scale
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
-from tilewise.train import TrainConfig, calibrate, evaluate, fit
+from tilewise.train import TrainConfig, evaluate, fit
 from tilewise.train.runs import read_log
 from tilewise.zoo import build, resnet20
 

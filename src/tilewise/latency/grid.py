@@ -3,79 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from tilewise.common.progress import track
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
-from tilewise.latency.jobs import layer_plan, layer_work
+from tilewise.latency.jobs import layer_program, layer_work
 from tilewise.latency.networks import open_table
 from tilewise.latency.records import Convolution
 from tilewise.latency.runners import Here, Runner
+from tilewise.latency.shape_grid import ShapeGrid
 from tilewise.latency.shapes import LayerShape
 from tilewise.latency.table import LatencyTable
 from tilewise.latency.timing import ROUNDS, Tally, Timed
-from tilewise.latency.works import operation_of
-from tilewise.train.progress import track
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Shapes to measure: all combinations.
-
-    Parameters
-    ----------
-    channels : tuple of int
-        C.
-    resolutions : tuple of int
-        Heights, and widths, of the map.
-    ratios : tuple of float
-        K / C.
-    kernel, stride : int
-        Of the convolution, padded to keep its size.
-    batch : int
-        Images at once.
-
-    Raises
-    ------
-    ValueError
-        If one of them is empty, or not positive.
-    """
-
-    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
-    resolutions: tuple[int, ...] = (4, 8, 16, 32)
-    ratios: tuple[float, ...] = (1.0, 2.0)
-    kernel: int = 3
-    stride: int = 1
-    batch: int = 1
-
-    def __post_init__(self) -> None:
-        for name, values in vars(self).items():
-            several = values if isinstance(values, tuple) else (values,)
-            if not several or min(several) <= 0:
-                raise ValueError(f"{name} is {values}; allowed: positive numbers, at least one")
-
-    def shapes(self) -> list[LayerShape]:
-        """Give the shapes, the smallest first."""
-        found = [
-            LayerShape(
-                batch=self.batch,
-                in_channels=channels,
-                out_channels=max(1, round(channels * ratio)),
-                kernel=(self.kernel, self.kernel),
-                stride=(self.stride, self.stride),
-                padding=(self.kernel // 2, self.kernel // 2),
-                height=size,
-                width=size,
-            )
-            for channels in self.channels
-            for ratio in self.ratios
-            for size in self.resolutions
-        ]
-        return sorted(found, key=lambda shape: shape.operations)
+from tilewise.latency.works import SizedProgram, operation_of
 
 
 def measure_grid(
-    grid: Grid,
+    grid: ShapeGrid,
     *,
     threads: int = 1,
     runner: Runner | None = None,
@@ -90,7 +34,7 @@ def measure_grid(
 
     Parameters
     ----------
-    grid : Grid
+    grid : ShapeGrid
         The shapes.
     threads, runner, candidates, out, rounds
         As for :func:`tilewise.measure`.
@@ -111,9 +55,9 @@ def measure_grid(
     for shape in track(grid.shapes(), "grid", enabled=True):
         tally = Tally(rounds)
         wanted = [work for work in _works(shape, chosen) if not table.has(work, "grid")]
-        plans = [_alone(work, runner) for work in wanted]
-        tally.take(plans, "")
-        for record in tally.records("grid", runner, plans):
+        programs = [_alone(work, runner) for work in wanted]
+        tally.take(programs, "")
+        for record in tally.records("grid", runner, programs):
             table.append(record)
     return table
 
@@ -125,5 +69,7 @@ def _works(shape: LayerShape, candidates: Sequence[Candidate]) -> list[Convoluti
 
 
 def _alone(work: Convolution, runner: Runner) -> Timed:
-    plan = layer_plan(work.shape, work.candidate, mixed=work.unfused)
-    return Timed(runner.load(plan), [operation_of(plan, 0), work, operation_of(plan, 2)])
+    program = layer_program(work.shape, work.candidate, mixed=work.unfused)
+    shape = (work.shape.batch, work.shape.in_channels, work.shape.height, work.shape.width)
+    sized = SizedProgram.of(program, shape)
+    return Timed(runner.load(sized), [operation_of(sized, 0), work, operation_of(sized, 2)])

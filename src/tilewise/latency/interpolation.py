@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping
 
+from tilewise.common.padding import same_padding
 from tilewise.latency.records import Convolution
 
 Point = tuple[float, ...]
@@ -14,7 +15,7 @@ Point = tuple[float, ...]
 def family(work: Convolution) -> tuple[object, ...]:
     """Give what all points of one grid have in common."""
     shape = work.shape
-    same = all(p == d * (k - 1) // 2 for p, d, k in zip(shape.padding, shape.dilation, shape.kernel, strict=True))
+    same = shape.padding == same_padding(shape.kernel, shape.dilation)
     return work.candidate, work.unfused, shape.batch, shape.kernel, shape.stride, shape.dilation, same
 
 

@@ -1,4 +1,4 @@
-"""Plans of single convolutions, with random weights: what a grid of latencies is measured with."""
+"""Programs of single convolutions, with random weights: what a grid of latencies is measured with."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import dataclasses
 import torch
 from torch import nn
 
+from tilewise.calibration import calibrate
 from tilewise.conversion import convert
-from tilewise.engine.compiler import make_plan
-from tilewise.engine.exact import by_itself, in_order, tiles
-from tilewise.engine.plan import Plan
+from tilewise.engine.compiler import make_program
+from tilewise.engine.lossless import by_itself, in_order, tiles
+from tilewise.engine.program import Program
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.records import Convolution, convolution
 from tilewise.latency.shapes import LayerShape
 from tilewise.nn import WinogradConv2d, unsuitable
 from tilewise.quant import Direct, Exact, Residue, Spec
-from tilewise.train import calibrate
 
 GRIDS = {"uint8": {"low": 0, "high": 255}, "int16": {"low": 0, "high": 1023}}
 
@@ -44,13 +44,13 @@ def run_as(shape: LayerShape, spec: Spec) -> Spec:
     return Exact(in_order(spec, r, shape.out)[0]) if isinstance(spec, Exact) else spec
 
 
-def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) -> Plan:
-    """Give the plan of a single convolution as it stands within a network, with random weights and dummy ranges.
+def layer_program(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) -> Program:
+    """Return the program of a single convolution as it stands within a network, with random weights and dummy ranges.
 
     Parameters
     ----------
     shape : LayerShape
-        Its sizes; the plan's input is ``batch`` images of ``in_channels`` channels.
+        Its sizes; the program's input is images of ``in_channels`` channels.
     candidate : Candidate
         How it shall be computed; what it does not serve is direct (:func:`served`).
     mixed : bool
@@ -58,8 +58,8 @@ def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) 
 
     Returns
     -------
-    Plan
-        Three operations: import, the convolution, export. The convolution writes what a next layer of its own type
+    Program
+        Three operations: input, the convolution, output. The convolution writes what a next layer of its own type
         would read. Its record's work is :func:`layer_work`.
 
     Raises
@@ -73,18 +73,23 @@ def layer_plan(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) 
         model = convert(nn.Sequential(_conv(shape)), {"*": work.candidate.spec()}).eval()
         x = torch.randn(shape.batch, shape.in_channels, shape.height, shape.width)
         calibrate(move_transforms(model), [x])
-        plan = make_plan(model, x, work.candidate.precision)
-    if work.candidate.exact and plan.nodes[1]["op"] not in ("exact", "residue"):
+        program = make_program(model, x, work.candidate.precision)
+    conv = program.operations[1]
+    if work.candidate.exact and conv["op"] not in ("wrapping", "residue"):
         raise ValueError(f"{work} can not be measured: with random weights its sums may leave what is exact")
-    node = plan.nodes[1] | ({"unfused": work.unfused} if plan.nodes[1]["op"] == "direct" else {})
-    y = plan.tensors[1] | {"dtype": work.output, **GRIDS.get(work.output, {}), "step": 0.05, "factor": 20.0}
+    conv = conv | ({"ordered": work.unfused} if conv["op"] == "direct" else {})
+    y = {"name": "y", "channels": shape.out_channels, "dtype": work.output}
+    if work.output in GRIDS:
+        y |= {**GRIDS[work.output], "step": 0.05, "factor": 20.0}
     return dataclasses.replace(
-        plan, nodes=(plan.nodes[0], node, plan.nodes[2]), tensors=(plan.tensors[0], y, *plan.tensors[2:])
+        program,
+        operations=(program.operations[0], conv, program.operations[2]),
+        tensors=(program.tensors[0], y, *program.tensors[2:]),
     )
 
 
 def layer_work(shape: LayerShape, candidate: Candidate, *, mixed: bool = False) -> Convolution:
-    """Give what :func:`layer_plan` computes, for a record."""
+    """Give what :func:`layer_program` computes, for a record."""
     return convolution(shape, served(shape, candidate), mixed=mixed)
 
 

@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tilewise.calibration import calibrate
 from tilewise.conversion import convert
-from tilewise.engine.compiler import check_example, make_plan
+from tilewise.engine.capture import check_example
+from tilewise.engine.compiler import make_program
 from tilewise.latency.candidates import CANDIDATES, Candidate, check_candidates
 from tilewise.latency.jobs import move_transforms
 from tilewise.latency.machine import Machine
 from tilewise.latency.runners import Here, Runner
 from tilewise.latency.table import LatencyTable
 from tilewise.latency.timing import ROUNDS, Tally, Timed
-from tilewise.latency.works import works_of
+from tilewise.latency.works import SizedProgram, works_of
 from tilewise.nn import Quantize, QuantizedConv
 from tilewise.quant import FLOAT_BITS
-from tilewise.train import calibrate
 
 Layers: TypeAlias = Mapping[str, Candidate]
 """What each convolution of a network becomes, by its name."""
@@ -157,8 +158,9 @@ def precision_of(layers: Layers) -> str:
 def compiled(model: nn.Module, layers: Layers, example: Tensor, runner: Runner) -> Timed:
     """Compile a network as chosen."""
     prepared = converted(model, layers, example)
-    plan = make_plan(prepared, example, precision_of(layers))
-    return Timed(runner.load(plan), works_of(plan, prepared))
+    program = make_program(prepared, example, precision_of(layers))
+    sized = SizedProgram.of(program, tuple(example.shape))
+    return Timed(runner.load(sized), works_of(sized, prepared))
 
 
 def groups(
@@ -177,7 +179,7 @@ def groups(
             network.loaded.close()
             continue
         group.append(network)
-        size += sum(array.nbytes for array in network.loaded.plan.arrays.values())
+        size += sum(array.nbytes for array in network.loaded.sized.program.arrays.values())
         if size >= TOGETHER and len(group) > 1:
             yield group
             group, size = [], 0

@@ -63,7 +63,7 @@ class Operation:
     Parameters
     ----------
     op : str
-        As in a plan: ``"import_nchw"``, ``"pool"``, ``"eltwise"``, ...
+        As in a program: ``"input"``, ``"pool"``, ``"eltwise"``, ...
     inputs : tuple of (str, int, int, int)
         Type, channels, height, width of each tensor that it reads: x, then the residual.
     output : (str, int, int, int)

@@ -11,20 +11,16 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tilewise.engine.plan import OPERATIONS, Array, Plan
 from tilewise.latency.machine import Machine
 from tilewise.latency.runners import WARM_UP
+from tilewise.latency.works import SizedProgram
 
-FORMAT = 1
+FORMAT = 2
 """Of commands and answers; native/tools/session.h has them."""
 
 TIMEOUT = 600.0
@@ -33,8 +29,6 @@ TIMEOUT = 600.0
 SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "--")
 ARCHITECTURES = {62: "x86_64", 183: "aarch64"}
 """By the machine field of an ELF file."""
-
-_WEIGHTS = ("weight", "u")
 
 
 class RemoteRunner:
@@ -99,15 +93,17 @@ class RemoteRunner:
         machine = Machine(cpu=hello["cpu"], isa=hello["isa"], threads=hello["threads"])
         return machine, {"tilewise": metadata.version("tilewise"), "compiler": hello["compiler"]}
 
-    def load(self, plan: Plan) -> RemotePlan:
-        """Send a plan.
+    def load(self, sized: SizedProgram) -> RemoteProgram:
+        """Send a program.
 
         Raises
         ------
         ConnectionError
             If the program refuses it, or is gone.
         """
-        return RemotePlan(self, plan, self.ask(b"".join(plan_stream(plan)))["plan"])
+        content, (images, _, height, width) = sized.program.to_bytes(), sized.shape
+        head = f"program bytes={len(content)} images={images} height={height} width={width}\n"
+        return RemoteProgram(self, sized, self.ask(head.encode() + content)["program"])
 
     def ask(self, command: bytes) -> dict[str, Any]:
         """Send a command and wait for its answer."""
@@ -183,29 +179,29 @@ class RemoteRunner:
         self.close()
 
 
-class RemotePlan:
-    """A plan on the other machine."""
+class RemoteProgram:
+    """A program on the other machine."""
 
-    def __init__(self, runner: RemoteRunner, plan: Plan, number: int) -> None:
-        self.plan = plan
+    def __init__(self, runner: RemoteRunner, sized: SizedProgram, number: int) -> None:
+        self.sized = sized
         self._runner = runner
         self._number = number
 
     def call(self) -> float:
         """Give the seconds of a call, after some that bring weights to where an engine's own calls leave them."""
-        return float(self._runner.ask(f"call plan={self._number} warm_up={WARM_UP}\n".encode())["seconds"])
+        return float(self._runner.ask(f"call program={self._number} warm_up={WARM_UP}\n".encode())["seconds"])
 
     def profile(self, repeats: int = 1) -> list[dict[str, Any]]:
         """Give each operation's median seconds, as the native ``Engine.profile``."""
-        answer = self._runner.ask(f"profile plan={self._number} repeats={repeats}\n".encode())
+        answer = self._runner.ask(f"profile program={self._number} repeats={repeats}\n".encode())
         return [
             {"name": node["name"], "algorithm": node.get("algorithm", ""), **row}
-            for node, row in zip(self.plan.nodes, answer["operations"], strict=True)
+            for node, row in zip(self.sized.program.operations, answer["operations"], strict=True)
         ]
 
     def close(self) -> None:
         """Give its memory back."""
-        self._runner.ask(f"forget plan={self._number}\n".encode())
+        self._runner.ask(f"forget program={self._number}\n".encode())
 
 
 def connect(
@@ -289,61 +285,3 @@ def _ssh(host: str, command: str, content: bytes = b"") -> str:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConnectionError(f"ssh to {host} ended with status {done.returncode}: {lines[-1] if lines else ''}")
     return done.stdout.decode(errors="replace")
-
-
-def plan_stream(plan: Plan) -> Iterator[bytes]:
-    """Give a plan as the lines and arrays that the program reads (native/tools/plan_reader.h).
-
-    Weights are not sent but drawn there: times do not depend on them, and a network's are many megabytes.
-    """
-    yield f"plan batch={plan.batch} arena_bytes={plan.arena_bytes}\n".encode()
-    for tensor in plan.tensors:
-        yield _line("tensor", tensor)
-    for i, node in enumerate(plan.nodes):
-        yield _line(node["op"], {k: v for k, v in node.items() if k != "op"})
-        for name, kind in OPERATIONS[node["op"]].items():
-            array = plan.arrays.get(f"{i}.{name}") if isinstance(kind, Array) else None
-            if array is not None:
-                yield from _array(name, array)
-    yield b"end\n"
-
-
-def _line(keyword: str, fields: dict[str, Any]) -> bytes:
-    infinite = {"act_low": "-inf", "act_high": "inf"}
-    texts = (f"{k}={infinite[k] if v is None and k in infinite else _text(v)}" for k, v in fields.items())
-    return f"{keyword} {' '.join(texts)}\n".encode()
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return str(int(value))
-        case str():  # a name may have any character
-            return quote(value, safe="/")[:256]
-        case tuple():
-            return ",".join(map(str, value))
-    return repr(value)
-
-
-def _array(name: str, array: NDArray[Any]) -> Iterator[bytes]:
-    head = f"array of={name} dtype={array.dtype} shape={','.join(map(str, array.shape))}"
-    if name in _WEIGHTS:
-        yield f"{head} random={_limit(name, array)!r}\n".encode()
-        return
-    yield f"{head}\n".encode()
-    yield np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes() + b"\n"
-
-
-def _limit(name: str, weights: NDArray[Any]) -> float:
-    """Between which limits to draw weights in place of these.
-
-    Integers: no row's sum of absolute values gets larger than the largest here, so sums that fit int32 still do.
-    Floats: of the same mean square.
-    """
-    if weights.dtype.kind == "i":
-        length = weights[0].size if name == "weight" else weights.shape[-1]
-        return int(np.abs(weights.reshape(-1, length).astype(np.int64)).sum(1).max() // length)
-    values = (weights.astype(np.uint32) << 16).view(np.float32) if weights.dtype == np.uint16 else weights
-    return float(np.sqrt(3 * np.mean(np.square(values, dtype=np.float64))))

@@ -1,4 +1,4 @@
-"""Where plans are measured: here, by an engine; elsewhere, by a program (:mod:`tilewise.latency.remote`)."""
+"""Where programs are measured: here, by an engine; elsewhere, by a program (:mod:`tilewise.latency.remote`)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 from tilewise.engine import Engine
 from tilewise.engine.engine import check_threads
-from tilewise.engine.plan import Plan
 from tilewise.latency.machine import Machine
+from tilewise.latency.works import SizedProgram
 
 WARM_UP = 5
 """Calls before the one that is measured: weights of 17 MB took that many to settle in a cache of 32 MB."""
 
 
 class Loaded(Protocol):
-    """A plan that is ready to be measured, on images of noise."""
+    """A program that is ready to be measured, on images of noise."""
 
     @property
-    def plan(self) -> Plan:
+    def sized(self) -> SizedProgram:
         """What is measured."""
 
     def call(self) -> float:
@@ -32,11 +32,11 @@ class Loaded(Protocol):
         """Give each operation's seconds in one run, and of fast convolutions their stages', as Engine.profile does."""
 
     def close(self) -> None:
-        """Give memory back; the plan is not measured again."""
+        """Give memory back; the program is not measured again."""
 
 
 class Runner(Protocol):
-    """A machine that measures plans."""
+    """A machine that measures programs."""
 
     @property
     def machine(self) -> Machine:
@@ -46,8 +46,8 @@ class Runner(Protocol):
     def versions(self) -> Mapping[str, str]:
         """Of what took part, for records."""
 
-    def load(self, plan: Plan) -> Loaded:
-        """Get a plan ready.
+    def load(self, sized: SizedProgram) -> Loaded:
+        """Get a program ready.
 
         Raises
         ------
@@ -77,16 +77,17 @@ class Here:
         self.machine = Machine.here(threads)
         self.versions = {"tilewise": metadata.version("tilewise"), "compiler": _native.compiler()}
 
-    def load(self, plan: Plan) -> Loaded:
+    def load(self, sized: SizedProgram) -> Loaded:
         """Make an engine."""
-        return _Loaded(Engine(plan, threads=self.machine.threads))
+        engine = Engine(sized.program.to_bytes(), threads=self.machine.threads, batch=sized.shape[0])
+        return _Loaded(engine, sized)
 
 
 class _Loaded:
-    def __init__(self, engine: Engine) -> None:
-        self.plan = plan = engine.plan
+    def __init__(self, engine: Engine, sized: SizedProgram) -> None:
+        self.sized = sized
         self._engine = engine
-        self._images = np.random.default_rng(0).standard_normal((plan.batch, *plan.input_shape), dtype=np.float32)
+        self._images = np.random.default_rng(0).standard_normal(sized.shape, dtype=np.float32)
 
     def call(self) -> float:
         for _ in range(WARM_UP):

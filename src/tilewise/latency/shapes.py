@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tilewise.common.padding import padding_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerShape:
@@ -66,7 +68,7 @@ class LayerShape:
             out_channels=conv.out_channels,
             kernel=_pair(conv.kernel_size),
             stride=_pair(conv.stride),
-            padding=_padding(conv),
+            padding=padding_of(conv),
             dilation=_pair(conv.dilation),
             height=x.shape[2],
             width=x.shape[3],
@@ -102,16 +104,6 @@ def layer_shapes(model: nn.Module, example: Tensor) -> dict[str, LayerShape]:
             module.register_forward_pre_hook(lambda conv, args, name=name: note(name, conv, args))
     model(example)
     return found
-
-
-def _padding(conv: nn.Conv2d) -> tuple[int, int]:
-    """Padding in numbers."""
-    if conv.padding == "valid":
-        return 0, 0
-    if conv.padding == "same":
-        rows, cols = (d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
-        return rows, cols
-    return _pair(conv.padding)
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -244,13 +244,14 @@ class LatencyTable:
         return self.total(self._works(model, example, precision, leave_out=convs))
 
     def _works(self, model: nn.Module, example: Any, precision: str, leave_out: Iterable[str] = ()) -> list[Work]:
-        from tilewise.engine.compiler import make_plan
+        from tilewise.engine.compiler import make_program
         from tilewise.latency.networks import with_ranges
+        from tilewise.latency.works import SizedProgram
 
-        plan = make_plan(with_ranges(model, example), example, precision)
-        works = zip(plan.nodes, works_of(plan, model), strict=True)
+        sized = SizedProgram.of(make_program(with_ranges(model, example), example, precision), tuple(example.shape))
+        works = zip(sized.program.operations, works_of(sized, model), strict=True)
         kept = [w for node, w in works if not (isinstance(w, Convolution) and node["name"] in set(leave_out))]
-        return [*kept, call_of(plan)]
+        return [*kept, call_of(sized)]
 
     def _same(self, work: Convolution) -> list[Record]:
         """Give records of the same convolution in networks, whatever lies at its ends."""

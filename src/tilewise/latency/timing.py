@@ -1,7 +1,8 @@
-"""Measuring plans that take turns, operation by operation."""
+"""Measuring programs that take turns, operation by operation."""
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tilewise.common.turns import in_turns
 from tilewise.latency.records import STAGES, Operation, Record, Work, origin
 from tilewise.latency.runners import Loaded, Runner
 from tilewise.latency.works import call_of
-from tilewise.train.progress import track
 
 ROUNDS = 15
 
@@ -43,7 +44,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Timed:
-    """A plan where it is measured, and what each of its operations is."""
+    """A program where it is measured, and what each of its operations is."""
 
     loaded: Loaded
     works: Sequence[Work]
@@ -51,20 +52,20 @@ class Timed:
     @property
     def all_works(self) -> list[Work]:
         """Its operations, and the call."""
-        return [*self.works, call_of(self.loaded.plan)]
+        return [*self.works, call_of(self.loaded.sized)]
 
 
 class Tally:
-    """What operations took in plans that took turns.
+    """What operations took in programs that took turns.
 
     Parameters
     ----------
     rounds : int
-        Runs of each plan, at least 1.
+        Runs of each program, at least 1.
 
     Notes
     -----
-    The plans of one :meth:`take` run one after another, round by round, so that what disturbs the machine disturbs
+    The programs of one :meth:`take` run one after another, round by round, so that what disturbs the machine disturbs
     them alike. An operation that stands at several places is recorded with the mean of their medians, so that sums over
     a network stay what they were.
     """
@@ -76,26 +77,32 @@ class Tally:
         self._places: dict[Work, list[Timing]] = defaultdict(list)
         self._around: dict[Operation, list[float]] = defaultdict(list)
 
-    def take(self, plans: Sequence[Timed], title: str) -> None:
-        """Measure plans, and close them; show progress under a title, if there is one."""
-        profiles: list[list[list[dict[str, Any]]]] = [[] for _ in plans]
-        for _ in track(range(self.rounds), title, enabled=bool(title)):
-            for timed, rounds in zip(plans, profiles, strict=True):
-                call = timed.loaded.call()
-                rounds.append(timed.loaded.profile())
-                inside = sum(row["seconds"] for row in rounds[-1])
-                self._around[call_of(timed.loaded.plan)].append(call - inside)
-        for timed, rounds in zip(plans, profiles, strict=True):
+    def take(self, programs: Sequence[Timed], title: str) -> None:
+        """Measure programs, and close them; show progress under a title, if there is one."""
+        profiles = in_turns(
+            {number: functools.partial(self._profile, timed.loaded) for number, timed in enumerate(programs)},
+            self.rounds,
+            progress=title,
+        )
+        for timed, rounds in zip(programs, profiles.values(), strict=True):
             timed.loaded.close()
             for work, rows in zip(timed.works, zip(*rounds, strict=True), strict=True):
                 staged = rows if rows[0]["multiply"] else ()
                 self._places[work].append(Timing.of([row["seconds"] for row in rows], staged))
 
-    def records(self, source: Literal["network", "grid"], runner: Runner, plans: Sequence[Timed]) -> Iterator[Record]:
-        """Give a record for each operation of these plans, and for what calls took around them."""
-        works = dict.fromkeys(work for timed in plans for work in timed.all_works)
+    def _profile(self, loaded: Loaded) -> list[dict[str, Any]]:
+        """Return each operation's seconds in one run; keep what a call takes around them."""
+        call, rows = loaded.call(), loaded.profile()
+        self._around[call_of(loaded.sized)].append(call - sum(row["seconds"] for row in rows))
+        return rows
+
+    def records(
+        self, source: Literal["network", "grid"], runner: Runner, programs: Sequence[Timed]
+    ) -> Iterator[Record]:
+        """Give a record for each operation of these programs, and for what calls took around them."""
+        works = dict.fromkeys(work for timed in programs for work in timed.all_works)
         found = {work: Timing.mean(self._places[work]) for work in works if work in self._places}
-        # A small difference of two large times: the median of all there are, lest one bad plan shifts it.
+        # A small difference of two large times: the median of all there are, lest one bad program shifts it.
         calls = (work for work in works if isinstance(work, Operation) and work in self._around)
         found |= {call: Timing.of(self._around[call]) for call in calls}
         measured = origin(runner.machine, runner.versions)

@@ -1,13 +1,14 @@
-"""The operations of a plan as what latencies are kept of."""
+"""The operations of a program as what latencies are kept of."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from torch import nn
 
 from tilewise.algebra import algorithm
-from tilewise.engine.plan import ITEM_BYTES, Plan
+from tilewise.engine.program import Program
 from tilewise.latency.candidates import Candidate, Dtype
 from tilewise.latency.records import Convolution, Operation, Work
 from tilewise.latency.shapes import LayerShape
@@ -15,36 +16,64 @@ from tilewise.nn import QuantizedConv, WinogradConv2d
 from tilewise.quant import Exact
 
 _DTYPES: dict[str, Dtype] = {"float32": "float32", "uint16": "bf16", "int16": "int16", "int8": "int8"}
-"""By the type of a plan's weights."""
+"""By the type of a program's weights."""
+ITEM_BYTES = {"uint8": 1, "int16": 2, "bfloat16": 2, "float32": 4}
+"""Of the types of tensors."""
+CONVOLUTIONS = ("direct", "fast", "wrapping", "residue")
+"""Operations of a program that are kept as convolutions."""
+
+Shape: TypeAlias = tuple[int, int, int, int]
+"""N, C, H, W of the images that a program is measured with."""
 
 
-CONVOLUTIONS = ("direct", "fast", "exact", "residue")
-"""Operations of a plan that are kept as convolutions."""
+@dataclass(frozen=True)
+class SizedProgram:
+    """A program of one input and one output, and the sizes of its tensors for images of some shape."""
+
+    program: Program
+    shape: Shape
+    sizes: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, program: Program, shape: Shape) -> SizedProgram:
+        """Return a program with its sizes."""
+        from tilewise import _native
+
+        return cls(program, shape, tuple(_native.tensor_sizes(program.to_bytes(), [shape])))
+
+    def tensor(self, number: int) -> tuple[str, int, int, int]:
+        """Return type, channels, height and width of a tensor."""
+        t = self.program.tensors[number]
+        return t["dtype"], t["channels"], *self.sizes[number]
+
+    @property
+    def output(self) -> tuple[int, int, int]:
+        """Channels, height and width of the result."""
+        return self.tensor(self.program.operations[-1]["x"])[1:]
 
 
-def works_of(plan: Plan, model: nn.Module) -> list[Work]:
-    """Give what each operation of a plan is, in its order.
+def works_of(sized: SizedProgram, model: nn.Module) -> list[Work]:
+    """Return what each operation of a program is, in its order.
 
     Parameters
     ----------
-    plan : Plan
+    sized : SizedProgram
         Of the model.
     model : torch.nn.Module
         Its layers tell the algorithms.
 
     """
     return [
-        _convolution(plan, i, node, model) if node["op"] in CONVOLUTIONS else operation_of(plan, i)
-        for i, node in enumerate(plan.nodes)
+        _convolution(sized, i, operation, model) if operation["op"] in CONVOLUTIONS else operation_of(sized, i)
+        for i, operation in enumerate(sized.program.operations)
     ]
 
 
-def call_of(plan: Plan) -> Operation:
-    """Give what a call of a plan's engine is, around its operations."""
+def call_of(sized: SizedProgram) -> Operation:
+    """Return what a call of a program's engine is, around its operations."""
     return Operation(
-        op="call", inputs=(("float32", *_chw(plan.input_shape)),), output=("float32", *_chw(plan.output_chw)),
-        batch=plan.batch,
-    )  # fmt: skip
+        op="call", inputs=(("float32", *sized.shape[1:]),), output=("float32", *sized.output), batch=sized.shape[0]
+    )
 
 
 def ends_bytes(work: Work) -> int:
@@ -58,25 +87,32 @@ def ends_bytes(work: Work) -> int:
     return shape.batch * (pixels * written + read)
 
 
-def operation_of(plan: Plan, i: int) -> Operation:
-    """Give what an operation of a plan is that is no convolution."""
-    node = plan.nodes[i]
-    roles = [node[role] for role in ("x", "residual") if node.get(role) is not None]
-    inputs = tuple(_tensor(plan, number) for number in roles) or (("float32", *_chw(plan.input_shape)),)
-    output = _tensor(plan, node["y"]) if "y" in node else ("float32", *_chw(plan.output_chw))
-    return Operation(op=node["op"], inputs=inputs, output=output, batch=plan.batch)
+def operation_of(sized: SizedProgram, i: int) -> Operation:
+    """Return what an operation of a program is that is no convolution."""
+    operation = sized.program.operations[i]
+    x = operation.get("x", [])
+    reads = [*(x if isinstance(x, list) else [x]), operation.get("residual")]
+    inputs = tuple(sized.tensor(number) for number in reads if number is not None)
+    output = sized.tensor(operation["y"]) if "y" in operation else ("float32", *sized.output)
+    return Operation(
+        op=operation["op"], inputs=inputs or (("float32", *sized.shape[1:]),), output=output, batch=sized.shape[0]
+    )
 
 
-def _convolution(plan: Plan, i: int, node: dict[str, Any], model: nn.Module) -> Convolution:
-    x, y = plan.tensors[node["x"]], plan.tensors[node["y"]]
-    weight = plan.arrays[f"{i}.u" if node["op"] == "fast" else f"{i}.weight"]
+def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Module) -> Convolution:
+    arrays = sized.program.arrays
+    _, in_channels, height, width = sized.tensor(node["x"])
+    output, out_channels, *_ = sized.tensor(node["y"])
+    weight = arrays[f"{i}.u" if node["op"] == "fast" else f"{i}.weight"]
     dtype = _DTYPES[str(weight.dtype)]
     candidate = Candidate("direct", dtype)
-    kernel, stride = weight.shape[1:3], node.get("stride", (1, 1))
-    if node["op"] == "exact":
+    kernel, stride = weight.shape[1:3], (1, 1)
+    if node["op"] == "direct":
+        stride = tuple(node["stride"])
+    if node["op"] == "wrapping":
         candidate = Candidate(_exact_name(node, model), dtype, exact=True)
     if node["op"] == "residue":
-        bits = 8 if plan.arrays[f"{i}.moduli"].max() < 2**8 else 13
+        bits = 8 if arrays[f"{i}.moduli"].max() < 2**8 else 13
         candidate = Candidate(f"residue-{node['m']}-{bits}", dtype, exact=True)
     if node["op"] == "fast":
         layer = model.get_submodule(node["name"])
@@ -84,39 +120,30 @@ def _convolution(plan: Plan, i: int, node: dict[str, Any], model: nn.Module) -> 
         candidate = Candidate.of(layer.spec, "bf16" if dtype == "bf16" else "float32")
         kernel, stride = layer.kernel_size, (node["stride"], node["stride"])
     residual = node["residual"]
+    top, _, left, _ = node["padding"]
     return Convolution(
         shape=LayerShape(
-            batch=plan.batch,
-            in_channels=x["channels"],
-            out_channels=y["channels"],
+            batch=sized.shape[0],
+            in_channels=in_channels,
+            out_channels=out_channels,
             kernel=(int(kernel[0]), int(kernel[1])),
-            stride=stride,
-            padding=node["padding"],
-            dilation=node.get("dilation", (1, 1)),
-            height=x["height"],
-            width=x["width"],
+            stride=(stride[0], stride[1]),
+            padding=(top, left),
+            dilation=tuple(node.get("dilation", (1, 1))),
+            height=height,
+            width=width,
         ),
         candidate=candidate,
-        output=y["dtype"],
-        residual=None if residual is None else plan.tensors[residual]["dtype"],
-        unfused=node.get("unfused", False),
+        output=output,
+        residual=None if residual is None else sized.tensor(residual)[0],
+        unfused=node.get("ordered", False),
     )
 
 
 def _exact_name(node: dict[str, Any], model: nn.Module) -> str:
-    """Give the name that specs have for the algorithm of an exact operation, whose own one names its tile too."""
+    """Return the name that specs have for the algorithm of an exact operation, whose own one names its tile too."""
     layer = model.get_submodule(node["name"])
     assert isinstance(layer, QuantizedConv)
     r = layer.kernel_size[0]
     spec = layer.spec if isinstance(layer.spec, Exact) else Exact()  # tuning makes direct layers exact
     return next(name for name in spec.resolve(r) if algorithm(name, r).name == node["algorithm"])
-
-
-def _tensor(plan: Plan, number: int) -> tuple[str, int, int, int]:
-    t = plan.tensors[number]
-    return t["dtype"], t["channels"], t["height"], t["width"]
-
-
-def _chw(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    channels, height, width = shape
-    return channels, height, width

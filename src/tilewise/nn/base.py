@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tilewise.nn.frozen import Frozen
 from tilewise.nn.norm import Affine, FoldedNorm
+from tilewise.nn.policy import policy_of
 from tilewise.nn.ranges import BatchRange
 from tilewise.quant import FLOAT_BITS, Spec
 from tilewise.quant.fake import Range
@@ -48,6 +49,7 @@ class QuantizedConv(nn.Conv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, **kwargs)
         self.spec = spec
+        self.policy = policy_of(spec.rules)
         self.fallback = fallback
         self.calibrating = False
         self.input_is_quantized = False
@@ -190,13 +192,6 @@ class QuantizedConv(nn.Conv2d):
     def quantized(self, name: str, x: Tensor, *, real: bool = False) -> tuple[Tensor, Tensor]:
         """Give the integers of ``x`` (``real``: times their step) and the step; learn from ``x`` if it is time to."""
         return self.batch_range(name, x).quantize(x, real=real)
-
-    def requantized_output(self, y: Tensor) -> Tensor:
-        """Quantize the layer's output where the quantizer says so."""
-        if not self.spec.rules.everything:
-            return y
-        q, step = self.quantized("output_range", y)
-        return q * step
 
     def check_input(self, x: Tensor) -> None:
         """Refuse what the layer can not take.

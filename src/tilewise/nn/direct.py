@@ -10,7 +10,7 @@ from torch import Tensor
 from tilewise.nn.base import Fallback, QuantizedConv
 from tilewise.nn.frozen import Frozen, Grid, array, integer_type
 from tilewise.quant import FLOAT_BITS, Direct, Exact, Residue
-from tilewise.quant.fake import EXACT, quantize
+from tilewise.quant.fake import EXACT
 
 
 class Conv2d(QuantizedConv):
@@ -45,9 +45,8 @@ class Conv2d(QuantizedConv):
         super().__init__(in_channels, out_channels, kernel_size, spec=spec, fallback=fallback, **kwargs)
         if spec.bits != FLOAT_BITS:
             self.add_range("input_range", spec.bits)
-            if spec.rules.everything:
-                self.add_range("weight_range", spec.bits)
-                self.add_range("output_range", spec.bits)
+            for name in self.policy.direct_ranges:
+                self.add_range(name, spec.bits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` of shape (N, C, H, W)."""
@@ -55,12 +54,12 @@ class Conv2d(QuantizedConv):
         if self.spec.bits == FLOAT_BITS:
             plain: Tensor = self._conv_forward(x, self.folded_weight(), self.folded_bias())
             return plain
-        if self.training and not self.spec.rules.everything:
+        if self.training and self.policy.is_contract:
             return self._train(x)
         q, step = self.quantized("input_range", x)
-        weight, weight_step = self._quantized_weight()
+        weight, weight_step = self.policy.weights(self)
         y = self._sums(q, weight).mul_(self._scale(step, weight_step).view(1, -1, 1, 1))
-        return self.requantized_output(self.add_bias(y))
+        return self.policy.output(self, self.add_bias(y))
 
     def frozen(self) -> Frozen:
         """Give the layer's numbers as arrays, made from the very tensors that :meth:`forward` uses in evaluation."""
@@ -68,7 +67,7 @@ class Conv2d(QuantizedConv):
         if self.spec.bits == FLOAT_BITS:
             return Frozen(weight=array(self.folded_weight().permute(0, 2, 3, 1)), bias=bias)
         grid = Grid.of(self.observed("input_range"))
-        weight, weight_step = self._quantized_weight()
+        weight, weight_step = self.policy.weights(self)
         step = self.get_range("input_range").grid()[0]
         scale = self._scale(step, weight_step).expand(self.out_channels)
         weight = weight.permute(0, 2, 3, 1)
@@ -78,7 +77,7 @@ class Conv2d(QuantizedConv):
     def _train(self, x: Tensor) -> Tensor:
         """Convolve with the steps multiplied into both factors: a pass less over the output in each direction."""
         real, _ = self.quantized("input_range", x, real=True)
-        weight, weight_step = self._quantized_weight()
+        weight, weight_step = self.policy.weights(self)
         y: Tensor = self._conv_forward(real, weight * weight_step, self.bias)
         return y
 
@@ -93,13 +92,3 @@ class Conv2d(QuantizedConv):
             wide = torch.float64
         sums: Tensor = self._conv_forward(q.to(wide), weight.to(wide), None)
         return sums.to(q.dtype)
-
-    def _quantized_weight(self) -> tuple[Tensor, Tensor]:
-        """Integer weights, and their step per output channel (or one for all)."""
-        if self.spec.rules.everything:
-            return self.quantized("weight_range", self.weight)
-        low, high = self.spec.rules.limits(self.spec.bits)
-        absmax = self.weight.detach().abs().amax((1, 2, 3), keepdim=True)
-        step = absmax.clamp_min(1e-30) / self.spec.rules.steps(self.spec.bits)
-        limits = step.new_tensor(low), step.new_tensor(high)
-        return quantize(self.weight, step, *limits, clip_gradient=False), step

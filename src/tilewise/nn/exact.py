@@ -80,7 +80,7 @@ class ExactConv2d(Conv2d):
 
     def _integer_weight(self) -> np.ndarray:
         with torch.no_grad():
-            weight: np.ndarray = self._quantized_weight()[0].cpu().numpy().astype(np.int64)
+            weight: np.ndarray = self.policy.weights(self)[0].cpu().numpy().astype(np.int64)
         return weight
 
     def _sums(self, q: Tensor, weight: Tensor) -> Tensor:

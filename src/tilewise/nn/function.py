@@ -27,6 +27,7 @@ from tilewise.nn.stages import (
     split_tiles,
 )
 from tilewise.quant.fake import EXACT
+from tilewise.quant.rounding import round_half_up_
 
 # V and M of one piece of the batch. Larger pieces leave the cache, and the allocator asks the system for new memory
 # each time; smaller ones pay for calls. Of 1 to 16 MiB and the whole batch, 8 and 16 were the fastest. A GPU wants few
@@ -206,7 +207,7 @@ def _v_again(v: Tensor, rule: Requantization | None) -> tuple[Tensor, Tensor | N
         return v, None
     if not rule.clip_gradient:
         return requantize_(v, rule.mult, rule.low, rule.high), None
-    v = v.mul_(rule.mult).add_(0.5).floor_()
+    v = round_half_up_(v.mul_(rule.mult))
     inside = (v >= rule.low).logical_and_(v <= rule.high)
     return v.clamp_(rule.low, rule.high), inside
 

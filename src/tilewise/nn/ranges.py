@@ -40,7 +40,7 @@ class BatchRange:
         A training batch is quantized by the range from before itself, so that measuring it needs no pass of its own.
         The first one is measured first, and so is every one where the rules are those of the code released in 2020.
         """
-        if calibrating or (training and (source.quantizer.everything or not source.ready)):
+        if calibrating or (training and (source.quantizer.measures_first or not source.ready)):
             source.observe(x.detach(), running=training)
             return cls(source, training)
         return cls(source, training, pending=training)

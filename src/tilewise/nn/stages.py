@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from tilewise.algebra import algorithm
 from tilewise.algebra.program import UNROLLED, program
+from tilewise.common.padding import padding_of
+from tilewise.quant.rounding import round_half_up_
 
 HALF_EXACT = 2**11
 """Half precision holds all integers up to this one."""
@@ -71,10 +73,8 @@ def tiling_of(conv: nn.Conv2d, x: Tensor, m: int) -> Tiling:
     ValueError
         If the padded input is smaller than the kernel.
     """
-    r = conv.kernel_size[0]
-    padding = (r // 2, r // 2) if conv.padding == "same" else (0, 0) if conv.padding == "valid" else conv.padding
-    assert not isinstance(padding, str)
-    tiling = Tiling(len(x), x.shape[2], x.shape[3], (padding[0], padding[1]), m, r, conv.stride[0])
+    r, padding = conv.kernel_size[0], padding_of(conv)
+    tiling = Tiling(len(x), x.shape[2], x.shape[3], padding, m, r, conv.stride[0])
     if min(tiling.out) < 1:
         raise ValueError(
             f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel"
@@ -215,7 +215,7 @@ def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, in_order: bool = F
 
 def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
     """``clamp(round_half_up(V * mult))`` in place; ``mult`` has shape (n*n or 1, C or 1, 1)."""
-    return v.mul_(mult).add_(0.5).floor_().clamp_(low, high)
+    return round_half_up_(v.mul_(mult)).clamp_(low, high)
 
 
 def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tilewise.quant.processes import Processes
+from tilewise.common.processes import Processes
 
 
 class _NormalizeOfAll(torch.autograd.Function):

@@ -17,8 +17,8 @@ from tilewise.nn.serving import STRUCTURES, unservable
 from tilewise.nn.stages import Tiling, input_transform, multiply, requantize_, tiling_of, weight_transform
 from tilewise.nn.transforms import Static
 from tilewise.quant import FLOAT_BITS, Winograd
-from tilewise.quant.fake import EXACT, multiplier, on_transform_grid, quantize
-from tilewise.quant.quantizer import fraction_bits, largest_v, transform_bits
+from tilewise.quant.fake import EXACT, multiplier, quantize
+from tilewise.quant.quantizer import fraction_bits, largest_v
 
 
 class WinogradConv2d(QuantizedConv):
@@ -80,12 +80,10 @@ class WinogradConv2d(QuantizedConv):
             self.add_range("v_range", spec.bits, (taps, in_channels))
             if spec.product_bits != FLOAT_BITS:
                 self.add_range("product_range", spec.product_bits)
-            if spec.rules.everything:
-                for name in ("weight_range", "u_range", "output_range"):
-                    self.add_range(name, spec.bits)
+            for name in self.policy.fast_ranges:
+                self.add_range(name, spec.bits)
             self.fraction_bits = fraction_bits(self.v_max)
-            on_grid = spec.transforms != "static" and not spec.rules.everything
-            self.transform_bits = transform_bits(self.algorithm.BT) if on_grid else None
+            self.transform_bits = self.policy.transform_bits(self)
             # Balances the ranges of V and U per tap and input channel: V is divided by it, U multiplied.
             self.register_buffer("balance", torch.ones(taps, in_channels))
 
@@ -104,12 +102,8 @@ class WinogradConv2d(QuantizedConv):
 
     def transforms(self) -> tuple[Tensor, Tensor, Tensor]:
         """``A^T``, ``G`` and ``B^T`` as this layer uses them, in the weights' type."""
-        at, g, bt = self.structure.used({name: getattr(self, name) for name in self.structure.names}, self.weight)
-        if self.spec.bits == FLOAT_BITS:
-            return at, g, bt
-        if self.spec.rules.everything:
-            return self._quantize_matrix(at), self._quantize_matrix(g), self._quantize_matrix(bt)
-        return at, g, bt if self.transform_bits is None else on_transform_grid(bt, self.transform_bits)
+        used = self.structure.used({name: getattr(self, name) for name in self.structure.names}, self.weight)
+        return used if self.spec.bits == FLOAT_BITS else self.policy.transforms(self, used)
 
     @property
     def has_float_transform(self) -> bool:
@@ -154,14 +148,14 @@ class WinogradConv2d(QuantizedConv):
         q, input_step = self.quantized("input_range", x)
         self._observe_v(q, input_step, bt, tiling)
         mult = self.v_multiplier(input_step)
-        u, scale = self.quantized_weights(g, input_step / mult)
+        u, scale = self.policy.transformed_weights(self, g, input_step / mult)
         rule = self._rule(mult, q, u, scale, bt, tiling)
         y, v_absmax, product_absmax = tile_domain(q, u, at, bt, self._folded_scale(scale), tiling, rule)
         if self.training and len(x):
             self.get_range("v_range").update(v_absmax * input_step)
             if self.spec.product_bits != FLOAT_BITS:
                 self.get_range("product_range").update(product_absmax)
-        return self.requantized_output(self.add_bias(y))
+        return self.policy.output(self, self.add_bias(y))
 
     def unserved(self, x: Tensor) -> str:
         """Say why the native kernels do not run this layer on ``x`` now; empty if they do."""
@@ -171,7 +165,7 @@ class WinogradConv2d(QuantizedConv):
         reasons = {
             "in evaluation and calibration the exact path runs": not self.training or self.calibrating,
             f"it has {spec.bits} bits": spec.bits > 8,
-            "its quantizer is 'paper'": spec.rules.everything,
+            f"its quantizer is {spec.quantizer!r}": not self.policy.is_contract,
             "its scales are per tensor": spec.scales != "tap",
             "it quantizes M": spec.product_bits != FLOAT_BITS,
             "its V is not exact in float32": self._inexact_v(),
@@ -216,7 +210,7 @@ class WinogradConv2d(QuantizedConv):
             return Frozen(weight=array(u), bias=bias, at=array(at), bt=array(bt))
         grid, step = Grid.of(self.observed("input_range")), self.get_range("input_range").grid()[0]
         mult = self.v_multiplier(step)
-        u, scale = self.quantized_weights(g, step / mult)
+        u, scale = self.policy.transformed_weights(self, g, step / mult)
         scale = self._folded_scale(scale).squeeze(2).expand(self.algorithm.products**2, self.out_channels)
         # Above 8 bits V of a learned transform is exact like that of an integer one: in steps of its grid it is one.
         extra = self.transform_bits or 0 if self.spec.bits > 8 else 0
@@ -268,32 +262,6 @@ class WinogradConv2d(QuantizedConv):
         step = wanted.clamp_min(1e-30) / self.spec.rules.steps(self.spec.bits)
         return multiplier(input_step / step, self.fraction_bits).unsqueeze(2)
 
-    def quantized_weights(self, g: Tensor, v_step: Tensor) -> tuple[Tensor, Tensor]:
-        """Integer U of shape (n*n, K, C) and the scale of the products U*V, shape (n*n or 1, K or 1, 1).
-
-        U takes in V's step, so that one number per tap and output channel is all that is left after the sum over
-        channels.
-        """
-        rules, bits = self.spec.rules, self.spec.bits
-        weight = self.weight
-        if rules.everything:
-            q, step = self.quantized("weight_range", weight)
-            weight = q * step
-            q, step = self.quantized("u_range", weight_transform(weight, g))
-            return q, (step * v_step).view(1, 1, 1)
-        u = weight_transform(weight, g) * v_step.transpose(1, 2)
-        absmax = u.detach().abs()
-        absmax = absmax.amax().view(1, 1, 1) if self.spec.scales == "tensor" else absmax.amax(2, keepdim=True)
-        scale = absmax.clamp_min(1e-30) / rules.steps(bits)
-        low, high = rules.limits(bits)
-        return quantize(u, scale, scale.new_tensor(low), scale.new_tensor(high), clip_gradient=False), scale
-
-    def _quantize_matrix(self, matrix: Tensor) -> Tensor:
-        rules, bits = self.spec.rules, self.spec.bits
-        step = matrix.detach().abs().amax() / rules.steps(bits)
-        low, high = (step.new_tensor(v) for v in rules.limits(bits))
-        return quantize(matrix, step, low, high, clip_gradient=False) * step
-
     def _observe_v(self, q: Tensor, input_step: Tensor, bt: Tensor, tiling: Tiling) -> None:
         """Observe V before it is needed: when calibrating, and at the very first training batch.
 
@@ -309,10 +277,9 @@ class WinogradConv2d(QuantizedConv):
     def _rule(self, mult: Tensor, q: Tensor, u: Tensor, scale: Tensor, bt: Tensor, tiling: Tiling) -> Requantization:
         rules, spec = self.spec.rules, self.spec
         low, high = rules.limits(spec.bits)
-        named = spec.transforms == "static" and not rules.everything
-        on_grid = self.transform_bits is not None
+        integer, on_grid = self.policy.has_integer_v(self), self.transform_bits is not None
         # An integer V times its multiplier: float32 is short beyond 20 bits of V, or 8 bits of what V is rounded to.
-        wide = (spec.bits > 8 and (named or on_grid)) or (named and self.v_max >= EXACT // 16)
+        wide = (spec.bits > 8 and (integer or on_grid)) or (integer and self.v_max >= EXACT // 16)
         product_step, product_low, product_high = None, 0, 0
         if spec.product_bits != FLOAT_BITS:
             product_range = self.observed("product_range")
@@ -331,5 +298,5 @@ class WinogradConv2d(QuantizedConv):
             clip_gradient=rules.clip_gradient,
             exact=not self.training,
             wide_v=wide,
-            ordered_v=not (named or on_grid),
+            ordered_v=not (integer or on_grid),
         )

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from tilewise.quant.exact import Exact, Residue
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, Quantizer
-from tilewise.quant.spec import Direct, Spec, Winograd, spec_from_dict
+from tilewise.quant.spec import Direct, QuantizerName, Scales, Spec, Transforms, Winograd, spec_from_dict
 
-__all__ = ["FLOAT_BITS", "QUANTIZERS", "Direct", "Exact", "Quantizer", "Residue", "Spec", "Winograd", "spec_from_dict"]
+__all__ = [
+    "FLOAT_BITS", "QUANTIZERS", "Direct", "Exact", "Quantizer", "QuantizerName", "Residue", "Scales", "Spec",
+    "Transforms", "Winograd", "spec_from_dict",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Fake quantization in torch: the one rounding rule, running ranges, fixed-point multipliers.
+"""Fake quantization in torch: running ranges, fixed-point multipliers.
 
 Integers are held in floating point tensors. In float32 they are exact up to 2**24; docs/contracts/numbers.md shows why
 that makes the 8-bit pipeline exact from end to end.
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tilewise.quant.processes import ALONE, Processes
+from tilewise.common.processes import ALONE, Processes
 from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM_ROW_SUM, Quantizer
+from tilewise.quant.rounding import round_half_up_
 
 EXACT = 2**24
 """Up to here float32 holds every integer."""
@@ -22,11 +23,6 @@ EXACT = 2**24
 def float32(x: float) -> float:
     """Round to float32. A quotient of two such numbers is, computed in float64, what float32 would have given."""
     return float(np.float32(x))
-
-
-def round_half_up(x: Tensor) -> Tensor:
-    """Round to the nearest integer, halves towards plus infinity: the package's one rounding rule."""
-    return torch.floor(x + 0.5)
 
 
 def multiplier(ratio: Tensor, fraction_bits: int) -> Tensor:
@@ -63,7 +59,7 @@ class _Quantize(torch.autograd.Function):
         high: Tensor,
         clip_gradient: bool,
     ) -> Tensor:
-        q = (x * factor).add_(0.5).floor_()
+        q = round_half_up_(x * factor)
         inside = (q >= low).logical_and_(q <= high) if clip_gradient else None
         ctx.save_for_backward(factor, inside)
         return q.clamp_(low, high)
@@ -122,7 +118,7 @@ class _OnTransformGrid(torch.autograd.Function):
         steps = matrix * unit
         sums = steps.abs().sum(1, keepdim=True)
         factor = room / sums.clamp_min(room)
-        rounded = (steps * factor).add_(0.5).floor_()
+        rounded = round_half_up_(steps * factor)
         clamped = rounded.clamp(-TRANSFORM_ENTRY, TRANSFORM_ENTRY)
         ctx.save_for_backward(matrix, factor, torch.where(sums > room, unit / sums, 0), clamped == rounded)
         return clamped.div_(unit)

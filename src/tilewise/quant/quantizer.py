@@ -69,16 +69,19 @@ class Quantizer:
         Whether values beyond the grid get no gradient (else straight through everywhere).
     momentum : float
         Weight of the newest batch in a running range.
-    everything : bool
+    measures_first : bool
+        Whether a training batch is measured before it is quantized; else its range is that of the batches before.
+    quantizes_all_stages : bool
         Whether weights before their transform, the transform matrices, ``M`` and the layer's output are quantized
-        too, all per tensor.
+        too, all per tensor (:class:`tilewise.nn.policy.AllStagesPolicy`).
     """
 
     name: str
     asymmetric_limits: bool
     clip_gradient: bool
     momentum: float
-    everything: bool
+    measures_first: bool
+    quantizes_all_stages: bool
 
     def limits(self, bits: int) -> tuple[int, int]:
         """Smallest and largest integer of the signed grid."""
@@ -93,9 +96,15 @@ class Quantizer:
 
 QUANTIZERS = {
     # The code released with Fernandez-Marques et al., MLSys 2020 (docs/contracts/numbers.md lists each tensor).
-    "paper": Quantizer(name="paper", asymmetric_limits=True, clip_gradient=False, momentum=0.01, everything=True),
-    "tap": Quantizer(name="tap", asymmetric_limits=False, clip_gradient=True, momentum=0.05, everything=False),
-}
+    "paper": Quantizer(
+        name="paper", asymmetric_limits=True, clip_gradient=False, momentum=0.01, measures_first=True,
+        quantizes_all_stages=True,
+    ),
+    "tap": Quantizer(
+        name="tap", asymmetric_limits=False, clip_gradient=True, momentum=0.05, measures_first=False,
+        quantizes_all_stages=False,
+    ),
+}  # fmt: skip
 
 
 def check_bits(bits: int, field: str = "bits") -> None:

@@ -11,7 +11,9 @@ from tilewise.algebra.toom_cook import Interpolation
 from tilewise.quant.exact import Exact, Residue
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, SPEC_VERSION, Quantizer, check_bits
 
+Scales: TypeAlias = Literal["tap", "tensor"]
 Transforms: TypeAlias = Literal["static", "learned", "sparse", "exact"]
+QuantizerName: TypeAlias = Literal["tap", "paper"]
 
 
 def _check_choice(field: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -38,7 +40,7 @@ class Direct:
 
     _: KW_ONLY
     bits: int = 8
-    quantizer: Literal["tap", "paper"] = "tap"
+    quantizer: QuantizerName = "tap"
     kind: ClassVar[str] = "direct"
 
     def __post_init__(self) -> None:
@@ -88,24 +90,19 @@ class Winograd:
     algorithm: str | Bilinear
     _: KW_ONLY
     bits: int = 8
-    scales: Literal["tap", "tensor"] = "tap"
+    scales: Scales = "tap"
     transforms: Transforms = "static"
-    quantizer: Literal["tap", "paper"] = "tap"
+    quantizer: QuantizerName = "tap"
     hadamard_bits: int | None = None
     kind: ClassVar[str] = "winograd"
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
-        _check_choice("scales", self.scales, ("tap", "tensor"))
+        _check_choice("scales", self.scales, get_args(Scales))
         _check_choice("transforms", self.transforms, get_args(Transforms))
         _check_choice("quantizer", self.quantizer, tuple(QUANTIZERS))
-        if self.quantizer == "paper" and self.scales != "tensor":
-            raise ValueError("scales is 'tap', but the 'paper' quantizer is per tensor; allowed with it: tensor")
-        if self.quantizer == "paper" and self.transforms in ("sparse", "exact"):
-            raise ValueError(
-                f"transforms is {self.transforms!r}, but the 'paper' quantizer rounds the matrices; allowed with it: "
-                "static, learned"
-            )
+        if self.rules.quantizes_all_stages:
+            self._check_all_stages()
         if self.hadamard_bits is not None:
             check_bits(self.hadamard_bits, "hadamard_bits")
         if isinstance(self.algorithm, str) and is_file(self.algorithm):
@@ -113,6 +110,16 @@ class Winograd:
         example = self._named(self.algorithm) if isinstance(self.algorithm, str) else self.algorithm
         if self.transforms == "exact":
             Interpolation.of(example)  # refuses what has no points
+
+    def _check_all_stages(self) -> None:
+        """Refuse what makes no sense where each tensor on the way is quantized as a whole."""
+        named = f"but the {self.quantizer!r} quantizer"
+        if self.scales != "tensor":
+            raise ValueError(f"scales is {self.scales!r}, {named} is per tensor; allowed with it: tensor")
+        if self.transforms not in ("static", "learned"):
+            raise ValueError(
+                f"transforms is {self.transforms!r}, {named} rounds the matrices; allowed with it: static, learned"
+            )
 
     @staticmethod
     def _named(name: str) -> Bilinear:
@@ -150,7 +157,7 @@ class Winograd:
             return FLOAT_BITS
         if self.hadamard_bits is not None:
             return self.hadamard_bits
-        return self.bits if self.rules.everything else FLOAT_BITS
+        return self.bits if self.rules.quantizes_all_stages else FLOAT_BITS
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form."""

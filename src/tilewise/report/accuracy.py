@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tilewise.studies.demo import SWAPPED, WIDTHS, Row
+from tilewise.experiments.demo import SWAPPED, WIDTHS, Row
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73")

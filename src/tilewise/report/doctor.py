@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tilewise.studies.doctor import Diagnosis
+    from tilewise.calibration.doctor import Diagnosis
 
 COLORS = {"safe": "green", "needs refinement": "yellow", "collapses": "bold white on red"}
 

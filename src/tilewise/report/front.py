@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.table import Table
 
+from tilewise.experiments.front import UNIFORM, front
+from tilewise.experiments.speed import BASELINE, SpeedRow
 from tilewise.report.accuracy import COLOURS
-from tilewise.studies.front import UNIFORM, front
-from tilewise.studies.speed import BASELINE, SpeedRow
 from tilewise.winas import Architecture
 from tilewise.winas.architecture import algorithm_of, label
 

@@ -16,9 +16,6 @@ from tilewise.latency.jobs import served
 from tilewise.latency.works import ends_bytes
 from tilewise.report.profile import COLOURS, STAGES, roofline, stage_bars
 
-TICKS = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 3, 5)]
-"""Milliseconds that the picture of predictions may name."""
-
 PANELS = 6
 """Shapes that the picture of stages shows: those that take longest."""
 
@@ -187,42 +184,3 @@ def _figure(width: float, height: float, title: str) -> Any:
     FigureCanvasAgg(fig)
     fig.suptitle(title, fontsize=10)
     return fig
-
-
-def prediction_figure(result: Mapping[str, Any], path: Path) -> None:
-    """Draw predicted against measured seconds of whole networks, with the band that the table promises.
-
-    Parameters
-    ----------
-    result : mapping
-        As benchmarks/latency_prediction.py writes it.
-    path : path
-        PNG to write.
-    """
-    from matplotlib.ticker import NullLocator
-
-    networks, within = result["networks"], result["within"]
-    fig = _figure(5.2 * len(networks), 5, result["machine"])
-    for axis, (name, rows) in zip(fig.subplots(1, len(networks), squeeze=False)[0], networks.items(), strict=True):
-        both = [*rows["random"], *rows["uniform"]]
-        low, high = (f(1e3 * r[k] for r in both for k in ("predicted", "measured")) for f in (min, max))
-        ends = [low * 0.9, high * 1.1]
-        axis.fill_between(ends, [e * (1 - within) for e in ends], [e * (1 + within) for e in ends], color="#dddddd",
-                          label=f"within {within:.0%}")  # fmt: skip
-        axis.plot(ends, ends, "k-", linewidth=0.8)
-        for kind, marker in (("random", "o"), ("uniform", "^")):
-            x, y = ([1e3 * row[key] for row in rows[kind]] for key in ("measured", "predicted"))
-            axis.plot(x, y, marker, label=f"{kind} choice of layers", alpha=0.8, markersize=5)
-        ticks = [tick for tick in TICKS if ends[0] <= tick <= ends[1]]
-        for scale, ticked in ((axis.set_xscale, axis.xaxis), (axis.set_yscale, axis.yaxis)):
-            scale("log")
-            ticked.set_minor_locator(NullLocator())
-            ticked.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.grid(alpha=0.3)
-        axis.set_xlabel("measured, ms per call")
-        axis.set_ylabel("predicted by the table, ms per call")
-        good = sum(abs(row["error"]) <= within for row in rows["random"])
-        axis.set_title(f"{name}: {good} of {len(rows['random'])} random within {within:.0%}", fontsize=10)
-        axis.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)

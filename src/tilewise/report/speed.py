@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tilewise.studies.speed import BASELINE, SpeedRow
+from tilewise.experiments.speed import BASELINE, SpeedRow
 
 
 def table(rows: Sequence[SpeedRow], title: str) -> Table:

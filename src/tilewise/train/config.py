@@ -1,14 +1,15 @@
-"""How to train and how to calibrate: frozen configs, and the recipes they name."""
+"""How to train: a frozen config, and the recipes it names."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 CLIP_NORM = 5.0
 WARMUP_SHARE = 0.05
@@ -26,7 +27,7 @@ class TrainConfig:
     Parameters
     ----------
     epochs : int
-        At least 1.
+        Passes over the training images, at least 1.
     recipe : {"modern", "paper"}
         ``"paper"``: Adam with weight decay 4e-5, rate divided by 10 at 3/5 and 4/5 of the epochs.
         ``"modern"``: AdamW, warm-up and cosine by step, no decay on vectors and transforms, gradient norm clipped.
@@ -96,6 +97,8 @@ class TrainConfig:
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make the recipe's optimizer for all trainable parameters of the model."""
+        import torch
+
         parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         if not parameters:
             raise ValueError("the model has no trainable parameters")
@@ -121,43 +124,3 @@ class TrainConfig:
         if now < warmup:
             return self.lr * (now + 1) / warmup
         return self.lr * 0.5 * (1 + math.cos(math.pi * (now - warmup) / max(1, total - warmup)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrationConfig:
-    """How to refine a network layer by layer after its ranges were measured, without training and without labels.
-
-    The defaults follow from measurements on ResNet-20 (docs/results/calibration.md); more images and steps bring it
-    nearer.
-
-    Parameters
-    ----------
-    ranges : {"max", "percentile", "mse"}
-        Where ranges of inputs and, per tap, of V end: at the largest value, at the value that one in 10,000 exceeds,
-        or where the mean square error of rounding and clipping is least.
-    balance : bool
-        Give V's input channels grids of their own, as far as that brings the layer's output nearer to float.
-    correct_bias : bool
-        Take the mean error of every output channel into the bias.
-    reconstruct : int
-        Steps of gradient descent, 0 for none: weights, and transforms where they are learned, of each fast layer.
-    seed : int
-        Of the images that these steps draw.
-
-    Raises
-    ------
-    ValueError
-        If a value is not allowed.
-    """
-
-    ranges: Literal["max", "percentile", "mse"] = "max"
-    balance: bool = True
-    correct_bias: bool = True
-    reconstruct: int = 300
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.ranges not in ("max", "percentile", "mse"):
-            raise ValueError(f"ranges is {self.ranges!r}; allowed: max, percentile, mse")
-        if self.reconstruct < 0:
-            raise ValueError(f"reconstruct is {self.reconstruct}; it must be at least 0")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tilewise.quant.processes import ALONE, Processes
-from tilewise.train.progress import track
+from tilewise.common.processes import ALONE, Processes
+from tilewise.common.progress import track
 from tilewise.train.tasks import CLASSIFICATION, Task
 
 

@@ -12,14 +12,14 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tilewise.common.processes import Processes
+from tilewise.common.progress import bar
 from tilewise.conversion import skips_of
 from tilewise.quant.fake import Range
-from tilewise.quant.processes import Processes
 from tilewise.train import checkpoint, runs
 from tilewise.train.config import CLIP_NORM, TrainConfig
 from tilewise.train.evaluation import evaluate
 from tilewise.train.parallel import sharing
-from tilewise.train.progress import bar
 from tilewise.train.tasks import CLASSIFICATION, Task
 
 M = TypeVar("M", bound=nn.Module)

@@ -18,9 +18,9 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tilewise.common.processes import Processes
 from tilewise.nn.synchronized import normalize_over
 from tilewise.quant.fake import Range
-from tilewise.quant.processes import Processes
 
 R = TypeVar("R")
 

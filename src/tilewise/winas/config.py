@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tilewise.quant import Direct, Exact, Spec, Winograd
-from tilewise.train import TrainConfig
+from tilewise.train.config import TrainConfig
 
 WA_Q = (8, 10, 32)
 """The paper's widths for WA-Q. 10 bits stand for its int16: up to there the engine can prove most layers' sums."""

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tilewise.quant.processes import Processes
-from tilewise.train import calibrate, checkpoint, runs
+from tilewise.calibration import calibrate
+from tilewise.common.processes import Processes
+from tilewise.common.progress import bar
+from tilewise.train import checkpoint, runs
 from tilewise.train.loop import Loader, check_finite, freeze_norms, part_of_loss, train_step
 from tilewise.train.parallel import sharing
-from tilewise.train.progress import bar
 from tilewise.train.tasks import CLASSIFICATION
 from tilewise.winas.architecture import Architecture, label
 from tilewise.winas.config import SearchConfig

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tilewise.calibration import calibrate
 from tilewise.conversion import convert
 from tilewise.latency import LayerShape, layer_shapes
 from tilewise.quant import Spec
-from tilewise.train import calibrate
 from tilewise.winas.budget import best_within
 from tilewise.winas.supernet import SuperNet
 

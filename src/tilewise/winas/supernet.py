@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from tilewise.engine.exact import worth_measuring
+from tilewise.common.modules import replace_modules
+from tilewise.engine.lossless import worth_measuring
 from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, unsuitable
 from tilewise.quant import Direct, Exact, Spec
 from tilewise.winas.config import SearchConfig
@@ -92,10 +93,7 @@ class SuperNet:
                 f"no layer has a choice among {', '.join(config.algorithms)} at {config.widths} bits; "
                 "name more algorithms or widths"
             )
-        for module in list(self.model.modules()):  # by parent, so that a layer used twice stays one layer
-            for child_name, child in module._modules.items():  # noqa: SLF001 - named_children() skips a second name
-                if child in replacement:
-                    setattr(module, child_name, replacement[child])
+        self.model = replace_modules(self.model, replacement)
 
     def parameters(self) -> dict[str, Tensor]:
         """Give weights, ranges and statistics by name, shared ones once."""

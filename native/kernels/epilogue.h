@@ -1,0 +1,155 @@
+// What follows a sum: bias, residual, activation, quantization, memory (op.h, Epilogue). Needs simd.h,
+// words.h and the set.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "base/aligned.h"
+#include "kernels/convolution.h"
+#include "kernels/op.h"
+#include "kernels/this_set.h"
+#include "kernels/words.h"
+
+namespace tilewise::TILEWISE_SET {
+
+// q = clamp(floor(y * factor + 0.5), low, high), zero added. Clamped first, which is the same as the limits
+// are integers; for the same reason the limits of an activation are clamped to here: rounding is monotone.
+struct Quantizer {
+  F32 factor, low, high;
+  std::int32_t zero;
+
+  Quantizer(const Grid& grid, float activation_low, float activation_high)
+      : factor(F32{} + grid.factor), zero(grid.zero) {
+    const auto limit = [&](float y) {
+      const float steps = std::floor(y * grid.factor + 0.5F);
+      return F32{} + std::clamp(steps, static_cast<float>(grid.low), static_cast<float>(grid.high));
+    };
+    low = limit(activation_low), high = limit(activation_high);
+  }
+
+  [[gnu::always_inline]] I32 operator()(F32 y) const {
+    return floor_to_int(smaller(larger(y * factor + 0.5F, low), high));
+  }
+};
+
+// Stores steps, `zero` added, as bytes.
+template <int Vectors>
+[[gnu::always_inline]] inline void store_bytes(std::uint8_t* to, const I32 (&steps)[Vectors],
+                                               std::int32_t zero) {
+  if constexpr (Vectors == 4) {
+    I32 v[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) v[i] = steps[i] + (zero - 128);
+    store(to, gather_quads(pack(pack(v[0], v[1]), pack(v[2], v[3]))) ^ std::int8_t{-128});
+  } else {
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) store(to + i * kLanes, narrow(steps[i] + zero));
+  }
+}
+
+// kLanes channels of one pixel of a tensor as real numbers.
+class Reader {
+ public:
+  explicit Reader(const TensorRef& x) : tensor_(x) {}
+
+  [[gnu::always_inline]] F32 operator()(std::int64_t pixel, std::int64_t channel) const {
+    const std::int64_t at = pixel * tensor_.stride + channel;
+    if (tensor_.dtype == Dtype::kFloat32) return load<F32>(reinterpret_cast<const float*>(tensor_.data) + at);
+    if (tensor_.dtype == Dtype::kInt16) return words(at);
+    const I32 bytes = load_bytes(reinterpret_cast<const std::uint8_t*>(tensor_.data) + at);
+    return to_float(bytes - tensor_.grid.zero) * tensor_.grid.step;
+  }
+
+ private:
+  // The rarer type, out of line: the call above is copied to every output of every unrolled transform.
+  [[gnu::noinline]] F32 words(std::int64_t at) const {
+    const auto steps = load<Words>(reinterpret_cast<const std::int16_t*>(tensor_.data) + at);
+    return __builtin_convertvector(steps, F32) * tensor_.grid.step;
+  }
+
+  TensorRef tensor_;
+};
+
+// Finishes the sums of one output pixel, Vectors vectors of channels, and writes them.
+class Finish {
+ public:
+  Finish(const Epilogue& epilogue, const TensorRef& y)
+      : y_(y),
+        quantizer_(y.grid, epilogue.low, epilogue.high),
+        residual_(epilogue.residual ? *epilogue.residual : y),
+        has_residual_(epilogue.residual != nullptr),
+        bias_(epilogue.bias.begin(), epilogue.bias.end()),
+        slope_(epilogue.slope.begin(), epilogue.slope.end()),
+        low_(F32{} + epilogue.low),
+        high_(F32{} + epilogue.high) {
+    bias_.resize(static_cast<std::size_t>(y.stride), 0.0F);
+    if (!slope_.empty()) slope_.resize(static_cast<std::size_t>(y.stride), 1.0F);
+  }
+
+  template <int Vectors>
+  [[gnu::always_inline]] void operator()(const F32* sums, std::int64_t pixel, std::int64_t channel) const {
+    F32 y[Vectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) y[i] = sums[i] + load<F32>(bias_.data() + channel + i * kLanes);
+    if (has_residual_) {
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) y[i] = y[i] + residual_(pixel, channel + i * kLanes);
+    }
+    if (!slope_.empty()) {
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i)
+        y[i] = y[i] > 0 ? y[i] : y[i] * load<F32>(slope_.data() + channel + i * kLanes);
+    }
+    const std::int64_t at = pixel * y_.stride + channel;
+    switch (y_.dtype) {
+      case Dtype::kFloat32:
+        return write<float>(y, at, [&](F32 v) { return clipped(v); });
+      case Dtype::kBf16:
+        return write<std::uint16_t>(y, at, [&](F32 v) { return to_bf16(clipped(v)); });
+      case Dtype::kInt16:
+        return write<std::int16_t>(y, at, [&](F32 v) { return narrow_to_words(quantizer_(v)); });
+      case Dtype::kUint8: {
+        I32 steps[Vectors];
+#pragma GCC unroll 4
+        for (int i = 0; i < Vectors; ++i) steps[i] = quantizer_(y[i]);
+        store_bytes(reinterpret_cast<std::uint8_t*>(y_.data) + at, steps, quantizer_.zero);
+      }
+    }
+  }
+
+ private:
+  [[gnu::always_inline]] F32 clipped(F32 y) const { return smaller(larger(y, low_), high_); }
+
+  template <typename Stored, int Vectors, typename Convert>
+  [[gnu::always_inline]] void write(const F32 (&y)[Vectors], std::int64_t at, const Convert& convert) const {
+    auto* const to = reinterpret_cast<Stored*>(y_.data) + at;
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) store(to + i * kLanes, convert(y[i]));
+  }
+
+  TensorRef y_;
+  Quantizer quantizer_;
+  Reader residual_;
+  bool has_residual_;
+  AlignedVector<float> bias_, slope_;  // one per lane of a pixel; slope_ may be empty
+  F32 low_, high_;
+};
+
+// Calls function(a constant) for 1 to kPanelVectors vectors.
+template <typename Function>
+[[gnu::always_inline]] inline void for_vectors(std::int64_t vectors, const Function& function) {
+  switch (vectors) {
+    case 1:
+      return function(std::integral_constant<int, 1>());
+    case 2:
+      return function(std::integral_constant<int, 2>());
+    case 3:
+      return function(std::integral_constant<int, 3>());
+    default:
+      return function(std::integral_constant<int, 4>());
+  }
+}
+
+}  // namespace tilewise::TILEWISE_SET

@@ -1,0 +1,21 @@
+// Which named algorithm a convolution's matrices belong to: each transform for itself, as a learned algorithm
+// may have kept one of them.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/op.h"
+#include "operations/fast/params.h"
+
+namespace tilewise::TILEWISE_SET {
+
+template <class Algorithm>
+bool has_input_of(const FastConv& conv) {
+  return conv.n == Algorithm::n && std::ranges::equal(conv.bt, Algorithm::bt);
+}
+template <class Algorithm>
+bool has_output_of(const FastConv& conv) {
+  return conv.n == Algorithm::n && std::ranges::equal(conv.at, Algorithm::at);
+}
+
+}  // namespace tilewise::TILEWISE_SET

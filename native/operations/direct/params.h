@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/convolution.h"
+
+namespace tilewise {
+
+// Integers: y[k] = scale[k] * sum over window and channels of weight * q, x being kUint8 (q = byte - zero)
+// for int8 weights and kInt16 for int16 ones. Floats: y[k] = sum of weight * x, x being kFloat32 or, for bf16
+// weights, kBf16; scale is empty.
+struct DirectConv {
+  const TensorRef* x;
+  const TensorRef* y;
+  Window window;
+  std::span<const std::int8_t> weight_int8;    // [K][height][width][C], one of the four
+  std::span<const std::int16_t> weight_int16;  // sum of abs(weight) * max abs(q) < 2^31 for every k
+  std::span<const std::uint16_t> weight_bf16;
+  std::span<const float> weight_f32;
+  std::vector<float> scale;  // [K]
+  bool unfused = false;      // float: round products and sums apart, so that every machine agrees
+  Epilogue epilogue;
+  SharedSlot shared = nullptr;
+};
+
+}  // namespace tilewise

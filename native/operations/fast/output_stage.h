@@ -1,0 +1,101 @@
+// The output transform of fast convolutions: Y = A^T (M * z) A for one tile, finished. Needs transform.h,
+// epilogue.h.
+#pragma once
+
+#include "base/aligned.h"
+#include "kernels/dot.h"
+#include "kernels/epilogue.h"
+#include "kernels/named.h"
+#include "kernels/transform.h"
+#include "operations/fast/params.h"
+
+namespace tilewise::TILEWISE_SET {
+
+// Where the outputs of one tile go: the number of its first pixel, how many rows and columns lie in the image, and the
+// width of the image.
+struct Target {
+  std::int64_t pixel, rows, cols, width;
+};
+
+// One tile and panel of output channels; m holds [vector of the panel][tap][kLanes].
+template <typename Sum>
+class OutputStage {
+ public:
+  OutputStage() = default;
+  virtual ~OutputStage() = default;
+  OutputStage(const OutputStage&) = delete;
+  OutputStage& operator=(const OutputStage&) = delete;
+
+  virtual void run(const Sum* m, std::int64_t panel, std::int64_t vectors, const Target& target,
+                   const Finish& finish) const = 0;
+};
+
+template <typename Sum, class Algorithm>
+class Output final : public OutputStage<Sum> {
+ public:
+  explicit Output(const FastConv& conv)
+      : algorithm_(algorithm_of<Algorithm>(conv)),
+        taps_(conv.n * conv.n) {
+    const std::int64_t filters = conv.y->channels, stride = conv.y->stride;
+    scale_.assign(static_cast<std::size_t>(kQuantized ? taps_ * stride : 0), 0.0F);
+    for (std::int64_t i = 0; kQuantized && i < taps_ * filters; ++i) {
+      const std::int64_t tap = i / filters, k = i % filters;
+      scale_[static_cast<std::size_t>((k / kLanes * taps_ + tap) * kLanes + k % kLanes)] =
+          conv.scale[static_cast<std::size_t>(i)];
+    }
+  }
+
+  void run(const Sum* m, std::int64_t panel, std::int64_t vectors, const Target& target,
+           const Finish& finish) const override {
+    for_vectors(vectors, [&](auto count) { tile<count>(m, panel * kPanel, target, finish); });
+  }
+
+ private:
+  static constexpr bool kQuantized = std::is_same_v<Sum, std::int32_t>;
+  static constexpr int kMax = kMaxOf<Algorithm>;
+
+  template <int Vectors>
+  void tile(const Sum* m, std::int64_t channel, const Target& target, const Finish& finish) const {
+    F32 values[kMax * kMax][Vectors];
+    for (int v = 0; v < Vectors; ++v) {
+      const float* const scale = scale_.data() + (channel / kLanes + v) * taps_ * kLanes;
+      transform(m + v * taps_ * kLanes, scale,
+                [&](int place, F32 value) __attribute__((always_inline)) { values[place][v] = value; });
+    }
+    for (std::int64_t i = 0; i < target.rows; ++i) {
+      for (std::int64_t j = 0; j < target.cols; ++j) {
+        finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.width + j,
+                                            channel);
+      }
+    }
+  }
+
+  template <typename Put>
+  [[gnu::always_inline]] void transform(const Sum* m, const float* scale, const Put& put) const {
+    const int n = algorithm_.n;
+    F32 half[kMax][kMax];
+    for (int b = 0; b < n; ++b) {
+      algorithm_.template output<F32>(
+          [&](int a) __attribute__((always_inline)) { return real(m, scale, (a * n + b) * kLanes); },
+          [&](int i, F32 value) __attribute__((always_inline)) { half[i][b] = value; });
+    }
+    for (int i = 0; i < algorithm_.m; ++i) {
+      algorithm_.template output<F32>(
+          [&](int b) __attribute__((always_inline)) { return half[i][b]; },
+          [&](int j, F32 value) __attribute__((always_inline)) { put(i * algorithm_.m + j, value); });
+    }
+  }
+
+  [[gnu::always_inline]] static F32 real(const std::int32_t* m, const float* scale, std::int64_t at) {
+    return to_float(load<I32>(m + at)) * load<F32>(scale + at);
+  }
+  [[gnu::always_inline]] static F32 real(const float* m, const float*, std::int64_t at) {
+    return load<F32>(m + at);
+  }
+
+  Algorithm algorithm_;
+  std::int64_t taps_;
+  AlignedVector<float> scale_;  // [vector of channels][tap][kLanes]
+};
+
+}  // namespace tilewise::TILEWISE_SET

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/convolution.h"
+
+namespace tilewise {
+
+// Fast convolution by a bilinear algorithm, stage by stage as in kernels/winograd/contract.h; padding as
+// there.
+struct FastConv {
+  const TensorRef* x;
+  const TensorRef* y;
+  // Outputs, filter taps, products, inputs from one output to the next.
+  std::int64_t m, r, n, stride;
+  std::int64_t pad_top, pad_left;
+  std::vector<float> bt, at;  // [n][t], [m][n]
+  bool integer = false;       // bt holds integers, and V is computed exactly
+
+  std::int64_t t() const { return stride * (m - 1) + r; }
+
+  std::int64_t moduli = 1;  // each of which has its own products
+  std::int64_t taps() const { return moduli * n * n; }
+
+  // Integers only: the requantized V lies in [-v_limit, v_limit], mult is [n*n][1 or C], scale [n*n][K].
+  std::int64_t v_limit = 127;
+  int fraction_bits = 15;
+  std::int64_t block = 0;  // tiles that go through the stages together; 0: blocking.h decides
+  std::vector<std::int32_t> mult;
+  std::vector<float> scale;
+  // [n*n][K][C], one of the four. int16: `integer` is set, sum of abs(u) * v_limit < 2^31 for every tap and
+  // k. bf16: x is kFloat32, V is rounded to bf16, sums are float.
+  std::span<const std::int8_t> u_int8;
+  std::span<const std::int16_t> u_int16;
+  std::span<const std::uint16_t> u_bf16;
+  std::span<const float> u_f32;
+  Epilogue epilogue;
+  SharedSlot shared = nullptr;
+};
+
+}  // namespace tilewise

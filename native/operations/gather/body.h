@@ -1,0 +1,78 @@
+// Slices, padding, concatenation, nearest upsampling: pixels put elsewhere.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "kernels/format.h"
+#include "operations/gather/params.h"
+
+namespace tilewise::TILEWISE_SET {
+
+class GatherOp final : public RowOp {
+ public:
+  explicit GatherOp(const Gather& params) : RowOp(*params.y), params_(params) {
+    std::int64_t covered = 0;
+    for (const Gather::Part& part : params.parts) {
+      if (part.first > covered) gaps_.push_back({covered, part.first});
+      covered = part.first + part.x->channels;
+    }
+    if (params.y->stride > covered) gaps_.push_back({covered, params.y->stride});
+  }
+
+ private:
+  struct Gap {
+    std::int64_t begin, end;
+  };
+
+  void row(const Call&, std::int64_t image, std::int64_t i) const override {
+    with_format(*params_.y, [&](auto to) {
+      for (const Gather::Part& part : params_.parts) put(to, part, image, i);
+      for (std::int64_t j = 0; !gaps_.empty() && j < params_.y->width; ++j) {
+        auto* const y = pixel_at<typename decltype(to)::Type>(*params_.y, image, i, j);
+        for (const Gap& gap : gaps_) std::fill_n(y + gap.begin, gap.end - gap.begin, to.zero_value());
+      }
+    });
+  }
+
+  template <typename To>
+  void put(const To& to, const Gather::Part& part, std::int64_t image, std::int64_t i) const {
+    const std::int64_t from_row = part.rows[static_cast<std::size_t>(i)];
+    with_format(*part.x, [&](auto from) {
+      using X = typename decltype(from)::Type;
+      const bool same = same_format(*part.x, *params_.y);
+      for (std::int64_t j = 0; j < params_.y->width; ++j) {
+        const std::int64_t from_col = part.cols[static_cast<std::size_t>(j)];
+        auto* const y = pixel_at<typename To::Type>(*params_.y, image, i, j) + part.first;
+        if (from_row < 0 || from_col < 0) {
+          std::fill_n(y, part.x->channels, to.zero_value());
+        } else {
+          copy(from, to, pixel_at<const X>(*part.x, image, from_row, from_col), y, part.x->channels, same);
+        }
+      }
+    });
+  }
+
+  template <typename From, typename To>
+  static void copy(const From& from, const To& to, const typename From::Type* x, typename To::Type* y,
+                   std::int64_t channels, bool same) {
+    if (same) {
+      std::memcpy(y, x, static_cast<std::size_t>(channels) * sizeof(*x));
+      return;
+    }
+    for_channels(channels, [&](std::int64_t first, auto lanes) {
+      for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(from.real(x[first + c]));
+    });
+  }
+
+  Gather params_;
+  std::vector<Gap> gaps_;  // channels that no part writes
+};
+
+inline std::unique_ptr<Op> make_gather(const Gather& params) { return std::make_unique<GatherOp>(params); }
+
+}  // namespace tilewise::TILEWISE_SET

@@ -1,0 +1,136 @@
+#include <algorithm>
+
+#include "base/check.h"
+#include "operations/list.h"
+#include "program/limits.h"
+
+namespace tilewise {
+namespace {
+
+// What is done to the rows (or columns) of one input, one after the other; docs name them in this order.
+enum Move : std::int64_t { kPad, kRepeat, kSlice, kFill, kMoves };
+
+constexpr std::int64_t kNoEnd = std::int64_t{1} << 48;  // of a slice: the image's
+
+// Slices, zero padding, concatenation, nearest upsampling.
+class Gathering final : public Operation {
+ public:
+  void fields(Fields& fields) override {
+    fields.reads_all("x", x_, "The images, one or several.");
+    fields.may_read("like", like_, "The tensor whose size a move 3 fills.");
+    fields.writes("y", y_, "Where they lie beside each other, channel by channel.");
+    fields.array("first", first_, {"int64"}, 1, "[inputs], the channel of y where each begins, in order; what is between is zero.");
+    for (std::size_t axis = 0; axis < 2; ++axis) {
+      fields.array(axis == 0 ? "rows" : "cols", moves_[axis], {"int64"}, 2,
+                   "[moves, 5]: the input, then what is done to it, in order: 0, zeros before, zeros after, 0: padding; 1, "
+                   "factor, 0, 0: each so often; 2, begin, end, step: a slice (below 0: from the end on; 2^48: no end); 3, 0, 0, 0: each so often "
+                   "that they fill the size of `like`.");
+    }
+  }
+
+  void check(std::span<const TensorType> tensors) override {
+    const TensorType& y = tensors[static_cast<std::size_t>(y_)];
+    check_no_bf16(name, "y", y);
+    const auto count = static_cast<std::int64_t>(x_.size());
+    check_equal(name, "the length of first", first_.shape[0], count, "the number of inputs");
+    std::int64_t covered = 0;
+    for (std::size_t i = 0; i < x_.size(); ++i) {
+      const TensorType& x = tensors[static_cast<std::size_t>(x_[i])];
+      check_no_bf16(name, "x", x);
+      const std::int64_t first = first_.values<std::int64_t>()[i];
+      check_range(name, "first", first, covered, y.channels - x.channels);
+      covered = first + x.channels;
+      firsts_.push_back(first);
+    }
+    for (std::size_t axis = 0; axis < 2; ++axis) read_moves(axis, count);
+  }
+
+  Size size(std::span<const Size> sizes) const override {
+    Size found;
+    for (std::size_t i = 0; i < x_.size(); ++i) {
+      const Size& x = sizes[static_cast<std::size_t>(x_[i])];
+      const Size like = like_ == kNoTensor ? Size() : sizes[static_cast<std::size_t>(like_)];
+      const Size y{static_cast<std::int64_t>(indices(0, i, x.height, like.height).size()),
+                   static_cast<std::int64_t>(indices(1, i, x.width, like.width).size())};
+      if (y.height < 1 || y.width < 1) refuse(name, ": nothing is left of input ", i, ", which has ", x.height, "x", x.width, " pixels");
+      if (i > 0 && !(y == found)) {
+        refuse(name, ": its inputs have ", found.height, "x", found.width, " and ", y.height, "x", y.width,
+               " pixels, must have the same");
+      }
+      found = y;
+    }
+    return found;
+  }
+
+  Made make(const KernelSet& set, const TensorRef* tensors) override {
+    Gather params{.y = tensors + y_, .parts = {}};
+    for (std::size_t i = 0; i < x_.size(); ++i) {
+      const TensorRef* const x = tensors + x_[i];
+      params.parts.push_back({x, firsts_[i], indices(0, i, x->height, params.y->height), indices(1, i, x->width, params.y->width)});
+    }
+    return {"gather", set.gather(params)};
+  }
+
+  void drop_arrays() override { first_ = {}, moves_[0] = {}, moves_[1] = {}; }
+
+ private:
+  struct Step {
+    std::int64_t move, a, b, c;
+  };
+
+  void read_moves(std::size_t axis, std::int64_t inputs) {
+    check_equal(name, "the number of columns of rows and cols", moves_[axis].shape[1], 5, "for one move each");
+    steps_[axis].resize(static_cast<std::size_t>(inputs));
+    const auto values = moves_[axis].view<std::int64_t, 2>();
+    for (std::int64_t i = 0; i < values.shape[0]; ++i) {
+      check_range(name, "the input of a move", values(i, 0), 0, inputs - 1);
+      const Step step{values(i, 1), values(i, 2), values(i, 3), values(i, 4)};
+      check_range(name, "a move", step.move, 0, kMoves - 1);
+      const bool slice = step.move == kSlice;
+      check_range(name, "the first number of a move", step.a, slice ? -kMaxExtent : step.move == kRepeat ? 1 : 0,
+                  step.move == kRepeat ? kMaxFactor : kMaxExtent);
+      check_range(name, "the second number of a move", step.b, slice ? -kMaxExtent : 0, slice ? kNoEnd : kMaxExtent);
+      check_range(name, "the third number of a move", step.c, slice ? 1 : 0, kMaxExtent);
+      if (step.move == kFill && like_ == kNoTensor) refuse(name, ": a move fills the size of a tensor, must have `like`");
+      steps_[axis][static_cast<std::size_t>(values(i, 0))].push_back(step);
+    }
+  }
+
+  // Which pixel each pixel of y is along one axis; -1: zero.
+  std::vector<std::int64_t> indices(std::size_t axis, std::size_t input, std::int64_t pixels, std::int64_t like) const {
+    std::vector<std::int64_t> places(static_cast<std::size_t>(pixels));
+    for (std::int64_t i = 0; i < pixels; ++i) places[static_cast<std::size_t>(i)] = i;
+    for (const Step& step : steps_[axis][input]) {
+      const auto size = static_cast<std::int64_t>(places.size());
+      std::vector<std::int64_t> moved;
+      if (step.move == kPad) {
+        moved.assign(static_cast<std::size_t>(step.a), -1);
+        moved.insert(moved.end(), places.begin(), places.end());
+        moved.insert(moved.end(), static_cast<std::size_t>(step.b), -1);
+      } else if (step.move == kSlice) {
+        const auto from_end = [&](std::int64_t at) { return std::clamp<std::int64_t>(at < 0 ? at + size : at, 0, size); };
+        for (std::int64_t i = from_end(step.a); i < from_end(step.b); i += step.c)
+          moved.push_back(places[static_cast<std::size_t>(i)]);
+      } else {
+        if (step.move == kFill && (size == 0 || like % size != 0))
+          refuse(name, ": goes from ", size, " to ", like, " pixels, must be a whole factor");
+        const std::int64_t factor = step.move == kFill ? like / size : step.a;
+        if (size * factor > kMaxExtent) refuse(name, ": y would have ", size * factor, " pixels along an axis, must be 1..", kMaxExtent);
+        for (const std::int64_t place : places) moved.insert(moved.end(), static_cast<std::size_t>(factor), place);
+      }
+      places = std::move(moved);
+    }
+    return places;
+  }
+
+  std::vector<std::int64_t> x_, firsts_;
+  std::int64_t like_ = kNoTensor, y_ = kNoTensor;
+  Array first_, moves_[2];
+  std::vector<std::vector<Step>> steps_[2];  // of rows and columns, by input
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> make_gather_operation() { return std::make_unique<Gathering>(); }
+
+}  // namespace tilewise

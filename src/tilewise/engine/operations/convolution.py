@@ -1,0 +1,183 @@
+"""Convolutions and linear layers: direct, fast and lossless ones."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from tilewise.engine.capture import module_of
+from tilewise.engine.graph import Node, Op
+from tilewise.engine.importer import Handler, Importer, Value, pair
+from tilewise.engine.layers import check_layer, check_sums, float_layer
+from tilewise.engine.lossless import by_itself, lossless
+from tilewise.engine.lower import Writer
+from tilewise.engine.operations.quantization import import_quantization, simulate_quantization
+from tilewise.engine.simulation import Run, Simulated
+from tilewise.nn import Conv2d, Quantize, QuantizedConv, WinogradConv2d
+from tilewise.quant import FLOAT_BITS, Exact, Residue
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """A convolution, or a linear layer as one.
+
+    Parameters
+    ----------
+    layer : QuantizedConv
+        Its numbers.
+    whole : bool
+        Whether its window must cover the whole image, as a linear layer's does.
+    """
+
+    has_ending: ClassVar[bool] = True
+
+    layer: QuantizedConv
+    whole: bool = False
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it multiplies floats."""
+        return self.layer.spec.bits == FLOAT_BITS
+
+    def emit(self, node: Node, writer: Writer) -> None:
+        """Add the convolution as its spec wants it."""
+        layer = self.layer
+        numbers = layer.frozen()
+        check_sums(node.name, layer, numbers)
+        bf16 = writer.precision == "bf16" and numbers.grid is None
+        weight = to_bf16(numbers.weight) if bf16 else numbers.weight
+        shared = {
+            **writer.wires(node), **writer.ending(node), "bias": numbers.bias, "scale": numbers.scale,
+            "padding": sides(layer),
+        }  # fmt: skip
+        if isinstance(layer, WinogradConv2d):
+            writer.append(
+                "fast", node.name, **shared, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
+                integer=numbers.integer, u=weight, mult=numbers.mult, v_limit=numbers.v_limit,
+                fraction_bits=numbers.fraction_bits, stride=layer.algorithm.stride, block=0,
+            )  # fmt: skip
+            return
+        direct = {
+            **shared, "weight": weight, "stride": list(layer.stride), "dilation": list(layer.dilation),
+            "ordered": writer.ordered and numbers.grid is None and not bf16, "whole": self.whole,
+        }  # fmt: skip
+        op, fields = self.lossless(node, direct, numbers.grid) or ("direct", direct)
+        writer.append(op, node.name, **fields)
+
+    def lossless(self, node: Node, direct: dict[str, Any], grid: Any) -> tuple[str, dict[str, Any]] | None:
+        """Return a lossless layer's operation: what its spec names, or where that leaves the choice what is faster."""
+        layer, spec = self.layer, self.layer.spec
+        if grid is None or not isinstance(spec, Exact | Residue):
+            return None
+        channels, pixels = min(layer.in_channels, layer.out_channels), node.chw.height * node.chw.width
+        choices = by_itself(spec, layer.kernel_size[0], channels, pixels) if isinstance(spec, Exact) else (spec,)
+        size = (node.chw.height, node.chw.width)
+        return next(filter(None, (lossless(direct, grid.low, size, choice) for choice in choices)), None)
+
+
+def sides(layer: QuantizedConv) -> list[int]:
+    """Return a layer's padding above, below, to the left and to the right."""
+    if layer.padding == "valid":
+        return [0, 0, 0, 0]
+    if layer.padding == "same":
+        spans = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        return [side for span in spans for side in (span // 2, span - span // 2)]
+    height, width = (int(p) for p in layer.padding)
+    return [height, height, width, width]
+
+
+def to_bf16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the upper halves of finite floats, rounded to the nearest, in the middle to the even one."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def _layer(im: Importer, a: dict[str, Any]) -> Value:
+    layer, name = im.captured.layers[a["name"]], a["name"]
+    if isinstance(layer, Quantize):
+        return import_quantization(im, layer, name, im.value(a["x"]))
+    check_layer(name, layer)
+    return _conv(im, im.image(a["x"]), layer, name)
+
+
+def _conv(im: Importer, x: Value, layer: QuantizedConv, name: str) -> Value:
+    if x.node.chw.channels != layer.in_channels:
+        raise ValueError(f"layer {name!r} reads {x.node.chw.channels} channels; allowed: {layer.in_channels}")
+    node = im.add(Conv(layer), [x.node], im.out(), name)
+    return Value(node, node.chw)
+
+
+def _conv2d(im: Importer, a: dict[str, Any]) -> Value:
+    weight, bias = im.tensor(a["weight"]), im.tensor(a["bias"])
+    assert weight is not None
+    padding = a["padding"] if isinstance(a["padding"], str) else pair(a["padding"])
+    layer = float_layer(weight, bias, pair(a["stride"]), padding, pair(a["dilation"]), a["groups"])
+    name = module_of(im.node) or "conv2d"
+    check_layer(name, layer)
+    return _conv(im, im.image(a["input"]), layer, name)
+
+
+def _linear(im: Importer, a: dict[str, Any]) -> Value:
+    x, weight, bias = im.value(a["input"]), im.tensor(a["weight"]), im.tensor(a["bias"])
+    assert weight is not None
+    if len(x.shape) != 1:
+        raise im.refusal(f"reads a tensor of {len(x.shape) + 1} axes; allowed: 2, (N, features)")
+    # A window over the whole map: its weights lie in the order of the flattened map.
+    layer = float_layer(weight.view(-1, *x.node.chw), bias)
+    name = module_of(im.node) or "linear"
+    check_layer(name, layer)
+    return Value(im.add(Conv(layer, whole=True), [x.node], (*im.out(), 1, 1), name), im.out())
+
+
+def _simulate_layer(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    layer = run.captured.layers[a["name"]]
+    if isinstance(layer, Quantize):
+        return simulate_quantization(run, node, layer, a["x"])
+    return _convolved(run, node, layer, a["x"])
+
+
+def _simulate_conv2d(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    layer = float_layer(a["weight"], a["bias"], a["stride"], a["padding"], a["dilation"], a["groups"])
+    return _convolved(run, node, layer, a["input"])
+
+
+def _simulate_linear(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    shape = run.map_of(node.all_input_nodes[0])
+    layer = float_layer(a["weight"].view(-1, *shape[1:]), a["bias"])
+    return _convolved(run, node, layer, a["input"].reshape(shape)).flatten(1)
+
+
+def _convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tensor:
+    if node in run.folded:
+        layer = copy.copy(layer)
+        layer.fold(*run.folded[node])
+    ordered = run.ordered and isinstance(layer, Conv2d) and layer.spec.bits == FLOAT_BITS
+    y: Tensor = _ordered_conv(layer, x) if ordered else layer(x)
+    return y
+
+
+def _ordered_conv(layer: QuantizedConv, x: Tensor) -> Tensor:
+    """Float convolution, each product and sum rounded on its own: rows, columns, then channels of the window."""
+    (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
+    top, bottom, left, right = sides(layer)
+    x, weight = F.pad(x, (left, right, top, bottom)), layer.folded_weight()
+    height, width = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
+    y = x.new_zeros(len(x), layer.out_channels, height, width)
+    for i, j, c in itertools.product(range(kh), range(kw), range(layer.in_channels)):
+        rows = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
+        cols = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
+        y = y + x[:, c : c + 1, rows, cols] * weight[:, c, i, j].view(1, -1, 1, 1)
+    return layer.add_bias(y)
+
+
+IMPORTS: dict[str, Handler] = {"tilewise::layer": _layer, "aten::conv2d": _conv2d, "aten::linear": _linear}
+SIMULATIONS: dict[str, Simulated] = {
+    "tilewise::layer": _simulate_layer, "aten::conv2d": _simulate_conv2d, "aten::linear": _simulate_linear,
+}  # fmt: skip

@@ -1,0 +1,28 @@
+"""The one rounding rule: to the nearest integer, halves towards plus infinity.
+
+The kernels write it ``floor_to_int(v + 0.5F)`` (native/kernels/sets) and, where the result stays float,
+``rounded_down(v + 0.5F)``; the reference writes ``std::floor(v + 0.5F)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+F = TypeVar("F", bound=np.floating[Any])
+
+
+def round_half_up(x: NDArray[F]) -> NDArray[F]:
+    """Return an array rounded."""
+    rounded: NDArray[F] = np.floor(x + 0.5)
+    return rounded
+
+
+def round_half_up_(x: Tensor) -> Tensor:
+    """Round a tensor in place, and return it."""
+    return x.add_(0.5).floor_()
