@@ -1,6 +1,7 @@
 """The command line.
 
-``tilewise demo | train | adapt | sweep | evaluate | measure | search | doctor | compile | run | algorithms | info``.
+``tilewise demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
+| compile | run | algorithms | info``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tilewise.commands.algorithms import Algorithms
 from tilewise.commands.demo import Demo
 from tilewise.commands.deploy import Compile, Run
 from tilewise.commands.doctor import Doctor
+from tilewise.commands.experiment import Experiment
 from tilewise.commands.inform import Info
 from tilewise.commands.measure import Measure
 from tilewise.commands.search import Search
@@ -31,6 +33,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Measure, tyro.conf.subcommand("measure")]
     | Annotated[Search, tyro.conf.subcommand("search")]
+    | Annotated[Experiment, tyro.conf.subcommand("experiment")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Compile, tyro.conf.subcommand("compile")]
     | Annotated[Run, tyro.conf.subcommand("run")]

@@ -51,7 +51,7 @@ def open_run(folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Foun
         raise ValueError(f"{folder} has a checkpoint but no {IDENTITY}, which says of what run; choose another folder")
     now = json.loads(json.dumps(identity))
     if resume and started.exists():
-        if found := _difference(_read(started), now):
+        if found := difference(_read(started), now):
             name, was, value = found
             raise ValueError(f"the run in {folder} has {name} = {was}, not {value}; resume it with the same")
     else:
@@ -86,6 +86,24 @@ def identity_of(batches: Any) -> Any:
     return {"batches": len(batches)} if hasattr(batches, "__len__") else None
 
 
+def difference(was: Any, now: Any, name: str = "") -> tuple[str, str, str] | None:
+    """Return the name of the first thing that two runs do not share, its old and its new value; None if all is equal.
+
+    Parameters
+    ----------
+    was, now : JSON values
+        Of the two runs.
+    name : str
+        Where in the runs they stand.
+    """
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in [*now, *(key for key in was if key not in now)]:
+            if found := difference(was.get(key), now.get(key), f"{name}.{key}" if name else key):
+                return found
+        return None
+    return None if was == now else (name, _short(was), _short(now))
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
@@ -94,16 +112,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is {content!r}; it must say what the run is")  # noqa: TRY004 - a file's content
     return content
-
-
-def _difference(was: Any, now: Any, name: str = "") -> tuple[str, str, str] | None:
-    """Return the name of the first thing that two runs do not share, its old and its new value."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in [*now, *(key for key in was if key not in now)]:
-            if found := _difference(was.get(key), now.get(key), f"{name}.{key}" if name else key):
-                return found
-        return None
-    return None if was == now else (name, _short(was), _short(now))
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,8 @@
+"""All studies by name."""
+
+from __future__ import annotations
+
+from tilewise.experiments import adapt, lenet, scratch, swap
+from tilewise.experiments.runs import Study
+
+STUDIES: dict[str, Study] = {study.name: study for study in (swap.STUDY, scratch.STUDY, adapt.STUDY, lenet.STUDY)}

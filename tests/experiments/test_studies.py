@@ -1,0 +1,87 @@
+"""Each study at scale smoke: its rows, its direction, what stops and goes on, what must not mix."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tilewise.commands.experiment import table
+from tilewise.experiments import scratch
+from tilewise.experiments.catalogue import STUDIES
+from tilewise.experiments.runs import SCALES, run_study
+
+KEPT = {"name", "settings", "seconds", "commit", "version", "machine", "accuracy", "images"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_all_runs_of_a_scale_have_names_and_settings_of_their_own(name: str) -> None:
+    for scale in SCALES:
+        cases = STUDIES[name].cases(scale)
+        assert len({case.name for case in cases}) == len(set(cases)) == len(cases) > 0
+
+
+def test_a_swap_to_large_tiles_loses_most(cli: Any, tmp_path: Path) -> None:
+    summary = cli("experiment", "swap", "--scale", "smoke", "--out", tmp_path)
+    assert json.loads((tmp_path / "swap-smoke.json").read_text()) == summary
+    assert summary["done"] == summary["runs"] == len(summary["rows"])
+    assert all(row.keys() >= KEPT for row in summary["rows"])
+    distances = {row["settings"]["algorithm"]: row["distance"] for row in summary["rows"]}
+    assert distances["direct"] < 1e-9 < distances["F2"] < distances["F6"]
+
+
+def test_training_from_scratch_learns(cli: Any, tmp_path: Path) -> None:
+    summary = cli("experiment", "scratch", "--scale", "smoke", "--out", tmp_path)
+    assert [row["settings"]["transforms"] for row in summary["rows"]] == ["static", "learned"]
+    for row in summary["rows"]:
+        assert len(row["curve"]) == row["settings"]["size"]["epochs"]
+        assert row["losses"][-1] < row["losses"][0]
+
+
+@pytest.mark.parametrize("name", ["adapt", "lenet"])
+def test_other_trainings_end_with_rows(name: str, cli: Any, tmp_path: Path) -> None:
+    summary = cli("experiment", name, "--scale", "smoke", "--out", tmp_path)
+    assert all(row.keys() >= KEPT and row["curve"] for row in summary["rows"])
+    if name == "adapt":
+        assert summary["rows"][0]["before"] > 0
+
+
+def test_a_stopped_study_keeps_what_is_done_and_goes_on(cli: Any, tmp_path: Path) -> None:
+    first, *others = (case.name for case in STUDIES["swap"].cases("smoke"))
+    assert cli("experiment", "swap", "--scale", "smoke", "--out", tmp_path, "--only", first)["done"] == 1
+    result = tmp_path / "swap" / "smoke" / first / "result.json"
+    before = result.stat().st_mtime_ns
+    summary = cli("experiment", "swap", "--scale", "smoke", "--out", tmp_path)
+    assert [row["name"] for row in summary["rows"]] == [first, *others]
+    assert result.stat().st_mtime_ns == before
+
+
+def test_runs_that_differ_in_the_seed_are_one_row() -> None:
+    rows = [{"name": f"F4-s{seed}", "accuracy": 50.0 + seed, "seconds": 10.0} for seed in range(3)]
+    rows.append({"name": "direct", "accuracy": 60.0, "seconds": 5.0})
+    found = table({"title": "t", "scale": "tiny", "done": 4, "runs": 9, "rows": rows})
+    assert [list(column.cells) for column in found.columns] == [
+        ["F4", "direct"], ["3", "1"], ["51.00 ± 1.00", "60.00"], ["10", "5"],
+    ]  # fmt: skip
+    assert found.title == "t; scale tiny, 4 of 9 runs"
+
+
+def test_a_changed_recipe_does_not_mix_with_old_results(tmp_path: Path) -> None:
+    study = replace(scratch.STUDY, cases=lambda scale: scratch.cases(scale)[:1])
+    next(iter(run_study(study, "smoke", tmp_path)))
+    slower = replace(study, cases=lambda scale: [replace(case, lr=1e-4) for case in study.cases(scale)])
+    with pytest.raises(ValueError, match=r"holds a run with lr = 0.\d+, not 0.0001; choose another --out"):
+        next(iter(run_study(slower, "smoke", tmp_path)))
+
+
+def test_bad_input_is_one_line(refusal: Any, tmp_path: Path) -> None:
+    assert "study is 'figure9'; allowed: swap, scratch" in refusal("experiment", "figure9", "--out", tmp_path)
+    wrong = refusal("experiment", "swap", "--scale", "smoke", "--out", tmp_path, "--only", "F9*")
+    assert "only is 'F9*', which none of the 3 runs has; such as small-direct" in wrong
+    on = ("--scale", "tiny", "--out", tmp_path, "--only", "resnet20-direct-8bit-tensor", "--data-root", tmp_path)
+    assert f"error: 1 runs failed; {tmp_path}/swap-tiny.json has why" in refusal("experiment", "swap", *on)
+    (error,) = json.loads((tmp_path / "swap-tiny.json").read_text())["errors"].values()
+    assert "cifar-10-batches-py" in error
