@@ -34,9 +34,9 @@ class NetworkBuilder {
   }
 
   void direct(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t kernel, const EndingFields& ending = {},
-              bool whole = false) {
+              bool whole = false, std::int64_t groups = 1) {
     const std::int64_t filters = channels(y), pad = kernel / 2;
-    auto arrays = weights("weight", x, {filters, kernel, kernel, channels(x)}, {filters});
+    auto arrays = weights("weight", x, {filters, kernel, kernel, channels(x) / groups}, {filters});
     arrays.emplace_back("bias", bias(filters));
     add("direct", name, x, y,
         {{"stride", numbers({1, 1})}, {"padding", numbers({pad, pad, pad, pad})}, {"dilation", numbers({1, 1})},
@@ -199,8 +199,11 @@ inline Draft small_network(bool agreeing) {
   b.fast("strided", sum, strided, 2, {.low = json(0)});
   b.wrapping("wrapped", strided, wrapped, {.low = json(0)});
   b.residue("residues", wrapped, residues, 4, {8191, 8189});
-  const std::int64_t both = d.bytes(37), words = d.words(6), more_words = d.words(9, -2047), real = d.floats(5);
-  b.gather("both", {pooled, residues}, both, {0, 0, 0, 1, 0, 1, 0, 0, 1, 0});  // a row and a column of zeros after
+  const std::int64_t grouped = d.bytes(34, -127), each = d.bytes(34);
+  b.direct("grouped", residues, grouped, 1, {}, false, 17);
+  b.direct("each", grouped, each, 3, {}, false, 34);
+  const std::int64_t both = d.bytes(54), words = d.words(6), more_words = d.words(9, -2047), real = d.floats(5);
+  b.gather("both", {pooled, each}, both, {0, 0, 0, 1, 0, 1, 0, 0, 1, 0});  // a row and a column of zeros after
   b.direct("words", both, words, 1);
   b.fast("more_words", words, more_words);
   b.direct("real", more_words, real, 3);

@@ -84,7 +84,7 @@ class Interpreter:
         slope: Floats | None = None,
     ) -> None:  # fmt: skip
         weight = widened(weight) if weight.dtype == np.uint16 else weight
-        (k, kh, kw, _), (sh, sw), (dh, dw) = weight.shape, stride, dilation
+        (k, kh, kw, channels), (sh, sw), (dh, dw) = weight.shape, stride, dilation
         values = self.real(x) if scale is None else self.steps(x)
         assert not whole or values.shape[1:3] == (kh, kw)
         image = padded(values, padding)
@@ -92,10 +92,10 @@ class Interpreter:
         total = np.zeros((len(image), height, width, k), F32 if ordered else float if scale is None else int)
         for i, j in itertools.product(range(kh), range(kw)):
             window = image[:, i * dh :: sh, j * dw :: sw][:, :height, :width]
-            if ordered:
-                for c in range(window.shape[-1]):
-                    total = total + window[..., c : c + 1] * weight[:, i, j, c]
-            else:
+            for c in range(channels if ordered or channels < window.shape[-1] else 0):
+                first = np.arange(k) // (k * channels // window.shape[-1]) * channels  # of each output channel's group
+                total = total + window[..., first + c] * weight[:, i, j, c].astype(total.dtype)
+            if not ordered and channels == window.shape[-1]:
                 total = total + window @ weight[:, i, j].astype(total.dtype).T
         self.finish(
             y, total.astype(F32) * (F32(1) if scale is None else scale), bias, residual, slope, act_low, act_high

@@ -132,6 +132,7 @@ def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Mo
             dilation=tuple(node.get("dilation", (1, 1))),
             height=height,
             width=width,
+            groups=in_channels // weight.shape[-1],
         ),
         candidate=candidate,
         output=output,

@@ -1,0 +1,130 @@
+"""Depthwise and grouped convolutions: program, engine and simulation are one another, on every kernel set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import tilewise as tw
+from tilewise import _native
+from tilewise.engine import Engine
+from tilewise.engine.compiler import Simulation, make_program
+from tilewise.nn import Conv2d
+
+KERNEL_SETS = [str(s["name"]) for s in _native.kernel_sets() if s["supported"]]
+
+
+class Net(nn.Module):
+    """An inverted residual, groups of several widths, and depthwise layers of every kind of window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 24, 3, 2, 1), nn.BatchNorm2d(24), nn.ReLU6())
+        self.wide = nn.Sequential(nn.Conv2d(24, 72, 1), nn.ReLU6())
+        self.depth = nn.Sequential(
+            nn.Conv2d(72, 72, 3, padding=1, groups=72, bias=False), nn.BatchNorm2d(72), nn.ReLU6()
+        )
+        self.narrow = nn.Conv2d(72, 24, 1)
+        self.large = nn.Conv2d(24, 24, 7, 1, 6, dilation=2, groups=24)
+        self.down = nn.Sequential(nn.Conv2d(24, 48, (5, 3), (2, 1), (2, 0), groups=24), nn.ReLU())
+        self.four, self.two = nn.Conv2d(48, 32, 3, padding=1, groups=4), nn.Conv2d(32, 32, 3, groups=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.narrow(self.depth(self.wide(x)))
+        y: Tensor = self.two(self.four(self.down(self.large(x))))
+        return y
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    net = Net()
+    net.train()(torch.randn(4, 3, 22, 18))
+    return net.eval()
+
+
+@pytest.mark.parametrize("bits", [8, 11])
+@pytest.mark.parametrize("skips", ["float", "quantized"])
+def test_integers_to_the_bit(bits: int, skips: Any, interpret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = network(), torch.randn(3, 3, 22, 18)
+    model = tw.calibrate(tw.convert(net, {"*": tw.Direct(bits=bits)}, skips=skips), [x])
+    expected = Simulation(model, x)(x).numpy()
+    with torch.no_grad():
+        wanted = net(x).numpy()
+    assert np.abs(expected - wanted).max() < (0.1 if bits == 8 else 0.02) * np.abs(wanted).max()
+    program = make_program(model, x[:2])
+    np.testing.assert_array_equal(interpret(program)(x.numpy()), expected)
+    for kernel_set in KERNEL_SETS:
+        monkeypatch.setenv("TILEWISE_ISA", kernel_set)
+        for threads in (1, 2):
+            found = Engine(program.to_bytes(), batch=2, threads=threads)(x.numpy())
+            np.testing.assert_array_equal(found, expected, err_msg=kernel_set)
+
+
+def test_float_layers_beside_quantized_ones_to_the_bit(interpret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(2, 3, 22, 18)
+    model = tw.calibrate(tw.convert(network(), {"wide.0": tw.Direct()}), [x])
+    expected = Simulation(model, x)(x).numpy()
+    program = make_program(model, x)
+    np.testing.assert_array_equal(interpret(program)(x.numpy()), expected)
+    for kernel_set in KERNEL_SETS:
+        monkeypatch.setenv("TILEWISE_ISA", kernel_set)
+        np.testing.assert_array_equal(Engine(program.to_bytes())(x.numpy()), expected, err_msg=kernel_set)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bf16", 5e-2)])
+def test_float_networks(precision: Any, tolerance: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = network(), torch.randn(2, 3, 22, 18)
+    with torch.no_grad():
+        expected = net(x)
+    for kernel_set in KERNEL_SETS:
+        monkeypatch.setenv("TILEWISE_ISA", kernel_set)
+        found = tw.compile(net, x, precision=precision)(x)
+        assert (found - expected).abs().max() < tolerance * expected.abs().max(), kernel_set
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_shape(data: st.DataObject) -> None:
+    draw = data.draw
+    groups, width, each = draw(st.integers(1, 40)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    window, stride, dilation, padding = (
+        (draw(st.integers(low, high)), draw(st.integers(low, high))) for low, high in ((1, 5), (1, 3), (1, 2), (0, 3))
+    )
+    conv = nn.Conv2d(groups * width, groups * each, window, stride, padding, dilation, groups)
+    x = torch.randn(2, groups * width, draw(st.integers(9, 14)), draw(st.integers(9, 14)))
+    model = tw.calibrate(tw.convert(nn.Sequential(conv), {"*": tw.Direct()}), [x])
+    np.testing.assert_array_equal(tw.compile(model, x)(x).numpy(), Simulation(model, x)(x).numpy())
+
+
+def test_depthwise_layers_train() -> None:
+    model = tw.convert(network(), {"*": tw.Direct()}).train()
+    depth = model.get_submodule("depth.0")
+    assert isinstance(depth, Conv2d)
+    before = depth.weight.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(2, 3, 22, 18)).square().mean().backward()
+        optimizer.step()
+    assert (depth.weight != before).any(dim=(1, 2, 3)).all()
+    assert depth.get_range("input_range").ready
+    q, step = depth.policy.weights(depth)
+    assert step.shape == (72, 1, 1, 1)
+    assert (q.abs().amax((1, 2, 3)) == 127).all()
+
+
+def test_described_and_profiled() -> None:
+    x = torch.randn(1, 3, 22, 18)
+    model = tw.calibrate(tw.convert(network(), {"*": tw.Winograd("F4")}), [x])
+    reports = {report.name: report for report in tw.describe(model)}
+    assert reports["depth.0"].shape == "72 -> 72, 3x3, 72 groups"
+    assert reports["depth.0"].reason == "it has 72 groups"
+    rows = {row["name"]: row for row in tw.compile(model, x).profile(x, repeats=1)}
+    assert rows["depth.0"]["operations"] == 2 * 11 * 9 * 72 * 9
