@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 from tilewise.common.modules import replace_modules
@@ -16,9 +18,11 @@ from tilewise.nn import (
     Conv2d,
     Fallback,
     FoldedNorm,
+    Linear,
     LosslessConv2d,
     Quantize,
     QuantizedConv,
+    Transposed,
     WinogradConv2d,
     unsuitable,
 )
@@ -27,6 +31,10 @@ from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 Skips: TypeAlias = Literal["float", "quantized"]
 SKIPS = "quantized_skips"
 """The submodule of a converted model that holds its :class:`tilewise.nn.Quantize` modules."""
+LARGE = 2**20
+"""Weights from which a linear layer is quantized with the convolutions: reading them is what such a layer takes."""
+BYTE_BITS = 8
+"""Widest numbers of a quantized linear layer that no pattern of its own asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,11 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     :func:`describe` says which and why. Weights carry over bit for bit. Converted models can be converted again, for
     example to adapt an int8 direct network to int8 F4.
 
+    A transposed convolution becomes a convolution of stride 1, ``pieces`` by name, and a pixel shuffle
+    (:class:`tilewise.nn.Transposed`); with float specs it stays as it is. Linear layers become direct ones at the same
+    width where a pattern matches no convolution, and so is meant for them; patterns that match convolutions too take
+    in, at up to 8 bits, those of :data:`LARGE` weights and more. The others stay float, as papers have it.
+
     Parameters
     ----------
     model : torch.nn.Module
@@ -86,46 +99,91 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     Raises
     ------
     ValueError
-        If a pattern matches no convolution, a weight is not finite, a lossless layer's moduli do not suffice for its
+        If a pattern matches no layer, a weight is not finite, a lossless layer's moduli do not suffice for its
         weights, or the model can not be traced.
     TypeError
         If a spec is none of these.
     """
-    convs = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    _check(convs, specs)
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d) or type(m) in OTHERS}
+    _check(layers, specs)
     if skips not in get_args(Skips):
         raise ValueError(f"skips is {skips!r}; allowed: {', '.join(get_args(Skips))}")
     converted = _with_float_skips(copy.deepcopy(model))
     replacement: dict[nn.Module, nn.Module] = {}
-    for name in convs:
-        conv = converted.get_submodule(name)
-        assert isinstance(conv, nn.Conv2d)
-        spec = next((s for pattern, s in specs.items() if fnmatchcase(name, pattern)), None)
+    broad = {
+        pattern for pattern in specs if any(_matches(pattern, n, m) for n, m in layers.items() if not _is_linear(m))
+    }
+    for name in layers:
+        layer = converted.get_submodule(name)
+        found = (s for p, s in specs.items() if _matches(p, name, layer) and _is_meant(s, layer, broad=p in broad))
+        spec = next(found, None)
         if spec is not None:
-            replacement[conv] = _layer(conv, spec)
-            _check_choice(name, replacement[conv])
+            replacement[layer] = _converted(layer, spec)
+            _check_choice(name, replacement[layer])
     converted = replace_modules(converted, replacement)
     return converted if skips == "float" else _with_quantized_skips(converted)
 
 
-def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, object]) -> None:
+OTHERS = (nn.ConvTranspose2d, nn.Linear)
+"""What is converted beside convolutions and their subclasses."""
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear | Linear)
+
+
+def _matches(pattern: str, name: str, layer: nn.Module) -> bool:
+    """Whether a pattern matches a layer; what a transposed one becomes is matched by either name."""
+    names = [name]
+    if isinstance(layer, nn.ConvTranspose2d):
+        names.append(f"{name}.pieces" if name else "pieces")
+    if name.endswith(".pieces"):
+        names.append(name.removesuffix(".pieces"))
+    return any(fnmatchcase(n, pattern) for n in names)
+
+
+def _is_meant(spec: Spec, layer: nn.Module, *, broad: bool) -> bool:
+    """Whether a spec is for a layer that its pattern matches; ``broad``: the pattern matches convolutions too."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS) and layer.stride[0] == layer.stride[1]
+    if not isinstance(layer, nn.Linear):
+        return True
+    large = layer.weight.numel() >= LARGE and spec.bits <= BYTE_BITS
+    return spec.bits < FLOAT_BITS and not spec.rules.quantizes_all_stages and (large or not broad)
+
+
+def _converted(layer: nn.Module, spec: Spec) -> nn.Module:
+    """Return what takes the place of a layer."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        transposed = Transposed.from_conv(layer)
+        transposed.pieces = _layer(transposed.pieces, spec)
+        return transposed
+    if isinstance(layer, nn.Linear):
+        fallback = None if isinstance(spec, Direct) else Fallback(spec, "it is linear")
+        return Linear.from_linear(layer, Direct(bits=spec.bits, quantizer=spec.quantizer), fallback)
+    assert isinstance(layer, nn.Conv2d)
+    return _layer(layer, spec)
+
+
+def _check(layers: Mapping[str, nn.Module], specs: Mapping[str, object]) -> None:
     for pattern, spec in specs.items():
         if not isinstance(spec, Spec):
             allowed = ", ".join(kind.__name__ for kind in get_args(Spec))
             raise TypeError(f"spec for {pattern!r} is {type(spec).__name__}; allowed: {allowed}")
-        if not any(fnmatchcase(name, pattern) for name in convs):
-            known = ", ".join(convs) or "none at all"
+        if not any(_matches(pattern, name, layer) for name, layer in layers.items()):
+            known = ", ".join(layers) or "none at all"
             raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
-    for name, conv in convs.items():
-        if not torch.isfinite(conv.weight).all():
+    for name, layer in layers.items():
+        if not torch.isfinite(layer.weight).all():  # type: ignore[arg-type]
             raise ValueError(f"weights of {name} contain NaN or infinity; convert a model with finite weights")
 
 
 def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
+    direct = Linear if isinstance(conv, Linear) else Conv2d
     if isinstance(spec, Direct):
-        return Conv2d.from_conv(conv, spec)
-    if reason := unsuitable(conv, spec):
-        return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
+        return direct.from_conv(conv, spec)
+    if reason := "it is linear" if isinstance(conv, Linear) else unsuitable(conv, spec):
+        return direct.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
     return (WinogradConv2d if isinstance(spec, Winograd) else LosslessConv2d).from_conv(conv, spec)
 
 
@@ -150,10 +208,12 @@ def describe(model: nn.Module) -> list[LayerReport]:
 
 
 def _report(name: str, conv: nn.Conv2d) -> LayerReport:
-    kernel = "x".join(map(str, conv.kernel_size))
+    kernel = "linear" if isinstance(conv, Linear) else "x".join(map(str, conv.kernel_size))
     shape = f"{conv.in_channels} -> {conv.out_channels}, {kernel}"
     if conv.stride != (1, 1):
         shape += f", stride {conv.stride[0]}"
+    if conv.groups != 1:
+        shape += f", {conv.groups} groups"
     spec = conv.spec if isinstance(conv, QuantizedConv) else None
     return LayerReport(
         name=name,
@@ -252,6 +312,8 @@ def _fold_norms(model: fx.GraphModule) -> None:
     targets = [node.target for node in calls]
     for node in calls:
         conv, readers = _quantized_conv(model, node), list(node.users)
+        while conv is not None and conv.phases and len(readers) == 1 and _moves_pixels(readers[0]):
+            readers = list(readers[0].users)
         if conv is None or len(readers) != 1 or readers[0].op != "call_module":
             continue
         norm = model.get_submodule(str(readers[0].target))
@@ -260,6 +322,11 @@ def _fold_norms(model: fx.GraphModule) -> None:
             FoldedNorm.attach(norm, conv)
             assert isinstance(norm, FoldedNorm)
             conv.norm = (norm,)
+
+
+def _moves_pixels(node: fx.Node) -> bool:
+    """Whether a node is what a transposed convolution does after its convolution."""
+    return node.op == "call_function" and node.target in (F.pixel_shuffle, operator.getitem)
 
 
 def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:

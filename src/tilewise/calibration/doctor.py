@@ -127,6 +127,8 @@ def doctor(
     images, labels = [x for x, _ in kept if len(x)], [y for _, y in kept if y is not None and len(y)]
     if not images:
         raise ValueError("no images to examine the network on")
+    if not any(isinstance(m, nn.Conv2d) for m in model.modules()):
+        raise ValueError("the model has no convolution to examine")
     plain = convert(model, {"*": Direct(bits=FLOAT_BITS)}).eval()
     examination = _Examination(plain, images, labels)
     convs = {name: m for name, m in plain.named_modules() if isinstance(m, nn.Conv2d)}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from tilewise.nn import Quantize, QuantizedConv
+from tilewise.nn import Linear, Quantize, QuantizedConv
 
 Example: TypeAlias = tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: tensors by position, or by the names of its arguments."""
@@ -39,7 +39,8 @@ class _Standin(nn.Module):
     def __init__(self, name: str, layer: QuantizedConv | Quantize) -> None:
         super().__init__()
         self.name = name
-        self.sizes = None if isinstance(layer, Quantize) else _sizes(layer)
+        self.sizes = None if isinstance(layer, Quantize | Linear) else _sizes(layer)
+        self.features = layer.out_channels if isinstance(layer, Linear) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the layer's shape."""
@@ -48,6 +49,8 @@ class _Standin(nn.Module):
             channels, axes = self.sizes
             out = [(size + pad - span) // stride + 1 for size, (pad, span, stride) in zip(shape[2:], axes, strict=True)]
             shape = [shape[0], channels, *out]
+        if self.features is not None:
+            shape[-1] = self.features
         result: Tensor = torch.ops.tilewise.layer(x, self.name, shape)
         return result
 

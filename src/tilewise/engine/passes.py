@@ -16,6 +16,7 @@ from tilewise.engine.operations.convolution import Conv
 from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.gathering import Gather
 from tilewise.engine.operations.images import Images
+from tilewise.engine.operations.pixel_shuffle import Shuffle
 from tilewise.engine.operations.quantization import Quantization
 from tilewise.nn import WinogradConv2d
 from tilewise.quant import QuantGrid
@@ -41,13 +42,25 @@ def fold_batch_norms(graph: Graph) -> None:
     for node in list(graph.nodes):
         if not isinstance(node.op, BatchNorm):
             continue
-        (x,) = node.inputs
-        if isinstance(x.op, Conv) and x.op.layer.affine() is None and graph.is_read_only_by(x, node, readers):
+        x = _maker(node, graph, readers)
+        if x is not None and isinstance(x.op, Conv) and x.op.layer.affine() is None:
             layer = copy.copy(x.op.layer)  # a layer used in two places may have a batch norm of its own in each
             layer.fold(*node.op.affine)
             x.op = Conv(layer, x.op.whole)
-            _bypass(graph, node, x)
+            _bypass(graph, node, node.inputs[0])
             readers = graph.readers()
+
+
+def _maker(node: Node, graph: Graph, readers: dict[Node, list[Node]]) -> Node | None:
+    """Return the convolution that makes what a node alone reads; of a transposed one the pixels are moved between."""
+    x, moved = node.inputs[0], False
+    while graph.is_read_only_by(x, node, readers):
+        if isinstance(x.op, Conv):
+            return x if x.op.layer.phases or not moved else None
+        if not isinstance(x.op, Shuffle) and not (isinstance(x.op, Gather) and x.op.only_cuts):
+            return None
+        x, node, moved = x.inputs[0], x, True
+    return None
 
 
 def quantize_inputs(graph: Graph) -> None:

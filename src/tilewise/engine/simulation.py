@@ -16,7 +16,7 @@ from tilewise.engine.capture import Captured, arguments, operation
 from tilewise.nn import Affine, QuantizedConv, affine_of
 from tilewise.quant import FLOAT_BITS, QuantGrid
 
-SUMS = ("aten::conv2d", "aten::linear")
+SUMS = ("aten::conv2d", "aten::linear", "aten::conv_transpose2d")
 """What takes in a batch norm after it, beside quantized layers."""
 KEEPS_GRID = frozenset({
     "aten::max_pool2d", "aten::adaptive_max_pool2d", "getitem", "aten::slice", "aten::pad", "aten::constant_pad_nd",
@@ -42,8 +42,10 @@ class Run:
         What each node gave.
     grids : dict
         The grid of every tensor that lies in memory as integers.
+    folding : dict
+        The convolution or linear layer that takes a batch norm in: the one that nothing else reads.
     folded : dict
-        Batch norms by the convolution or linear layer that takes them in: the one that nothing else reads.
+        What the batch norm does, by the layer that takes it in.
     ordered : bool
         Whether float sums are rounded in one order.
     """
@@ -53,7 +55,9 @@ class Run:
         self.values: dict[fx.Node, Any] = {}
         self.grids: dict[fx.Node, QuantGrid] = {}
         self._maps: dict[fx.Node, tuple[int, ...]] = {}
-        self.folded = {node.all_input_nodes[0]: self.affine(node) for node in captured.graph.nodes if self._folds(node)}
+        found = ((node, self._folding(node)) for node in captured.graph.nodes)
+        self.folding = {node: layer for node, layer in found if layer is not None}
+        self.folded = {layer: self.affine(node) for node, layer in self.folding.items()}
         convs = (layer for layer in captured.layers.values() if isinstance(layer, QuantizedConv))
         self.ordered = any(conv.spec.bits != FLOAT_BITS for conv in convs)
 
@@ -81,15 +85,24 @@ class Run:
         assert var is not None
         return affine_of(weight, bias, mean, var, a["eps"])
 
-    def _folds(self, node: fx.Node) -> bool:
-        """Whether a node is a batch norm that the layer before it takes in."""
+    def _folding(self, node: fx.Node) -> fx.Node | None:
+        """Return the layer that takes a node in, if that is a batch norm: the one that makes what it alone reads."""
         if node.op != "call_function" or "batch_norm" not in operation(node):
-            return False
-        x = node.all_input_nodes[0]
-        if x.op != "call_function":
-            return False
-        standin = operation(x) == "tilewise::layer" and self.captured.layers[arguments(x)["name"]]
-        return (operation(x) in SUMS or isinstance(standin, QuantizedConv)) and list(x.users) == [node]
+            return None
+        x, moved = node.all_input_nodes[0], False
+        while x.op == "call_function" and list(x.users) == [node]:
+            if operation(x) in SUMS or self._is_layer(x):
+                phases = self._is_layer(x) and self.captured.layers[arguments(x)["name"]].phases
+                return x if phases or not moved else None
+            if operation(x) not in ("aten::pixel_shuffle", "aten::slice"):
+                return None
+            x, node, moved = x.all_input_nodes[0], x, True
+        return None
+
+    def _is_layer(self, node: fx.Node) -> bool:
+        """Whether a node is a quantized convolution or linear layer."""
+        found = operation(node) == "tilewise::layer" and self.captured.layers[arguments(node)["name"]]
+        return isinstance(found, QuantizedConv)
 
     def _compute(self, node: fx.Node) -> Any:
         found = self.simulated.get(operation(node))
@@ -102,7 +115,9 @@ class Run:
         """Keep what later operations need to know about a tensor."""
         sources = [x for x in node.all_input_nodes if x in self._maps or x in self.captured.inputs.values()]
         value = self.values[node]
-        if isinstance(value, Tensor) and (value.ndim == 4 or operation(node) in (*SUMS, "aten::mean")):
+        if isinstance(value, Tensor) and (
+            value.ndim == 4 or operation(node) in (*SUMS, "aten::mean") or self._is_layer(node)
+        ):
             self._maps[node] = (*value.shape, 1, 1)[:4]
         elif sources and sources[0] in self._maps:
             self._maps[node] = self._maps[sources[0]]

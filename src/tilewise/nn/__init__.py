@@ -5,10 +5,12 @@ from __future__ import annotations
 from tilewise.nn.base import Fallback, QuantizedConv
 from tilewise.nn.direct import Conv2d
 from tilewise.nn.frozen import Frozen
+from tilewise.nn.linear import Linear
 from tilewise.nn.lossless import LosslessConv2d
 from tilewise.nn.norm import Affine, FoldedNorm, affine_of
 from tilewise.nn.quantize import Quantize
 from tilewise.nn.serving import unservable, unsuitable
+from tilewise.nn.transposed import Transposed
 from tilewise.nn.winograd import WinogradConv2d
 
 __all__ = [
@@ -17,9 +19,11 @@ __all__ = [
     "Fallback",
     "FoldedNorm",
     "Frozen",
+    "Linear",
     "LosslessConv2d",
     "Quantize",
     "QuantizedConv",
+    "Transposed",
     "WinogradConv2d",
     "affine_of",
     "unservable",

@@ -20,12 +20,14 @@ from tilewise.engine.operations import (
     quantization,
     reshaping,
     resizing,
+    transposed,
 )  # fmt: skip
 from tilewise.engine.simulation import Simulated
 
 MODULES = (
     images,
     convolution,
+    transposed,
     batch_norm,
     activation,
     addition,

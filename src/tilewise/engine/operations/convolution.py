@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx
@@ -20,7 +21,7 @@ from tilewise.engine.lossless import by_itself, lossless
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.quantization import import_quantization, simulate_quantization
 from tilewise.engine.simulation import Run, Simulated
-from tilewise.nn import Conv2d, Quantize, QuantizedConv, WinogradConv2d
+from tilewise.nn import Conv2d, Linear, Quantize, QuantizedConv, WinogradConv2d
 from tilewise.quant import FLOAT_BITS, Exact, Residue
 
 
@@ -33,7 +34,8 @@ class Conv(Op):
     layer : QuantizedConv
         Its numbers.
     whole : bool
-        Whether its window must cover the whole image, as a linear layer's does.
+        Whether its window must cover the whole image, as a linear layer's does. The weights are then those of one
+        pixel of all the image's values, in the order of the flattened map.
     """
 
     has_ending: ClassVar[bool] = True
@@ -53,6 +55,8 @@ class Conv(Op):
         check_sums(node.name, layer, numbers)
         bf16 = writer.precision == "bf16" and numbers.grid is None
         weight = to_bf16(numbers.weight) if bf16 else numbers.weight
+        if self.whole:
+            weight = np.ascontiguousarray(np.moveaxis(weight.reshape(len(weight), *node.inputs[0].chw), 1, 3))
         shared = {
             **writer.wires(node), **writer.ending(node), "bias": numbers.bias, "scale": numbers.scale,
             "padding": sides(layer),
@@ -104,6 +108,8 @@ def _layer(im: Importer, a: dict[str, Any]) -> Value:
     if isinstance(layer, Quantize):
         return import_quantization(im, layer, name, im.value(a["x"]))
     check_layer(name, layer)
+    if isinstance(layer, Linear):
+        return _flat(im, im.value(a["x"]), layer, name)
     return _conv(im, im.image(a["x"]), layer, name)
 
 
@@ -125,14 +131,20 @@ def _conv2d(im: Importer, a: dict[str, Any]) -> Value:
 
 
 def _linear(im: Importer, a: dict[str, Any]) -> Value:
-    x, weight, bias = im.value(a["input"]), im.tensor(a["weight"]), im.tensor(a["bias"])
+    weight, bias = im.tensor(a["weight"]), im.tensor(a["bias"])
     assert weight is not None
-    if len(x.shape) != 1:
-        raise im.refusal(f"reads a tensor of {len(x.shape) + 1} axes; allowed: 2, (N, features)")
-    # A window over the whole map: its weights lie in the order of the flattened map.
-    layer = float_layer(weight.view(-1, *x.node.chw), bias)
+    layer = float_layer(weight[:, :, None, None], bias)
     name = module_of(im.node) or "linear"
     check_layer(name, layer)
+    return _flat(im, im.value(a["input"]), layer, name)
+
+
+def _flat(im: Importer, x: Value, layer: QuantizedConv, name: str) -> Value:
+    """Return what a linear layer becomes: a window over the whole map."""
+    if len(x.shape) != 1:
+        raise im.refusal(f"reads a tensor of {len(x.shape) + 1} axes; allowed: 2, (N, features)")
+    if x.shape[0] != layer.in_channels:
+        raise ValueError(f"layer {name!r} reads {x.shape[0]} features; allowed: {layer.in_channels}")
     return Value(im.add(Conv(layer, whole=True), [x.node], (*im.out(), 1, 1), name), im.out())
 
 
@@ -140,21 +152,22 @@ def _simulate_layer(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     layer = run.captured.layers[a["name"]]
     if isinstance(layer, Quantize):
         return simulate_quantization(run, node, layer, a["x"])
-    return _convolved(run, node, layer, a["x"])
+    return convolved(run, node, layer, a["x"])
 
 
 def _simulate_conv2d(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     layer = float_layer(a["weight"], a["bias"], a["stride"], a["padding"], a["dilation"], a["groups"])
-    return _convolved(run, node, layer, a["input"])
+    return convolved(run, node, layer, a["input"])
 
 
 def _simulate_linear(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     shape = run.map_of(node.all_input_nodes[0])
     layer = float_layer(a["weight"].view(-1, *shape[1:]), a["bias"])
-    return _convolved(run, node, layer, a["input"].reshape(shape)).flatten(1)
+    return convolved(run, node, layer, a["input"].reshape(shape)).flatten(1)
 
 
-def _convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tensor:
+def convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tensor:
+    """Return what a layer computes, with the batch norm that it takes in."""
     if node in run.folded:
         layer = copy.copy(layer)
         layer.fold(*run.folded[node])
@@ -164,16 +177,19 @@ def _convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tens
 
 
 def _ordered_conv(layer: QuantizedConv, x: Tensor) -> Tensor:
-    """Float convolution, each product and sum rounded on its own: rows, columns, then channels of the window."""
+    """Float convolution, each product and sum rounded on its own: rows, columns, then channels of a group."""
     (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
     top, bottom, left, right = sides(layer)
     x, weight = F.pad(x, (left, right, top, bottom)), layer.folded_weight()
     height, width = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
     y = x.new_zeros(len(x), layer.out_channels, height, width)
-    for i, j, c in itertools.product(range(kh), range(kw), range(layer.in_channels)):
+    channels = layer.in_channels // layer.groups
+    first = torch.arange(layer.groups).repeat_interleave(layer.out_channels // layer.groups) * channels
+    for i, j, c in itertools.product(range(kh), range(kw), range(channels)):
         rows = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
         cols = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
-        y = y + x[:, c : c + 1, rows, cols] * weight[:, c, i, j].view(1, -1, 1, 1)
+        window = x[:, first + c, rows, cols] if layer.groups > 1 else x[:, c : c + 1, rows, cols]
+        y = y + window * weight[:, c, i, j].view(1, -1, 1, 1)
     return layer.add_bias(y)
 
 

@@ -13,6 +13,8 @@ from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Simulated
 
+CUT = 2
+"""Kind of the moves that take slices."""
 NO_END = 2**48
 """End of a slice that goes to the end of the image, as the native operation has it."""
 
@@ -38,7 +40,7 @@ def repeat(factor: int) -> Move:
 
 def cut(begin: int, end: int, step: int) -> Move:
     """Return the move that takes a slice."""
-    return Move(2, begin, min(end, NO_END), step)
+    return Move(CUT, begin, min(end, NO_END), step)
 
 
 FILL = Move(3)
@@ -69,6 +71,11 @@ class Gather(Op):
             y=writer.number(node), first=np.array([part.first for part in self.parts], np.int64),
             rows=_moves([part.rows for part in self.parts]), cols=_moves([part.cols for part in self.parts]),
         )  # fmt: skip
+
+    @property
+    def only_cuts(self) -> bool:
+        """Whether it takes slices of one image, and nothing else."""
+        return len(self.parts) == 1 and all(move.kind == CUT for move in (*self.parts[0].rows, *self.parts[0].cols))
 
     def then(self, i: int, inner: Gather) -> Gather:
         """Return what input ``i``, made by ``inner`` from one image, and this do together."""
