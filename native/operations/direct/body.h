@@ -2,7 +2,7 @@
 // by region (kernels/regions.h), so that what lies outside the image is left out, or, where a zero is not
 // stored as 0, read from a row of zeros. 1x1 convolutions and linear layers are the same with one segment.
 //
-// Output channels come in slices of whole groups, each a product of its own with the input channels of its groups.
+// Of grouped convolutions each slice (kernels/slices.h) is a product of its own.
 #pragma once
 
 #include <algorithm>
@@ -17,19 +17,11 @@
 #include "kernels/op.h"
 #include "kernels/regions.h"
 #include "kernels/sixteen_dots.h"
+#include "kernels/slices.h"
 #include "operations/direct/depthwise.h"
 #include "operations/direct/params.h"
 
 namespace tilewise::TILEWISE_SET {
-
-// Groups that make a slice: as few as have whole vectors of output channels, or all. Where it takes several, weights
-// are zero between one's inputs and another's outputs.
-inline std::int64_t groups_per_slice(const DirectConv& conv) {
-  for (std::int64_t count = 1; count < conv.groups; ++count) {
-    if (conv.groups % count == 0 && count * conv.group_filters() % 16 == 0) return count;
-  }
-  return conv.groups;
-}
 
 template <class Dot>
 class DirectOp final : public Op {
@@ -41,13 +33,13 @@ class DirectOp final : public Op {
       : x_(*conv.x),
         y_(*conv.y),
         window_(conv.window),
-        slices_(conv.groups / groups_per_slice(conv)),
+        slices_(slices_of(conv.groups, conv.y->channels, conv.x->channels)),
         scale_(conv.scale.begin(), conv.scale.end()),
         finish_(conv.epilogue, y_),
         state_(shared_state<Packed<Dot>>(conv.shared, [&] { return packed(conv, weight); })),
         packed_(*state_),
         regions_(regions(window_, x_, y_,
-                         {.joined = window_.dilation_w == 1 && slices_ == 1 && x_.stride == packed_.groups() * Dot::kGroup,
+                         {.joined = window_.dilation_w == 1 && slices_.count == 1 && x_.stride == packed_.groups() * Dot::kGroup,
                           .skips = x_.grid.zero == Dot::kRowOffset,
                           .mixes = std::is_integral_v<Sum>,
                           .segment_work = packed_.groups() * packed_.vectors(0)})) {
@@ -79,10 +71,10 @@ class DirectOp final : public Op {
       const std::int64_t first = task / panels() * size, count = std::min(size, pixels - first);
       const std::int64_t slice = task % panels() / packed_.panels(), panel = task % packed_.panels();
       const bool build = first != built;
-      if (!build && slice != built_slice) shift_table(count, (slice - built_slice) * slice_channels(), chunk);
+      if (!build && slice != built_slice) shift_table(count, (slice - built_slice) * slices_.channels, chunk);
       std::int64_t calls = 0;
       for_runs(first, count, [&](const Region& region, std::int64_t at, const Run& run) {
-        if (build) fill_table(region, at, run, slice * slice_channels(), chunk);
+        if (build) fill_table(region, at, run, slice * slices_.channels, chunk);
         multiply(region, at, run.pixels, slice, panel, chunk, calls);
       });
       built = first, built_slice = slice;
@@ -93,33 +85,17 @@ class DirectOp final : public Op {
   static constexpr std::int64_t kMostPixels = 96;
 
   static std::shared_ptr<const Packed<Dot>> packed(const DirectConv& conv, const typename Dot::Weight* weight) {
-    const std::int64_t together = groups_per_slice(conv), slices = conv.groups / together;
+    const Slices slices = slices_of(conv.groups, conv.y->channels, conv.x->channels);
     const std::int64_t segments = conv.window.height * conv.window.width;
-    const std::int64_t filters = conv.y->channels / slices, channels = conv.x->channels / slices;
-    const auto made = std::make_shared<Packed<Dot>>(slices, filters, segments, channels);
-    for (std::int64_t slice = 0; slice < slices; ++slice) {
-      const auto* const from = weight + slice * filters * segments * conv.group_channels();
-      made->pack(slice, together == 1 ? from : spread(conv, from, together).data(), conv.x->grid.zero);
+    const auto made = std::make_shared<Packed<Dot>>(slices.count, slices.filters, segments, slices.channels);
+    for (std::int64_t slice = 0; slice < slices.count; ++slice) {
+      const auto* const from = weight + slice * slices.filters * segments * conv.group_channels();
+      made->pack(slice, slices.together == 1 ? from : dense(slices, from, segments).data(), conv.x->grid.zero);
     }
     return made;
   }
 
-  // The weights of several groups as those of one: [filters][segments][channels of all].
-  static std::vector<typename Dot::Weight> spread(const DirectConv& conv, const typename Dot::Weight* from,
-                                                  std::int64_t together) {
-    const std::int64_t segments = conv.window.height * conv.window.width, channels = conv.group_channels();
-    std::vector<typename Dot::Weight> all(
-        static_cast<std::size_t>(together * conv.group_filters() * segments * together * channels));
-    auto to = all.begin();
-    for (std::int64_t filter = 0; filter < together * conv.group_filters(); ++filter) {
-      for (std::int64_t segment = 0; segment < segments; ++segment, from += channels, to += together * channels)
-        std::copy_n(from, channels, to + filter / conv.group_filters() * channels);
-    }
-    return all;
-  }
-
-  std::int64_t panels() const { return slices_ * packed_.panels(); }
-  std::int64_t slice_channels() const { return x_.channels / slices_; }
+  std::int64_t panels() const { return slices_.count * packed_.panels(); }
 
   // Of the pixels of a task, in the order of the regions: pointers to what each reads from the first segment
   // of each stretch on, table[segment * kMostPixels + p], and its number.
@@ -207,7 +183,7 @@ class DirectOp final : public Op {
 
   void multiply(const Region& region, std::int64_t at, std::int64_t count, std::int64_t slice, std::int64_t panel,
                 const Chunk& chunk, std::int64_t& calls) const {
-    const std::int64_t vectors = packed_.vectors(panel), channel = slice * (y_.channels / slices_) + panel * kPanel;
+    const std::int64_t vectors = packed_.vectors(panel), channel = slice * slices_.filters + panel * kPanel;
     for (std::int64_t p = at, rows = 0; p < at + count; p += rows) {
       rows = rows_together<Dot>(at + count - p, vectors);
       micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, region.stretches, packed_.groups(),
@@ -237,7 +213,7 @@ class DirectOp final : public Op {
 
   TensorRef x_, y_;
   Window window_;
-  std::int64_t slices_;
+  Slices slices_;
   AlignedVector<float> scale_;
   Finish finish_;
   std::shared_ptr<const Packed<Dot>> state_;

@@ -34,7 +34,7 @@ class Direct final : public Convolution<DirectConv> {
  private:
   void check_numbers(const TensorType& x, const TensorType& y) override {
     check_equal(name, "the number of output channels of weight", weight_.shape[0], y.channels, "the channels of y");
-    check_groups(x, y);
+    conv_.groups = groups_of(weight_.shape[3], "weight", x, y);
     check_range(name, "the height of the window", weight_.shape[1], 1, kMaxKernel);
     check_range(name, "the width of the window", weight_.shape[2], 1, kMaxKernel);
     conv_.window = {.height = weight_.shape[1],
@@ -64,15 +64,6 @@ class Direct final : public Convolution<DirectConv> {
       case Dtype::kBf16: return {"direct_bf16", set.direct_bf16(conv_)};
       default: return {"direct_f32", set.direct_f32(conv_)};
     }
-  }
-
-  void check_groups(const TensorType& x, const TensorType& y) {
-    const std::int64_t channels = weight_.shape[3];
-    if (channels < 1 || x.channels % channels != 0)
-      refuse(name, ": the number of input channels of weight is ", channels, ", must divide ", x.channels, ", the channels of x");
-    conv_.groups = x.channels / channels;
-    if (y.channels % conv_.groups != 0)
-      refuse(name, ": the channels of y are ", y.channels, ", must be a multiple of ", conv_.groups, ", the number of groups");
   }
 
   void check_weights(const TensorType& x, const TensorType& y) {

@@ -225,7 +225,7 @@ def _stages(layer: WinogradConv2d, inputs: Sequence[Tensor]) -> tuple[float, flo
         v = input_transform(layer.quantized("input_range", x)[0], bt, layer.tiling(x))
         v_pairs.append((v, requantize_(v.clone(), mult, low, high) / mult - v))
     q, scale = layer.policy.transformed_weights(layer, g, step / mult)
-    u = weight_transform(layer.weight, g) * (step / mult).transpose(1, 2)
+    u = weight_transform(layer.of_all_inputs(layer.weight), g) * (step / mult).transpose(1, 2)
     return _tapwise(v_pairs), _tapwise([(u, q * scale - u)])
 
 

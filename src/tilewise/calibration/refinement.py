@@ -182,7 +182,7 @@ def _search_balance(layer: WinogradConv2d, sample: LayerPairs) -> None:
     if layer.spec.scales == "tensor":
         return
     largest_v = _lifted(layer.get_range("v_range").absmax)
-    largest_u = _lifted(weight_transform(layer.weight, layer.transforms()[1]).abs().amax(1))
+    largest_u = _lifted(weight_transform(layer.of_all_inputs(layer.weight), layer.transforms()[1]).abs().amax(1))
     candidates = [torch.ones_like(largest_v)] + [largest_v**a / largest_u ** (1 - a) for a in BALANCES]
     errors = []
     for balance in candidates:
