@@ -8,7 +8,7 @@ is a sequence of digits, the outermost first. Permuting moves axes, reshaping jo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 CHANNEL, ROW, COLUMN = range(3)
@@ -51,9 +51,9 @@ def shape_of(axes: Axes) -> tuple[int, ...]:
     return tuple(math.prod(digit.size for digit in axis) for axis in axes)
 
 
-def sequence(axes: Axes) -> tuple[Digit, ...]:
-    """Return all digits in the order of the flattened tensor."""
-    return _joined(digit for axis in axes for digit in axis)
+def sequence(axes: Axes, bases: Container[int] = (CHANNEL, ROW, COLUMN)) -> tuple[Digit, ...]:
+    """Return all digits in the order of the flattened tensor, of some bases."""
+    return _joined(digit for axis in axes for digit in axis if digit.base in bases)
 
 
 def whole(axis: tuple[Digit, ...], base: int, size: int) -> bool:
@@ -64,7 +64,8 @@ def whole(axis: tuple[Digit, ...], base: int, size: int) -> bool:
 def reshaped(axes: Axes, shape: Sequence[int], fixed: Sequence[bool] = ()) -> Axes | None:
     """Return the axes of a reshaped tensor, or None where an axis would cut through a digit.
 
-    ``fixed`` says which extents are the same for all sizes of images: where rows are split, the other part grows.
+    ``fixed`` says which extents are the same for all sizes of images: where rows are split, the other part grows, and
+    what is one row for the example is one row for all.
     """
     left = list(sequence(axes))
     result: list[tuple[Digit, ...]] = []
@@ -87,11 +88,13 @@ def reshaped(axes: Axes, shape: Sequence[int], fixed: Sequence[bool] = ()) -> Ax
         if missing > 1:
             return None
         result.append(tuple(axis))
-    if left:
-        if not result or any(digit.size > 1 for digit in left):
-            return () if not result and all(digit.size == 1 for digit in left) else None
+    if left and result:
         result[-1] += tuple(left)
-    return tuple(_joined(axis) for axis in result)
+    if any(digit.size > 1 for digit in left):
+        return None
+    return tuple(
+        _joined(d for d in axis if d.size > 1 or not (i < len(fixed) and fixed[i])) for i, axis in enumerate(result)
+    )
 
 
 def _joined(digits: Iterable[Digit]) -> tuple[Digit, ...]:

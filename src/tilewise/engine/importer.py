@@ -33,7 +33,8 @@ class Value(NamedTuple):
     @property
     def axes(self) -> Axes:
         """What its axes hold of the node's channels, rows and columns."""
-        found = reshaped(of_image(self.node.chw), self.shape) if self.order is None else self.order
+        pixel = len(self.shape) == 1 and self.node.chw[1:] == (1, 1)
+        found = reshaped(of_image(self.node.chw), self.shape, [pixel]) if self.order is None else self.order
         assert found is not None, f"{self.shape} of {self.node.chw}"
         return found
 
@@ -105,9 +106,10 @@ class Importer:
     def output(self, name: str, node: fx.Node) -> Output:
         """Return a result of the network."""
         found, sizes = self.values[node], node.meta["val"].shape[1:]
-        image = of_image(found.node.chw)
-        channels_last = sequence(found.axes) == sequence((*image[1:], image[0])) != sequence(image)
-        if not channels_last and sequence(found.axes) != sequence(image):
+        image, seen = of_image(found.node.chw), sequence(found.axes)
+        bases = {digit.base for digit in seen}  # without those of one pixel whatever the image's size
+        channels_last = seen == sequence((*image[1:], image[0]), bases) != sequence(image, bases)
+        if not channels_last and seen != sequence(image, bases):
             raise ValueError(f"the model's result {name!r} has channels, rows and columns in an order of its own")
         axes = None if found.is_image else tuple(Extent.of(axis, found.node.chw) for axis in found.axes)
         grows = any(is_fixed(size) and axis.grows for size, axis in zip(sizes, axes or (), strict=False))
