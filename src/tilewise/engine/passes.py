@@ -46,7 +46,7 @@ def fold_batch_norms(graph: Graph) -> None:
         if x is not None and isinstance(x.op, Conv) and x.op.layer.affine() is None:
             layer = copy.copy(x.op.layer)  # a layer used in two places may have a batch norm of its own in each
             layer.fold(*node.op.affine)
-            x.op = Conv(layer, x.op.whole)
+            x.op = Conv(layer, x.op.flattened)
             _bypass(graph, node, node.inputs[0])
             readers = graph.readers()
 

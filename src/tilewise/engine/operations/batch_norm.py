@@ -25,8 +25,8 @@ def _batch_norm(im: Importer, a: dict[str, Any]) -> Value:
     if mean is None or var is None or a.get("training"):
         raise im.refusal("uses the statistics of the batch; allowed: running statistics")
     x = im.value(a["input"])
-    if x.shape[0] != x.node.chw.channels:
-        raise im.refusal("normalises a flattened map; allowed: before flattening, or after a linear layer")
+    if not x.holds_channels(1):
+        raise im.refusal("normalises another axis than the channels, or a flattened map; allowed: axis 1, the channels")
     return im.alike(BatchNorm(affine_of(im.tensor(a["weight"]), im.tensor(a["bias"]), mean, var, a["eps"])), x)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from tilewise.engine.axes import Digit, of_image
 from tilewise.engine.capture import module_of
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, pair
@@ -33,15 +35,14 @@ class Conv(Op):
     ----------
     layer : QuantizedConv
         Its numbers.
-    whole : bool
-        Whether its window must cover the whole image, as a linear layer's does. The weights are then those of one
-        pixel of all the image's values, in the order of the flattened map.
+    flattened : tuple of Digit, optional
+        Of a linear layer on a flattened map: what its features are of that map, which the window has to cover.
     """
 
     has_ending: ClassVar[bool] = True
 
     layer: QuantizedConv
-    whole: bool = False
+    flattened: tuple[Digit, ...] = ()
 
     @property
     def is_float(self) -> bool:
@@ -55,8 +56,9 @@ class Conv(Op):
         check_sums(node.name, layer, numbers)
         bf16 = writer.precision == "bf16" and numbers.grid is None
         weight = to_bf16(numbers.weight) if bf16 else numbers.weight
-        if self.whole:
-            weight = np.ascontiguousarray(np.moveaxis(weight.reshape(len(weight), *node.inputs[0].chw), 1, 3))
+        if self.flattened:
+            maps = unflattened(torch.from_numpy(weight.reshape(len(weight), -1)), self.flattened, node.inputs[0].chw)
+            weight = np.ascontiguousarray(maps.permute(0, 2, 3, 1).numpy())
         shared = {
             **writer.wires(node), **writer.ending(node), "bias": numbers.bias, "scale": numbers.scale,
             "padding": sides(layer),
@@ -70,7 +72,7 @@ class Conv(Op):
             return
         direct = {
             **shared, "weight": weight, "stride": list(layer.stride), "dilation": list(layer.dilation),
-            "ordered": writer.ordered and numbers.grid is None and not bf16, "whole": self.whole,
+            "ordered": writer.ordered and numbers.grid is None and not bf16, "whole": bool(self.flattened),
         }  # fmt: skip
         op, fields = self.lossless(node, direct, numbers.grid) or ("direct", direct)
         writer.append(op, node.name, **fields)
@@ -109,7 +111,7 @@ def _layer(im: Importer, a: dict[str, Any]) -> Value:
         return import_quantization(im, layer, name, im.value(a["x"]))
     check_layer(name, layer)
     if isinstance(layer, Linear):
-        return _flat(im, im.value(a["x"]), layer, name)
+        return _features(im, a["x"], layer, name)
     return _conv(im, im.image(a["x"]), layer, name)
 
 
@@ -133,19 +135,29 @@ def _conv2d(im: Importer, a: dict[str, Any]) -> Value:
 def _linear(im: Importer, a: dict[str, Any]) -> Value:
     weight, bias = im.tensor(a["weight"]), im.tensor(a["bias"])
     assert weight is not None
-    layer = float_layer(weight[:, :, None, None], bias)
-    name = module_of(im.node) or "linear"
+    layer, name = float_layer(weight[:, :, None, None], bias), module_of(im.node) or "linear"
     check_layer(name, layer)
-    return _flat(im, im.value(a["input"]), layer, name)
+    return _features(im, a["input"], layer, name)
 
 
-def _flat(im: Importer, x: Value, layer: QuantizedConv, name: str) -> Value:
-    """Return what a linear layer becomes: a window over the whole map."""
-    if len(x.shape) != 1:
-        raise im.refusal(f"reads a tensor of {len(x.shape) + 1} axes; allowed: 2, (N, features)")
-    if x.shape[0] != layer.in_channels:
-        raise ValueError(f"layer {name!r} reads {x.shape[0]} features; allowed: {layer.in_channels}")
-    return Value(im.add(Conv(layer, whole=True), [x.node], (*im.out(), 1, 1), name), im.out())
+def _features(im: Importer, x: Any, layer: QuantizedConv, name: str) -> Value:
+    """Return what a linear layer becomes: a window over the whole map that was flattened, or over one pixel."""
+    value = im.value(x)
+    if len(value.shape) > 1:
+        value = im.channels_last(x)
+        y = _conv(im, Value(value.node, value.node.chw), layer, name)
+        return im.view(y, (*value.axes[:-1], of_image(y.node.chw)[0]))
+    if value.shape[0] != layer.in_channels:
+        raise ValueError(f"layer {name!r} reads {value.shape[0]} features; allowed: {layer.in_channels}")
+    node = im.add(Conv(layer, value.axes[0]), [value.node], (layer.out_channels, 1, 1), name)
+    return Value(node, im.out())
+
+
+def unflattened(x: Tensor, axis: tuple[Digit, ...], chw: Sequence[int]) -> Tensor:
+    """Return flattened maps, whose axis has these digits, as maps (N, C, H, W)."""
+    order = sorted(range(len(axis)), key=lambda i: (axis[i].base, -axis[i].step))
+    digits = x.reshape(len(x), *(digit.size for digit in axis))
+    return digits.permute(0, *(i + 1 for i in order)).reshape(len(x), *chw)
 
 
 def _simulate_layer(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
@@ -161,9 +173,14 @@ def _simulate_conv2d(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
 
 
 def _simulate_linear(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
-    shape = run.map_of(node.all_input_nodes[0])
-    layer = float_layer(a["weight"].view(-1, *shape[1:]), a["bias"])
-    return convolved(run, node, layer, a["input"].reshape(shape)).flatten(1)
+    x, weight = a["input"], a["weight"]
+    if x.ndim > 2:  # a window of one pixel
+        layer = float_layer(weight[:, :, None, None], a["bias"])
+        pixels = x.movedim(-1, 1).flatten(2)[..., None]
+        return convolved(run, node, layer, pixels).view(len(x), -1, *x.shape[1:-1]).movedim(1, -1)
+    chw, (axis,) = run.axes_of(node.all_input_nodes[0])
+    layer = float_layer(unflattened(weight, axis, chw), a["bias"])
+    return convolved(run, node, layer, unflattened(x, axis, chw)).flatten(1)
 
 
 def convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tensor:
