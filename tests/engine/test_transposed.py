@@ -65,7 +65,9 @@ def test_integers_to_the_bit(name: str, skips: Any, interpret: Any, monkeypatch:
         if skips == "quantized":  # batch norms are taken in by the model itself
             np.testing.assert_array_equal(model(x).numpy(), expected)
     program = make_program(model, x)
-    assert not any(o["op"] == "eltwise" for o in program.operations)
+    kinds = [o["op"] for o in program.operations]  # zeros are put around, and batch norms done, by the convolutions
+    assert kinds.count("eltwise") == 0
+    assert kinds.count("gather") == 1  # what one layer has too many
     np.testing.assert_array_equal(interpret(program)(x.numpy()), expected)
     for kernel_set in KERNEL_SETS:
         monkeypatch.setenv("TILEWISE_ISA", kernel_set)
@@ -114,3 +116,16 @@ def test_strides_that_differ_are_refused() -> None:
     model = tw.convert(net, {"*": tw.Winograd("F2", bits=32)})
     with pytest.raises(ValueError, match=r"conv_transpose2d in module '1'.* stride is \(2, 1\); allowed: the same"):
         tw.compile(model, torch.randn(1, 3, 6, 5))
+
+
+def test_a_convolution_pads_its_own_input() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(4, 8, 3), nn.ReLU(), nn.ZeroPad2d(1), nn.ZeroPad2d(1),
+        nn.Conv2d(8, 8, 3, padding=1), nn.ZeroPad2d(1), nn.MaxPool2d(2),
+    )  # fmt: skip
+    x = torch.randn(1, 3, 7, 6)
+    for spec in (tw.Direct(), tw.Winograd("F2")):
+        model = tw.calibrate(tw.convert(net, {"*": spec}), [x])
+        kinds = [o["op"] for o in make_program(model, x).operations]
+        assert kinds.count("gather") == 2  # the second of two in a row, and that before the pooling, stand alone
+        np.testing.assert_array_equal(tw.compile(model, x)(x).numpy(), Simulation(model, x)(x).numpy())

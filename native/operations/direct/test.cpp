@@ -46,9 +46,9 @@ void test_refusals() {
   bad("the number of input channels of weight is 9, must divide 3, the channels of x", shape({5, 3, 1, 9}));
   bad("the number of input channels of weight is 0, must divide 3", shape({5, 3, 3, 0}));
   bad("the channels of y are 5, must be a multiple of 3, the number of groups", shape({5, 3, 3, 1}));
-  bad("the height of the window is 0, must be 1..256", [](Draft& d) { d.array("conv", "weight") = values_of({5, 0, 3, 3}, std::vector<std::int8_t>()); });
-  bad("the width of the window is 257, must be 1..256",
-      [](Draft& d) { d.array("conv", "weight") = values_of({5, 1, 257, 3}, std::vector<std::int8_t>(5 * 257 * 3)); });
+  bad("the height of the window is 0, must be 1..4096", [](Draft& d) { d.array("conv", "weight") = values_of({5, 0, 3, 3}, std::vector<std::int8_t>()); });
+  bad("the width of the window is 4097, must be 1..4096",
+      [](Draft& d) { d.array("conv", "weight") = values_of({5, 1, 4097, 3}, std::vector<std::int8_t>(5 * 4097 * 3)); });
   bad("stride is 0, must be 1..1024", [](Draft& d) { d("conv", "stride") = numbers({1, 0}); });
   bad("dilation is 1025, must be 1..1024", [](Draft& d) { d("conv", "dilation") = numbers({1025, 1}); });
   bad("padding is -1, must be 0..65536", [](Draft& d) { d("conv", "padding") = numbers({-1, 0, 0, 0}); });

@@ -7,6 +7,7 @@ quantization in front of what only moves numbers, so that fewer bytes are moved.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 from tilewise.engine.graph import Graph, Node
 from tilewise.engine.operations.activation import Activate
@@ -28,6 +29,7 @@ def optimize(graph: Graph, precision: str = "float32") -> Graph:
     quantize_inputs(graph)
     while join_equal_quantizations(graph) or hoist(graph):
         pass
+    absorb_padding(graph)
     compose_gathers(graph)
     fuse(graph)
     widen_inputs(graph)
@@ -46,7 +48,7 @@ def fold_batch_norms(graph: Graph) -> None:
         if x is not None and isinstance(x.op, Conv) and x.op.layer.affine() is None:
             layer = copy.copy(x.op.layer)  # a layer used in two places may have a batch norm of its own in each
             layer.fold(*node.op.affine)
-            x.op = Conv(layer, x.op.flattened)
+            x.op = replace(x.op, layer=layer)
             _bypass(graph, node, node.inputs[0])
             readers = graph.readers()
 
@@ -127,6 +129,20 @@ def _swap(graph: Graph, mover: Node, node: Node) -> None:
         graph.insert_after(x, before)
         mover.replace(x, before)
     _bypass(graph, node, mover)
+
+
+def absorb_padding(graph: Graph) -> None:
+    """Let a convolution pad its own input, where it alone reads what zeros are put around."""
+    for node in list(graph.nodes):
+        x = node.inputs[0] if node.inputs else node
+        if not isinstance(node.op, Conv) or node.op.flattened or not isinstance(x.op, Gather):
+            continue
+        zeros = x.op.zeros_around
+        if zeros is None or x.chw.channels != x.inputs[0].chw.channels:
+            continue
+        if graph.is_read_only_by(x, node, graph.readers()):
+            node.op = replace(node.op, padding=zeros)
+            _bypass(graph, x, x.inputs[0])
 
 
 def compose_gathers(graph: Graph) -> None:

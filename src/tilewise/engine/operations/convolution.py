@@ -37,12 +37,15 @@ class Conv(Op):
         Its numbers.
     flattened : tuple of Digit, optional
         Of a linear layer on a flattened map: what its features are of that map, which the window has to cover.
+    padding : tuple of int
+        Zeros above, below, to the left and to the right of its input, beside the layer's own.
     """
 
     has_ending: ClassVar[bool] = True
 
     layer: QuantizedConv
     flattened: tuple[Digit, ...] = ()
+    padding: tuple[int, ...] = (0, 0, 0, 0)
 
     @property
     def is_float(self) -> bool:
@@ -61,13 +64,14 @@ class Conv(Op):
             weight = np.ascontiguousarray(maps.permute(0, 2, 3, 1).numpy())
         shared = {
             **writer.wires(node), **writer.ending(node), "bias": numbers.bias, "scale": numbers.scale,
-            "padding": sides(layer),
+            "padding": [own + more for own, more in zip(sides(layer), self.padding, strict=True)],
         }  # fmt: skip
         if isinstance(layer, WinogradConv2d):
             writer.append(
                 "fast", node.name, **shared, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
                 integer=numbers.integer, u=weight, mult=numbers.mult, v_limit=numbers.v_limit,
-                fraction_bits=numbers.fraction_bits, stride=layer.algorithm.stride, block=0,
+                fraction_bits=numbers.fraction_bits, stride=layer.algorithm.stride,
+                dilation=layer.dilation[0], block=0,
             )  # fmt: skip
             return
         direct = {
