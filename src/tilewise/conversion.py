@@ -71,7 +71,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
 
     Layers are matched by dotted name with shell patterns (``*``, ``?``, ``[...]``); the first pattern that matches a
     layer decides. Layers that none matches stay as they are. What a fast algorithm can not serve (stride above 2,
-    dilation, 1x1, groups), or would make slower (few channels), becomes direct at the same bit width;
+    1x1), or would make slower (few channels, in all or in a group), becomes direct at the same bit width;
     :func:`describe` says which and why. Weights carry over bit for bit. Converted models can be converted again, for
     example to adapt an int8 direct network to int8 F4.
 
