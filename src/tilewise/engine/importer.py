@@ -113,9 +113,10 @@ class Importer:
             raise self.refusal("has weights that the network computes; allowed: parameters and buffers")
         return self.captured.tensors[x.name]
 
-    def out(self) -> tuple[int, ...]:
-        """Return the shape that torch found for the current result and the example, without the batch axis."""
-        shape = self.node.meta["val"].shape
+    def out(self, result: int | None = None) -> tuple[int, ...]:
+        """Return the shape that torch found for the current result, or one of them, without the batch axis."""
+        found = self.node.meta["val"]
+        shape = (found if result is None else found[result]).shape
         if not shape or not self.captured.is_batch(shape[0]):
             shown = tuple(hint(size) for size in shape)
             raise self.refusal(f"gives a tensor of shape {shown}; allowed: the images stay the first axis")

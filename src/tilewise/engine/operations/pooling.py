@@ -36,6 +36,11 @@ class Pool(Op):
         """A maximum is one of the numbers."""
         return self.maximum
 
+    @property
+    def compares(self) -> bool:  # type: ignore[override]
+        """A maximum is the largest of the numbers."""
+        return self.maximum
+
     def emit(self, node: Node, writer: Writer) -> None:
         """Add the pooling."""
         writer.append(
@@ -55,6 +60,11 @@ class AdaptivePool(Op):
     @property
     def moves(self) -> bool:  # type: ignore[override]
         """A maximum is one of the numbers."""
+        return self.maximum
+
+    @property
+    def compares(self) -> bool:  # type: ignore[override]
+        """A maximum is the largest of the numbers."""
         return self.maximum
 
     def emit(self, node: Node, writer: Writer) -> None:
@@ -80,17 +90,6 @@ def _adaptive_pool(im: Importer, a: dict[str, Any]) -> Value:
     return im.one(AdaptivePool(maximum, size), x, (x.node.chw.channels, *size))
 
 
-def _mean(im: Importer, a: dict[str, Any]) -> Value:
-    x = im.image(a["self"])
-    dims = {d % 4 for d in a.get("dim") or ()}
-    if a["dtype"] is not None:
-        raise im.refusal(f"is in {a['dtype']}; allowed: the type of the tensor")
-    if dims != {2, 3}:
-        raise im.refusal(f"is over the axes {sorted(dims)}; allowed: 2 and 3, height and width")
-    pool = AdaptivePool(maximum=False, size=(1, 1))
-    return im.one(pool, x, (x.node.chw.channels, 1, 1))._replace(shape=im.out())
-
-
 def _numbers(im: Importer, value: Any) -> tuple[int, int]:
     height, width = pair(value)
     return im.number(height), im.number(width)
@@ -114,8 +113,8 @@ def adaptive_spans(in_size: int, out_size: int) -> list[Span]:
     return [(begin, end, end - begin) for begin, end in bounds]
 
 
-def _simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
-    """Mean over windows: sums row by row from the first pixel on, times the reciprocal of their number."""
+def simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    """Return means over windows: sums row by row from the first pixel on, times the reciprocal of their number."""
     source = node.all_input_nodes[0]
     x: Tensor = run.values[source]
     rows, cols, divisor = _windows(node, x, a)
@@ -145,8 +144,6 @@ def _windows(node: fx.Node, x: Tensor, a: dict[str, Any]) -> tuple[list[Span], l
 
 IMPORTS: dict[str, Handler] = {
     "aten::max_pool2d": _pool, "aten::avg_pool2d": _pool, "aten::adaptive_avg_pool2d": _adaptive_pool,
-    "aten::adaptive_max_pool2d": _adaptive_pool, "aten::mean": _mean,
+    "aten::adaptive_max_pool2d": _adaptive_pool,
 }  # fmt: skip
-SIMULATIONS: dict[str, Simulated] = dict.fromkeys(
-    ("aten::avg_pool2d", "aten::adaptive_avg_pool2d", "aten::mean"), _simulate_mean
-)
+SIMULATIONS: dict[str, Simulated] = dict.fromkeys(("aten::avg_pool2d", "aten::adaptive_avg_pool2d"), simulate_mean)
