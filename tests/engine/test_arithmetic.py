@@ -73,7 +73,7 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "mean added": lambda _, x: x + x.mean((2, 3), keepdim=True),
     "mean of rows": lambda n, x: x * n.squeezed(x).mean(1, keepdim=True),
     "silu": lambda n, x: x * x.sigmoid() + torch.sigmoid(n.inner(x)) * n.inner(x),
-    "powers": lambda _, x: x**2 - x**4 + (x.abs() + 1) ** 0.5 + torch.rsqrt(x * x + 1) + (x.abs() + 2) ** -1,
+    "powers": lambda _, x: x**2 - 0.05 * x**4 + (x.abs() + 1) ** 0.5 + torch.rsqrt(x * x + 1) + (x.abs() + 2) ** -1,
     "negative": lambda _, x: F.relu(-x) - F.relu(x).neg(),
     "sums": lambda _, x: x * x.sum((2, 3), keepdim=True) + x.sum(1, keepdim=True),
     "maxima": lambda _, x: x * x.amax((2, 3), keepdim=True) + x.max(1, keepdim=True)[0] - x.amax(1).unsqueeze(1),
@@ -143,7 +143,7 @@ def test_every_broadcast(channels: int, height: int, width: int, ones: tuple[str
     np.testing.assert_array_equal(found.numpy(), getattr(torch, kind)(x, y).numpy())
 
 
-@given(channels=st.integers(1, 70), height=st.integers(1, 5), width=st.integers(1, 5))
+@given(channels=st.integers(1, 70), height=st.integers(1, 5), width=st.integers(2, 5))
 @settings(max_examples=15, deadline=None)
 def test_norms_of_every_shape(channels: int, height: int, width: int) -> None:
     class Norms(nn.Module):
@@ -154,8 +154,7 @@ def test_norms_of_every_shape(channels: int, height: int, width: int) -> None:
     x = torch.randn(2, channels, height, width) + 1
     expected = Simulation(Norms(), x)(x)
     np.testing.assert_array_equal(tw.compile(Norms(), x)(x).numpy(), expected.numpy())
-    if height * width > 1:
-        np.testing.assert_allclose(expected.numpy(), Norms()(x).numpy(), rtol=0, atol=2e-3)
+    np.testing.assert_allclose(expected.numpy(), Norms()(x).numpy(), rtol=0, atol=2e-3)
 
 
 def test_sums_end_convolutions_and_differences_do_not() -> None:

@@ -82,7 +82,7 @@ def test_functions_are_near_torch(name: str, monkeypatch: pytest.MonkeyPatch) ->
     # Torch's own float32 GELU loses the digits of its tail: near it as far as x is large.
     scale = x.abs().double() if name.startswith("gelu") else 0
     true = TORCH[name](x.double())
-    assert ((expected.double() - true).abs() <= 4e-7 * (true.abs() + scale) + 1e-37).all()
+    assert ((expected.double() - true).abs() <= 4e-7 * (true.abs() + scale) + 1e-35).all()
     for kernel_set in KERNEL_SETS:
         monkeypatch.setenv("TILEWISE_ISA", kernel_set)
         np.testing.assert_array_equal(
@@ -125,7 +125,7 @@ def test_functions_end_the_operation_before_them() -> None:
 
 def test_arguments_that_are_not_served() -> None:
     x = torch.zeros(1, 4, 5, 5)
-    with pytest.raises(ValueError, match="beta 2 and threshold 20; allowed: 1"):
+    with pytest.raises(ValueError, match=r"beta 2 and threshold 20\.0; allowed: 1"):
         tw.compile(nn.Softplus(beta=2), x)
     with pytest.raises(ValueError, match=r"has the factors 1\.05.*allowed: 1"):
         tw.compile(nn.SELU(), x)

@@ -97,6 +97,11 @@ def softplus(x: Tensor) -> Tensor:
     return x.clamp(min=0) + (polynomial(LOGARITHM, v) * v * w + w) * 2
 
 
+def root(x: Tensor) -> Tensor:
+    """Return the nearest float32 to the square root, which torch's own float32 function is not always."""
+    return x.double().sqrt().float()
+
+
 def gelu(x: Tensor) -> Tensor:
     """Return x times the share of the normal distribution below x."""
     a = x.abs().clamp(max=12.5)
@@ -123,7 +128,7 @@ FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(sigmoid, False),
     "silu": Function(lambda x: gated(x, sigmoid(x)), True),
     "softplus": Function(softplus, False),
-    "sqrt": Function(torch.sqrt, True),
+    "sqrt": Function(root, True),
     "square": Function(lambda x: x * x, True),
     "tanh": Function(tanh, True),
 }

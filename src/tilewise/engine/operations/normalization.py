@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, fx
 
-from tilewise.engine.functions import exp
+from tilewise.engine.functions import exp, root
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.lower import Writer
@@ -95,7 +95,7 @@ def normalized(x: Tensor, groups: int, eps: float, scale: Tensor | None, bias: T
     axes = (1, -1) + (1,) * (x.ndim - 2)
     mean = _mean(x, groups)
     difference = x - mean
-    y = difference * (1 / torch.sqrt(_mean(difference * difference, groups) + eps))
+    y = difference * (1 / root(_mean(difference * difference, groups) + eps))
     y = y if scale is None else y * scale.view(axes)
     return y if bias is None else y + bias.view(axes)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from tilewise.engine.functions import FUNCTIONS
+from tilewise.engine.functions import FUNCTIONS, root
 from tilewise.engine.graph import Activation, Node, Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.lower import Writer
@@ -130,7 +130,7 @@ def _simulate_length(_: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     order, total = a.get("ord", a.get("p")), channel_sum if _dims(a) == [1] else pixel_sum
     square: Callable[[Tensor], Tensor] = FUNCTIONS["square" if order == 2 else "abs"].compute
     length = total(square(a["self"])).view(node.meta["val"].shape)
-    return torch.sqrt(length) if order == 2 else length
+    return root(length) if order == 2 else length
 
 
 IMPORTS: dict[str, Handler] = {
