@@ -33,7 +33,7 @@ void test_kernels() {
   for_formats(
       "binary",
       [&](int from, int to, std::int64_t channels, const std::string& text) {
-        for (const auto [height, width] : kSizes) {
+        for (const auto& [height, width] : kSizes) {
           const auto kind = static_cast<Binary>(++turn % 6);
           // Each axis of b in turn, or of a, is 1.
           const int ones = turn / 6 % 8;

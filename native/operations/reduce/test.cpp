@@ -40,7 +40,7 @@ void test_kernels() {
   for_formats(
       "reduce",
       [&](int from, int to, std::int64_t channels, const std::string& text) {
-        for (const auto [height, width] : kSizes) {
+        for (const auto& [height, width] : kSizes) {
           for (const bool over_channels : {false, true}) {
             const auto kind = static_cast<ReduceKind>(++turn % 3);
             const Memory x = filled(shaped(from, height, width, channels), random);

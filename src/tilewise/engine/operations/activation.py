@@ -13,6 +13,7 @@ from tilewise.engine.capture import operation
 from tilewise.engine.functions import FUNCTIONS
 from tilewise.engine.graph import Activation, Op
 from tilewise.engine.importer import Handler, Importer, Value
+from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.simulation import Run, Simulated
 
 INFINITY = float("inf")
@@ -65,10 +66,15 @@ def _gelu(im: Importer, a: dict[str, Any]) -> Value:
 
 
 def _elu(im: Importer, a: dict[str, Any]) -> Value:
-    if (a["scale"], a["input_scale"]) != (1, 1):
-        raise im.refusal(f"has the factors {a['scale']} and {a['input_scale']}; allowed: 1")
-    slope = () if a["alpha"] == 1 else (float(np.float32(a["alpha"])),)
-    return im.alike(Activate(Activation(function="elu", slope=slope)), im.value(a["self"]))
+    alpha, scale = _elu_factors(im.node, a)
+    slope = () if alpha == 1 else (float(np.float32(alpha)),)
+    x = im.alike(Activate(Activation(function="elu", slope=slope)), im.value(a["self"]))
+    return x if scale == 1 else im.alike(ElementWise(torch.full((x.node.chw.channels,), scale)), x)
+
+
+def _elu_factors(node: fx.Node, a: dict[str, Any]) -> tuple[float, float]:
+    """Return what numbers below 0 and what all results are multiplied by."""
+    return (a["alpha"], 1.0) if operation(node) == "aten::elu" else SELU
 
 
 def _softplus(im: Importer, a: dict[str, Any]) -> Value:
@@ -88,13 +94,16 @@ def _simulate_gelu(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
     return FUNCTIONS[GELU[a["approximate"]]].compute(a["self"])
 
 
-def _simulate_elu(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+def _simulate_elu(_: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    alpha, scale = _elu_factors(node, a)
     y = FUNCTIONS["elu"].compute(a["self"])
-    return y if a["alpha"] == 1 else torch.where(y > 0, y, y * a["alpha"])
+    return torch.where(y > 0, y, y * alpha) * scale
 
 
 GELU = {"none": "gelu", "tanh": "gelu_tanh"}
 """By torch's names for the two."""
+SELU = (1.6732632423543772, 1.0507009873554805)
+"""SELU is an ELU with these two factors."""
 LINEAR = 17
 """From here on softplus(x) is x in float32."""
 NAMED = {
@@ -106,9 +115,10 @@ NAMED = {
 LIMITS = ("aten::relu", "aten::relu6", "aten::hardtanh", "aten::clamp", "aten::clamp_min", "aten::clamp_max")
 IMPORTS: dict[str, Handler] = {
     **dict.fromkeys(LIMITS, _clamp), "aten::leaky_relu": _leaky, "aten::prelu": _prelu, "aten::elu": _elu,
-    "aten::gelu": _gelu, "aten::softplus": _softplus, **{aten: _function(name) for aten, name in NAMED.items()},
+    "aten::selu": _elu, "aten::gelu": _gelu, "aten::softplus": _softplus,
+    **{aten: _function(name) for aten, name in NAMED.items()},
 }  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {
-    "aten::elu": _simulate_elu, "aten::gelu": _simulate_gelu, "aten::softplus": _simulated("softplus"),
-    **{aten: _simulated(name) for aten, name in NAMED.items()},
+    "aten::elu": _simulate_elu, "aten::selu": _simulate_elu, "aten::gelu": _simulate_gelu,
+    "aten::softplus": _simulated("softplus"), **{aten: _simulated(name) for aten, name in NAMED.items()},
 }  # fmt: skip
