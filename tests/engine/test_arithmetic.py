@@ -46,6 +46,12 @@ class Net(nn.Module):
         y: Tensor = self.last(self.function(self, x))
         return y
 
+    def last_block(self, x: Tensor) -> Tensor:
+        """Parameters, gates, means and softmax where the channels are the last axis."""
+        y = self.gamma.flatten() * x + x.mean((1, 2), keepdim=True)
+        y = F.gelu(y) * x.sum(-1, keepdim=True) + x.amax(-1, keepdim=True)
+        return F.softmax(y, -1) * x.mean((1, 2))[:, None, None, :]
+
     def squeezed(self, x: Tensor) -> Tensor:
         """A number for each channel."""
         y: Tensor = self.up(F.relu(self.down(F.adaptive_avg_pool2d(x, 1))))
@@ -70,6 +76,7 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "layer scale": lambda n, x: x + n.gamma * n.inner(x),
     "parameter by tensor": lambda n, x: n.gamma / (x.abs() + 1),
     "parameters": lambda n, x: (x - n.gamma) / n.gamma + n.number - (n.gamma - x) * n.number,
+    "constants": lambda n, x: x * (n.gamma.exp() + n.number) + torch.ones(1) * 0.5,
     "mean added": lambda _, x: x + x.mean((2, 3), keepdim=True),
     "mean of rows": lambda n, x: x * n.squeezed(x).mean(1, keepdim=True),
     "silu": lambda n, x: x * x.sigmoid() + torch.sigmoid(n.inner(x)) * n.inner(x),
@@ -84,7 +91,9 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "instance, tracked": lambda n, x: n.tracked(x),
     "of images": lambda _, x: F.layer_norm(x, x.shape[1:]),
     "softmax": lambda n, x: x * F.softmax(n.inner(x), 1),
-    "flat layer norm": lambda n, x: n.layer(x.mean((2, 3))).view(-1, CHANNELS, 1, 1),
+    "flat layer norm": lambda n, x: n.layer(x.mean((2, 3)))[:, :, None, None],
+    "layer norm": lambda n, x: n.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+    "channels last": lambda n, x: n.last_block(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
 }
 
 
@@ -166,11 +175,11 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "parameter of pixels": (lambda n, x: x + n.map, r"parameter of shape \(9, 7\).*one for each channel"),
     "exponent": (lambda _, x: x**3.5, "exponent 3.5; allowed: 1, 2"),
     "rounded": (lambda _, x: torch.div(x, 2, rounding_mode="floor"), "rounds by 'floor'"),
-    "rows": (lambda _, x: x * x.mean(2, keepdim=True), r"over the axes \[2\]; allowed: 1"),
+    "rows": (lambda _, x: x * x.mean(2, keepdim=True), r"over the axes \[2\] of .*; allowed: the channels, or both"),
     "largest of all": (lambda _, x: x * x.max(), "over all values"),
     "order": (lambda _, x: F.normalize(x, p=3.0), "order 3"),
     "softmax of rows": (lambda _, x: F.softmax(x, 2), "over axis 2"),
-    "layer norm of rows": (lambda _, x: F.layer_norm(x, (7,)), r"over axes of \(7,\)"),
+    "layer norm of rows": (lambda _, x: F.layer_norm(x, (7,)), "over the last 1 axes"),
     "repeated": (lambda _, x: F.relu(x.mean((2, 3), keepdim=True).expand_as(x)), "repeats values"),
 }
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, fx
 
+from tilewise.engine.axes import shape_of
 from tilewise.engine.capture import operation
 from tilewise.engine.functions import FUNCTIONS
 from tilewise.engine.graph import Activation, Chw, Node, Op
-from tilewise.engine.importer import Handler, Importer, Value
+from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.elementwise import ElementWise
@@ -139,17 +140,15 @@ def _apart(im: Importer, x: Operand, y: Operand) -> tuple[Value, Tensor]:
 
 def _per_channel(im: Importer, x: Value, numbers: Tensor) -> Tensor:
     """Return a number for each channel of ``x``."""
-    channels = x.node.chw.channels
-    axes = len(x.shape)
-    shape = ((1,) * axes + tuple(numbers.shape))[-axes:] if numbers.ndim <= axes + 1 else None
-    rest = tuple(numbers.shape[:-axes]) if numbers.ndim > axes else ()
-    one_each = x.shape[0] == channels and shape == (channels,) + (1,) * (axes - 1)
-    if numbers.numel() != 1 and not (one_each and set(rest) <= {1}):
+    shape = (1,) * (len(x.shape) + 1 - numbers.ndim) + tuple(numbers.shape)
+    wide = [axis for axis, size in enumerate(shape) if size > 1]
+    one_each = len(shape) == len(x.shape) + 1 and len(wide) == 1 and wide[0] > 0
+    if wide and not (one_each and x.holds_channels(wide[0]) and x.shape[wide[0] - 1] == shape[wide[0]]):
         raise im.refusal(
-            f"has a parameter of shape {tuple(numbers.shape)} for a tensor of shape (N, "
-            f"{', '.join(map(str, x.shape))}); allowed: one number, or one for each channel"
+            f"has a parameter of shape {tuple(numbers.shape)} for a tensor of shape {shown(x)}; allowed: one number, "
+            "or one for each channel"
         )
-    return numbers.reshape(-1).expand(channels).contiguous()
+    return numbers.reshape(-1).expand(x.node.chw.channels).contiguous()
 
 
 def _times(im: Importer, x: Operand, factor: Any) -> Operand:
@@ -164,8 +163,8 @@ def _scaled(im: Importer, x: Value, factor: float) -> Value:
 
 def _sum(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
-        if x.shape == y.shape and x.node.chw == y.node.chw:
-            return Value(im.add(Add(), [x.node, y.node], x.node.chw), x.shape)
+        if x.node.chw == y.node.chw and x.axes == y.axes:
+            return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
         return _binary(im, "add", x, y)
     tensor, numbers = _apart(im, x, y)
     return im.alike(ElementWise(bias=_per_channel(im, tensor, numbers)), tensor)
@@ -181,13 +180,17 @@ def _difference(im: Importer, x: Operand, y: Operand) -> Value:
 
 
 def _binary(im: Importer, kind: str, x: Value, y: Value) -> Value:
-    plain = all(v.shape in (v.node.chw, (v.node.chw.channels,)) for v in (x, y)) and len(x.shape) == len(y.shape)
     chw = Chw(*(max(pair) for pair in zip(x.node.chw, y.node.chw, strict=True)))
-    fits = all({*pair} <= {1, most} for *pair, most in zip(x.node.chw, y.node.chw, chw, strict=True))
-    same = x.shape == y.shape and x.node.chw == y.node.chw
-    if not (plain and fits) and not same:
-        raise im.refusal(f"takes tensors of shape (N, {x.shape}) and (N, {y.shape}); allowed: equal extents, or 1")
-    return Value(im.add(Binary(kind), [x.node, y.node], chw), im.out())
+    extents = zip(x.node.chw, y.node.chw, chw, strict=True)
+    pairs = list(zip(x.axes, y.axes, strict=False))
+    alike = all(a == b or 1 in (*shape_of((a,)), *shape_of((b,))) for a, b in pairs)
+    if len(x.shape) != len(y.shape) or not alike or any(not {a, b} <= {1, most} for a, b, most in extents):
+        raise im.refusal(
+            f"takes tensors of shape {shown(x)} and {shown(y)}; allowed: axes that hold the same channels, rows and "
+            "columns, or one value"
+        )
+    axes = tuple(max(a, b, key=lambda axis: (*shape_of((axis,)), len(axis))) for a, b in pairs)
+    return im.view(Value(im.add(Binary(kind), [x.node, y.node], chw), im.out()), axes)
 
 
 def gated_by_itself(node: fx.Node) -> fx.Node | None:

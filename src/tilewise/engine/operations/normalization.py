@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from tilewise.engine.functions import exp, root
 from tilewise.engine.graph import Node, Op
-from tilewise.engine.importer import Handler, Importer, Value
+from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.reducing import channel_sum, pixel_sum
@@ -59,13 +59,13 @@ class Softmax(Op):
 
 
 def _layer_norm(im: Importer, a: dict[str, Any]) -> Value:
-    x, sizes = im.value(a["input"]), tuple(map(im.number, a["normalized_shape"]))
-    scale, bias = im.tensor(a["weight"]), im.tensor(a["bias"])
-    if sizes == x.shape == x.node.chw and scale is None and bias is None:
+    x, scale, bias = im.value(a["input"]), im.tensor(a["weight"]), im.tensor(a["bias"])
+    axes = len(a["normalized_shape"])
+    if axes == 1 and x.holds_channels(len(x.shape)):
+        return im.alike(Norm(0, a["eps"], scale, bias), x)
+    if x.is_image and axes == 3 and scale is None and bias is None:
         return im.alike(Norm(1, a["eps"]), x)
-    if sizes != (x.node.chw.channels,) or x.shape != sizes:
-        raise im.refusal(f"is over axes of {sizes} of a tensor of {x.shape}; allowed: over the channels")
-    return im.alike(Norm(0, a["eps"], scale, bias), x)
+    raise im.refusal(f"is over the last {axes} axes of {shown(x)}; allowed: one that is the channels")
 
 
 def _group_norm(im: Importer, a: dict[str, Any]) -> Value:
@@ -85,8 +85,8 @@ def _instance_norm(im: Importer, a: dict[str, Any]) -> Value:
 
 def _softmax(im: Importer, a: dict[str, Any]) -> Value:
     x = im.value(a["self"])
-    if a["dim"] % (len(x.shape) + 1) != 1 or x.shape[0] != x.node.chw.channels:
-        raise im.refusal(f"is over axis {a['dim']} of a tensor of shape (N, {x.shape}); allowed: 1, the channels")
+    if not x.holds_channels(a["dim"] % (len(x.shape) + 1)):
+        raise im.refusal(f"is over axis {a['dim']} of {shown(x)}; allowed: one that is the channels")
     return im.alike(Softmax(), x)
 
 
@@ -115,9 +115,10 @@ def _mean(x: Tensor, groups: int) -> Tensor:
 
 def _simulate_layer_norm(_: Run, node: fx.Node, a: dict[str, Any]) -> Any:
     x: Tensor = a["input"]
-    groups = 1 if len(a["normalized_shape"]) == x.ndim - 1 == 3 else 0
-    y = normalized(x, groups, a["eps"], a["weight"], a["bias"])
-    return _as_result(node, y)
+    if len(a["normalized_shape"]) > 1:
+        return _as_result(node, normalized(x, 1, a["eps"], a["weight"], a["bias"]))
+    y = normalized(x.movedim(-1, 1), 0, a["eps"], a["weight"], a["bias"])
+    return _as_result(node, y.movedim(1, -1))
 
 
 def _simulate_group_norm(_: Run, node: fx.Node, a: dict[str, Any]) -> Any:
@@ -140,9 +141,9 @@ def _as_result(node: fx.Node, y: Tensor) -> Any:
 
 
 def _simulate_softmax(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
-    x: Tensor = a["self"]
+    x: Tensor = a["self"].movedim(a["dim"], 1)
     powers = exp(x - x.amax(1, keepdim=True))
-    return powers / channel_sum(powers)
+    return (powers / channel_sum(powers)).movedim(1, a["dim"])
 
 
 LAYER, GROUP = ("aten::layer_norm", "aten::native_layer_norm"), ("aten::group_norm", "aten::native_group_norm")

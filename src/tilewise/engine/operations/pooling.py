@@ -14,6 +14,7 @@ from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Run, Simulated
+from tilewise.quant import QuantGrid
 
 Span = tuple[int, int, int]
 """Where a window begins and ends, and how many pixels a mean counts."""
@@ -113,12 +114,14 @@ def adaptive_spans(in_size: int, out_size: int) -> list[Span]:
     return [(begin, end, end - begin) for begin, end in bounds]
 
 
-def simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
-    """Return means over windows: sums row by row from the first pixel on, times the reciprocal of their number."""
+def _simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     source = node.all_input_nodes[0]
     x: Tensor = run.values[source]
-    rows, cols, divisor = _windows(node, x, a)
-    grid = run.grids.get(source)
+    return means(x, run.grids.get(source), *_windows(node, x, a)).view(node.meta["val"].shape)
+
+
+def means(x: Tensor, grid: QuantGrid | None, rows: list[Span], cols: list[Span], divisor: int = 0) -> Tensor:
+    """Return means over windows: sums row by row from the first pixel on, times the reciprocal of their number."""
     steps = x if grid is None else torch.round(x / grid.step).double()
     y = x.new_empty(*x.shape[:2], len(rows), len(cols))
     for (i, row), (j, col) in itertools.product(enumerate(rows), enumerate(cols)):
@@ -127,15 +130,14 @@ def simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
             total = total + steps[:, :, r, c]
         real = total if grid is None else total.to(x.dtype) * grid.step
         y[:, :, i, j] = real * (1 / torch.tensor(float(divisor or row[2] * col[2])))
-    return y.view(node.meta["val"].shape)
+    return y
 
 
 def _windows(node: fx.Node, x: Tensor, a: dict[str, Any]) -> tuple[list[Span], list[Span], int]:
     """Rows, columns, and the divisor; 0 for the number of pixels."""
     (h, w), out = x.shape[2:], node.meta["val"].shape
     if operation(node) != "aten::avg_pool2d":
-        height, width = (1, 1) if operation(node) == "aten::mean" else out[2:]
-        return adaptive_spans(h, height), adaptive_spans(w, width), 0
+        return adaptive_spans(h, out[2]), adaptive_spans(w, out[3]), 0
     kernel = pair(a["kernel_size"])
     stride = pair(a["stride"]) if a["stride"] else kernel
     pool = Pool(False, kernel, stride, pair(a["padding"]), a["ceil_mode"], a["count_include_pad"])
@@ -146,4 +148,4 @@ IMPORTS: dict[str, Handler] = {
     "aten::max_pool2d": _pool, "aten::avg_pool2d": _pool, "aten::adaptive_avg_pool2d": _adaptive_pool,
     "aten::adaptive_max_pool2d": _adaptive_pool,
 }  # fmt: skip
-SIMULATIONS: dict[str, Simulated] = dict.fromkeys(("aten::avg_pool2d", "aten::adaptive_avg_pool2d"), simulate_mean)
+SIMULATIONS: dict[str, Simulated] = dict.fromkeys(("aten::avg_pool2d", "aten::adaptive_avg_pool2d"), _simulate_mean)
