@@ -1,0 +1,207 @@
+"""Which of timm's convolutional networks the engine serves, and how exactly: ``python benchmarks/architectures.py``.
+
+Weights are random, batch norms have the statistics of the images. Each network is converted to direct int8, calibrated,
+compiled whole and run, in a process of its own; the engine must give its simulation's bits. What does not compile whole
+runs by ``tw.accelerate``. The table goes to docs/results/architectures.md, the figures beside it.
+
+timm is no dependency: ``pip install --no-deps timm`` into the environment, or into a folder that ``--packages`` names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import math
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results" / "architectures.json"
+LARGE = (
+    "inception_v3 inception_v4 inception_resnet_v2 xception41 legacy_xception nasnetalarge pnasnet5large"
+).split()  # fmt: skip
+"""Networks that need images of 128 pixels; the others get 64."""
+NAMES = (*LARGE, *(
+    "resnet18 resnet50 resnet18d resnet26t resnet50d seresnet50 ecaresnet50t wide_resnet50_2 resnext50_32x4d skresnet18 "
+    "resnest14d resnetblur50 res2net50_26w_4s resnetaa50 resnetrs50 cspresnet50 cspdarknet53 darknet53 dla34 "
+    "dla60_res2net dpn48b densenet121 vgg11 vgg16_bn mobilenetv1_100 mobilenetv2_100 mobilenetv3_small_100 "
+    "mobilenetv3_large_100 mobilenetv4_conv_small efficientnet_b0 efficientnet_lite0 tf_efficientnet_b0 "
+    "tf_efficientnetv2_s efficientnetv2_rw_t mnasnet_100 fbnetc_100 spnasnet_100 semnasnet_075 hardcorenas_a tinynet_e "
+    "lcnet_050 mixnet_s rexnet_100 ghostnet_100 ghostnetv2_100 regnetx_002 regnety_002 regnetz_b16 repvgg_a0 repvgg_b0 "
+    "mobileone_s0 fastvit_t8 convnext_atto convnextv2_atto inception_next_atto nf_resnet50 dm_nfnet_f0 eca_nfnet_l0 "
+    "resnetv2_50 resnetv2_50x1_bit hrnet_w18_small hgnet_tiny hgnetv2_b0 ese_vovnet19b_dw vovnet39a selecsls42b tresnet_m "
+    "gernet_s starnet_s1 rdnet_tiny mambaout_femto repghostnet_050"
+).split())  # fmt: skip
+"""One network or more of every family of convolutional networks."""
+
+
+def main() -> int:
+    """Measure the networks that the command line names; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="networks, with * and ?; all by default")
+    parser.add_argument("--packages", type=Path, metavar="FOLDER", help="where timm is, if not in the environment")
+    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="for each network")
+    parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="what is known; the table beside it")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one, arguments.packages)))
+        return 0
+    chosen = [name for name in NAMES if not arguments.names or any(fnmatch.fnmatch(name, p) for p in arguments.names)]
+    if not chosen:
+        parser.error(f"no network is called {' '.join(arguments.names)}; such as {NAMES[-1]}")
+    known = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    for name in chosen:
+        known[name] = in_process(name, arguments)
+        print(row(name, known[name]), flush=True)
+        arguments.json.write_text(json.dumps({n: known[n] for n in NAMES if n in known}, indent=1) + "\n")
+    arguments.json.with_suffix(".md").write_text(page(known))
+    whole = sum(record["whole"] for record in known.values())
+    print(f"{whole} of {len(known)} compile whole")
+    return 0
+
+
+def in_process(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure a network in a process of its own."""
+    command = [sys.executable, __file__, "--one", name]
+    command += ["--packages", str(arguments.packages)] if arguments.packages else []
+    start = time.monotonic()
+    record: dict[str, Any] = {"whole": False, "runs": False}
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=arguments.timeout, check=False)
+    except subprocess.TimeoutExpired:
+        record["why"] = f"no answer in {arguments.timeout:.0f} s"
+    else:
+        last = (ended.stderr.strip().splitlines() or [""])[-1]
+        record["why"] = f"exit status {ended.returncode}: {last}"
+        if ended.returncode == 0:
+            record = json.loads(ended.stdout.strip().splitlines()[-1])
+    return {**record, "seconds": round(time.monotonic() - start, 1)}
+
+
+def measure(name: str, packages: Path | None) -> dict[str, Any]:
+    """Return what a network comes to: whether it compiles whole, its distance from float, or why it does not."""
+    if packages:
+        sys.path.append(str(packages))
+    if find_spec("torchvision") is None:
+        sys.meta_path.append(Hollow())
+    warnings.simplefilter("ignore")
+    import timm
+    import torch
+
+    import tilewise as tw
+    from tilewise.engine.compiler import Simulation
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    side = 128 if name in LARGE else 64
+    images = torch.randn(8, 3, side, side)
+    model, x = with_statistics(timm.create_model(name, pretrained=False), images), images[:1]
+    record: dict[str, Any] = {"whole": False, "runs": False}
+    with torch.no_grad():
+        wanted = model(x)
+        try:
+            network = tw.calibrate(tw.convert(model, {"*": tw.Direct(bits=8)}), [images[:4], images[4:]])
+            engine = tw.compile(network, x)
+            result = torch.from_numpy(engine(x.numpy()))
+            same = torch.equal(result, Simulation(network, x)(x))
+            record |= {"whole": True, "runs": True, "same": same, "decibels": decibels(wanted, result)}
+        except (ValueError, TypeError, RuntimeError) as error:
+            record["why"] = " ".join(str(error).split())[:1000]
+        if not record["runs"]:
+            try:
+                record |= {"decibels": decibels(wanted, tw.accelerate(network, x)(x)), "runs": True}
+            except (ValueError, TypeError, RuntimeError, AttributeError, UnboundLocalError) as error:
+                record["why"] += f"; tw.accelerate: {' '.join(str(error).split())[:300]}"
+    return record
+
+
+def with_statistics(model: nn.Module, images: Tensor) -> nn.Module:
+    """Return the model with batch norms that know the images, as after training."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+            module.momentum = None  # the mean over all batches
+    with torch.no_grad():
+        model.train()(images)
+    return model.eval()
+
+
+def decibels(wanted: Tensor, found: Tensor) -> float:
+    """Return the ratio of signal to noise."""
+    noise = float((wanted - found).double().square().sum())
+    signal = float(wanted.double().square().sum())
+    return 999.0 if noise == 0 else round(10 * math.log10(signal / noise), 1)
+
+
+def row(name: str, record: dict[str, Any]) -> str:
+    """Return a network's line for the terminal."""
+    if not record["runs"]:
+        return f"{name:24} fails  {record['why']}"
+    how = "whole" if record["whole"] else "parts"
+    bits = "" if record.get("same", True) else ", NOT its simulation's bits"
+    return f"{name:24} {how}  {record['decibels']:.1f} dB{bits}  {record.get('why', '')[:120]}"
+
+
+def page(known: dict[str, Any]) -> str:
+    """Return the table in Markdown."""
+    whole, runs = (sum(record[key] for record in known.values()) for key in ("whole", "runs"))
+    lines = [
+        "# Networks of timm", "",
+        f"{whole} of {len(known)} networks compile whole, {runs} run. Direct int8, random weights, batch norms with",
+        "the statistics of the images, no training. `python benchmarks/architectures.py` makes this page.", "",
+        "| network | engine | equals its simulation | signal to noise against float, dB |", "|---|---|---|---:|",
+    ]  # fmt: skip
+    for name in (name for name in NAMES if name in known):
+        record = known[name]
+        how = "whole" if record["whole"] else "in parts" if record["runs"] else "refused"
+        same = {True: "yes", False: "no"}.get(record.get("same"), "")  # type: ignore[call-overload]
+        lines.append(f"| {name} | {how} | {same} | {record.get('decibels', '')} |")
+    return "\n".join(lines) + "\n"
+
+
+class Hollow(MetaPathFinder, Loader):
+    """Stands for torchvision, which timm imports for its data sets: modules in which every name is an empty class."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+        """Return where torchvision is: here."""
+        return ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "torchvision" else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return an empty module."""
+        module = ModuleType(spec.name)
+        module.__getattr__ = lambda name: getattr(Name("Name", (), {}), name)  # type: ignore[method-assign]
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run nothing."""
+
+
+class Name(type):
+    """A class that has every attribute."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Name(name, (), {})
+
+    def __iter__(cls) -> Iterator[Any]:
+        return iter(())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
