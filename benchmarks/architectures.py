@@ -30,22 +30,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results" / "architectures.json"
-LARGE = (
-    "inception_v3 inception_v4 inception_resnet_v2 xception41 legacy_xception nasnetalarge pnasnet5large"
-).split()  # fmt: skip
-"""Networks that need images of 128 pixels; the others get 64."""
-NAMES = (*LARGE, *(
-    "resnet18 resnet50 resnet18d resnet26t resnet50d seresnet50 ecaresnet50t wide_resnet50_2 resnext50_32x4d skresnet18 "
-    "resnest14d resnetblur50 res2net50_26w_4s resnetaa50 resnetrs50 cspresnet50 cspdarknet53 darknet53 dla34 "
-    "dla60_res2net dpn48b densenet121 vgg11 vgg16_bn mobilenetv1_100 mobilenetv2_100 mobilenetv3_small_100 "
-    "mobilenetv3_large_100 mobilenetv4_conv_small efficientnet_b0 efficientnet_lite0 tf_efficientnet_b0 "
-    "tf_efficientnetv2_s efficientnetv2_rw_t mnasnet_100 fbnetc_100 spnasnet_100 semnasnet_075 hardcorenas_a tinynet_e "
-    "lcnet_050 mixnet_s rexnet_100 ghostnet_100 ghostnetv2_100 regnetx_002 regnety_002 regnetz_b16 repvgg_a0 repvgg_b0 "
-    "mobileone_s0 fastvit_t8 convnext_atto convnextv2_atto inception_next_atto nf_resnet50 dm_nfnet_f0 eca_nfnet_l0 "
-    "resnetv2_50 resnetv2_50x1_bit hrnet_w18_small hgnet_tiny hgnetv2_b0 ese_vovnet19b_dw vovnet39a selecsls42b tresnet_m "
-    "gernet_s starnet_s1 rdnet_tiny mambaout_femto repghostnet_050"
-).split())  # fmt: skip
-"""One network or more of every family of convolutional networks."""
+NETWORKS = {
+    line.split()[0]: int(line.split()[1])
+    for line in Path(__file__).with_suffix(".txt").read_text().splitlines()
+    if not line.startswith("#")
+}
+"""Names, and the side of their images."""
 
 
 def main() -> int:
@@ -60,14 +50,16 @@ def main() -> int:
     if arguments.one:
         print(json.dumps(measure(arguments.one, arguments.packages)))
         return 0
-    chosen = [name for name in NAMES if not arguments.names or any(fnmatch.fnmatch(name, p) for p in arguments.names)]
+    chosen = [
+        name for name in NETWORKS if not arguments.names or any(fnmatch.fnmatch(name, p) for p in arguments.names)
+    ]
     if not chosen:
-        parser.error(f"no network is called {' '.join(arguments.names)}; such as {NAMES[-1]}")
+        parser.error(f"no network is called {' '.join(arguments.names)}; such as {next(iter(NETWORKS))}")
     known = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
     for name in chosen:
         known[name] = in_process(name, arguments)
         print(row(name, known[name]), flush=True)
-        arguments.json.write_text(json.dumps({n: known[n] for n in NAMES if n in known}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({n: known[n] for n in NETWORKS if n in known}, indent=1) + "\n")
     arguments.json.with_suffix(".md").write_text(page(known))
     whole = sum(record["whole"] for record in known.values())
     print(f"{whole} of {len(known)} compile whole")
@@ -99,7 +91,7 @@ def measure(name: str, packages: Path | None) -> dict[str, Any]:
     if find_spec("torchvision") is None:
         sys.meta_path.append(Hollow())
     warnings.simplefilter("ignore")
-    import timm
+    import timm  # type: ignore[import-not-found]
     import torch
 
     import tilewise as tw
@@ -107,7 +99,7 @@ def measure(name: str, packages: Path | None) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    side = 128 if name in LARGE else 64
+    side = NETWORKS[name]
     images = torch.randn(8, 3, side, side)
     model, x = with_statistics(timm.create_model(name, pretrained=False), images), images[:1]
     record: dict[str, Any] = {"whole": False, "runs": False}
@@ -166,10 +158,10 @@ def page(known: dict[str, Any]) -> str:
         "the statistics of the images, no training. `python benchmarks/architectures.py` makes this page.", "",
         "| network | engine | equals its simulation | signal to noise against float, dB |", "|---|---|---|---:|",
     ]  # fmt: skip
-    for name in (name for name in NAMES if name in known):
+    for name in (name for name in NETWORKS if name in known):
         record = known[name]
         how = "whole" if record["whole"] else "in parts" if record["runs"] else "refused"
-        same = {True: "yes", False: "no"}.get(record.get("same"), "")  # type: ignore[call-overload]
+        same = {True: "yes", False: "no"}.get(record.get("same"), "")
         lines.append(f"| {name} | {how} | {same} | {record.get('decibels', '')} |")
     return "\n".join(lines) + "\n"
 
@@ -179,7 +171,7 @@ class Hollow(MetaPathFinder, Loader):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
         """Return where torchvision is: here."""
-        return ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "torchvision" else None
+        return ModuleSpec(name, self, is_package=True) if name.split(".", maxsplit=1)[0] == "torchvision" else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return an empty module."""
