@@ -42,8 +42,11 @@ class NetworkBuilder {
     if (!mean.empty()) arrays = {{"mean", values_of(mean)}, {"deviation", values_of(deviation)}};
     draft.add("input", name, {{"y", json(y)}, {"size", numbers({0, 0})}, {"multiple", numbers({1, 1})}}, arrays);
   }
-  void output(const std::string& name, std::int64_t x, bool flat = false, std::int64_t values = 0) {
-    draft.add("output", name, {{"x", json(x)}, {"flat", json(flat)}, {"values", json(values)}});
+  // `axes` as the field of an output, or none for a map.
+  void output(const std::string& name, std::int64_t x, const std::vector<std::int64_t>& axes = {}, std::int64_t values = 0,
+              bool channels_last = false) {
+    draft.add("output", name, {{"x", json(x)}, {"channels_last", json(channels_last)}, {"values", json(values)}});
+    if (!axes.empty()) draft.array(name, "axes") = values_of({static_cast<std::int64_t>(axes.size() / 4), 4}, axes);
   }
 
   void direct(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t kernel, const EndingFields& ending = {},
@@ -240,7 +243,7 @@ inline Draft small_network(bool agreeing) {
   const std::int64_t half = d.halves(3), logits = d.floats(kLogits);
   b.eltwise("half", joined, half);
   b.direct("logits", agreeing ? joined : half, logits, 1, {}, true);
-  b.output("logits", logits, true, kLogits);
+  b.output("logits", logits, {kLogits, 1, 1, 1}, kLogits);
   b.output("map", map);
   return std::move(d);
 }
