@@ -34,7 +34,7 @@ def test_comments_point_to_pages(folder: str) -> None:
 
 def test_every_decision_is_in_the_index() -> None:
     folder = ROOT / "docs" / "decisions"
-    index = (folder / "index.md").read_text()
+    index = " ".join((folder / "index.md").read_text().split())  # titles are wrapped
     for page in folder.glob("*.md"):
         entries = re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE) if page.name != "index.md" else []
         assert [entry for entry in entries if f"[{entry}]({page.name}#" not in index] == []

@@ -150,14 +150,14 @@ class PyEngine {
   }
 
  private:
-  // Flat results have no channels to put last.
+  // Results that are no maps come in one order only.
   std::vector<tilewise_array> results_of(const std::vector<Result>& outputs, bool channels_last) const {
     std::vector<tilewise_array> results = arrays_of(outputs, channels_last);
     for (std::size_t i = 0; i < results.size() && i < tilewise_output_count(engine_); ++i) {
       tilewise_port port;
       tilewise_error error;
       check(tilewise_output(engine_, i, &port, &error), error);
-      if (port.flat != 0) results[i].layout = TILEWISE_NCHW;
+      if (port.flat != 0) results[i].layout = port.channels_last != 0 ? TILEWISE_NHWC : TILEWISE_NCHW;
     }
     return results;
   }
@@ -176,6 +176,13 @@ class PyEngine {
       entry["size"] = nb::make_tuple(port.height, port.width);
       entry["multiple"] = nb::make_tuple(port.height_multiple, port.width_multiple);
       entry["flat"] = port.flat != 0;
+      entry["channels_last"] = port.channels_last != 0;
+      nb::list axes;
+      for (std::size_t axis = 0; axis < port.axis_count; ++axis) {
+        const std::int64_t* const extent = port.axes[axis];
+        axes.append(nb::make_tuple(extent[0], extent[1], extent[2], extent[3]));
+      }
+      entry["axes"] = nb::tuple(axes);
       entry["stored"] = kStored[port.stored];
       entry["step"] = port.step;
       entry["zero_point"] = port.zero_point;

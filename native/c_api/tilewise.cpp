@@ -1,6 +1,7 @@
 #include "c_api/tilewise.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -107,16 +108,24 @@ void load(std::span<const std::byte> content, const tilewise_options* options, t
 
 tilewise_port describe(const Engine& engine, const PortOperation& port) {
   const TensorType& tensor = engine.tensor(port);
-  return {.name = port.name.c_str(),
-          .channels = tensor.channels,
-          .height = port.fixed[0],
-          .width = port.fixed[1],
-          .height_multiple = port.multiple[0],
-          .width_multiple = port.multiple[1],
-          .flat = port.flat ? 1 : 0,
-          .stored = static_cast<tilewise_dtype>(tensor.dtype),
-          .step = tensor.grid.step,
-          .zero_point = tensor.grid.zero};
+  tilewise_port result{.name = port.name.c_str(),
+                       .channels = tensor.channels,
+                       .height = port.fixed[0],
+                       .width = port.fixed[1],
+                       .height_multiple = port.multiple[0],
+                       .width_multiple = port.multiple[1],
+                       .flat = port.flat ? 1 : 0,
+                       .channels_last = port.channels_last ? 1 : 0,
+                       .axis_count = port.axes.size(),
+                       .axes = {},
+                       .stored = static_cast<tilewise_dtype>(tensor.dtype),
+                       .step = tensor.grid.step,
+                       .zero_point = tensor.grid.zero};
+  for (std::size_t i = 0; i < port.axes.size(); ++i) {
+    const PortOperation::Extent& axis = port.axes[i];
+    std::ranges::copy(std::array{axis.multiple, axis.divisor, axis.rows, axis.columns}, result.axes[i]);
+  }
+  return result;
 }
 
 std::int64_t values(const tilewise_shape& shape) {

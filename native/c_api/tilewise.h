@@ -54,7 +54,10 @@ typedef struct {
   int64_t channels;
   int64_t height, width;                   /* of an input: what it must have; 0: any */
   int64_t height_multiple, width_multiple; /* of an input: what they must be multiples of */
-  int flat;                                /* of an output: its result is [N, C*H*W] */
+  int flat;                                /* of an output: its result is no map [N, C, H, W] but what axes say */
+  int channels_last;                       /* of one that is flat: whether it must be asked for as TILEWISE_NHWC */
+  size_t axis_count;                       /* of one that is flat: its axes after N, each an extent of */
+  int64_t axes[7][4]; /* multiple * (height if rows) * (width if columns) / divisor: multiple, divisor, rows, columns */
   tilewise_dtype stored;                   /* of an output: what it may be asked for as, beside float32 */
   float step;                              /* of an output: the real number is (stored - zero_point) * step */
   int32_t zero_point;

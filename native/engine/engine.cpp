@@ -149,8 +149,8 @@ void Engine::check_ports(std::span<const PortShape> shapes, std::span<const Port
     if (outputs[i].dtype != Dtype::kFloat32 && outputs[i].dtype != stored)
       refuse(output(i).name, ": is asked for as ", name_of(outputs[i].dtype), ", must be float32",
              stored == Dtype::kFloat32 ? "" : " or ", stored == Dtype::kFloat32 ? "" : name_of(stored));
-    if (outputs[i].channels_last && output(i).flat)
-      refuse(output(i).name, ": is a flat result, must not be asked for with the channels last");
+    if (output(i).flat && outputs[i].channels_last != output(i).channels_last)
+      refuse(output(i).name, ": is no map, must be asked for with the channels ", output(i).channels_last ? "last" : "first");
   }
 }
 

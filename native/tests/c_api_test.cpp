@@ -192,7 +192,7 @@ void test_ports() {
             port.height_multiple == 1 && port.width_multiple == 1,
         "image");
   expect(TILEWISE_OK, "", [&](tilewise_error* error) { return tilewise_output(engine.get(), 0, &port, error); });
-  CHECK(port.name == std::string("logits") && port.channels == kLogits && port.flat == 1 && port.stored == TILEWISE_FLOAT32, "logits");
+  CHECK(port.name == std::string("logits") && port.channels == kLogits && port.flat == 1 && port.channels_last == 0 && port.axis_count == 1 && port.axes[0][0] == kLogits && port.stored == TILEWISE_FLOAT32, "logits");
   expect(TILEWISE_OK, "", [&](tilewise_error* error) { return tilewise_output(engine.get(), 1, &port, error); });
   CHECK(port.name == std::string("map") && port.flat == 0 && port.stored == TILEWISE_UINT8 && port.step == 0.02F && port.zero_point == 128, "map");
   expect(TILEWISE_INVALID, "there is no input 2, must be below 2", [&](tilewise_error* error) { return tilewise_input(engine.get(), 2, &port, error); });
@@ -305,7 +305,7 @@ void test_refusals() {
       [](Arrays& a) { a.inputs[0].dtype = TILEWISE_INT16, a.inputs[0].bytes = 504; });
   bad("logits: is asked for as uint8, must be float32",
       [](Arrays& a) { a.outputs[0].dtype = TILEWISE_UINT8, a.outputs[0].bytes = 20; });
-  bad("logits: is a flat result", [](Arrays& a) { a.outputs[0].layout = TILEWISE_NHWC; });
+  bad("logits: is no map, must be asked for with the channels first", [](Arrays& a) { a.outputs[0].layout = TILEWISE_NHWC; });
   bad("image and map share memory", [](Arrays& a) { a.outputs[1].data = a.image.data(); });
   bad("image: has 4 channels, must have 3", [](Arrays& a) { a.inputs[0].shape.channels = 4; });
   bad("image: an extent is 0, must be at least 1", [](Arrays& a) { a.inputs[0].shape.images = 0; });

@@ -251,7 +251,7 @@ void test_refusals() {
   bad("image: is int16, must be float32 or uint8", [](auto&, auto& inputs, auto&) { inputs[0].dtype = Dtype::kInt16; });
   bad("logits: is asked for as uint8, must be float32", [](auto&, auto&, auto& outputs) { outputs[0].dtype = Dtype::kUint8; });
   bad("map: is asked for as int16, must be float32 or uint8", [](auto&, auto&, auto& outputs) { outputs[1].dtype = Dtype::kInt16; });
-  bad("logits: is a flat result, must not be asked for with the channels last",
+  bad("logits: is no map, must be asked for with the channels first",
       [](auto&, auto&, auto& outputs) { outputs[0].channels_last = true; });
   bad("image and map share memory, must be apart", [](auto&, auto& inputs, auto& outputs) { outputs[1].data = inputs[0].data + 100; });
   bad("guide and logits share memory, must be apart", [](auto&, auto& inputs, auto& outputs) { inputs[1].data = outputs[0].data; });

@@ -363,7 +363,7 @@ void run(tilewise_engine* engine, const Program& program, std::int64_t number, C
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       if (!worked(tilewise_output(engine, i, &port, &error), error)) fault("an output that is not there");
-      blocks.emplace_back(outputs[i], number % 2 == 0 ? port.stored : TILEWISE_FLOAT32, port.flat ? TILEWISE_NCHW : layout);
+      blocks.emplace_back(outputs[i], number % 2 == 0 ? port.stored : TILEWISE_FLOAT32, port.flat ? port.channels_last ? TILEWISE_NHWC : TILEWISE_NCHW : layout);
       out.push_back(blocks.back().array());
     }
     if (!worked(tilewise_run(engine, in.data(), in.size(), out.data(), out.size(), &error), error)) fault(error.message);

@@ -221,7 +221,7 @@ struct Draft {
 
  private:
   Json named(std::int64_t channels, const char* dtype) {
-    return object({{"name", json("t" + std::to_string(tensors().size()))}, {"channels", json(channels)}, {"dtype", json(dtype)}});
+    return object({{"name", json(std::string("t").append(std::to_string(tensors().size())))}, {"channels", json(channels)}, {"dtype", json(dtype)}});
   }
   std::int64_t add_tensor(Json tensor) {
     tensors().push_back(std::move(tensor));

@@ -19,6 +19,19 @@ struct EndingFields {
   Json low = null(), high = null();
 };
 
+// One dimension of an algorithm, in floats and in integers.
+struct FastAlgorithm {
+  std::string name;
+  std::int64_t m, r, n, stride;
+  std::vector<float> bt, at;
+};
+struct WrappingAlgorithm {
+  std::string name = "F2";
+  std::int64_t m = 2, r = 3, n = 4;
+  std::vector<std::int32_t> at = {1, 1, 1, 0, 0, 1, -1, 1}, g = {2, 0, 0, 1, 1, 1, 1, -1, 1, 0, 0, 2},
+                            bt = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, -1, 0, 1};
+};
+
 // Adds operations with random weights, and scales that keep the values of 8-bit tensors within their grids.
 class NetworkBuilder {
  public:
@@ -29,8 +42,11 @@ class NetworkBuilder {
     if (!mean.empty()) arrays = {{"mean", values_of(mean)}, {"deviation", values_of(deviation)}};
     draft.add("input", name, {{"y", json(y)}, {"size", numbers({0, 0})}, {"multiple", numbers({1, 1})}}, arrays);
   }
-  void output(const std::string& name, std::int64_t x, bool flat = false, std::int64_t values = 0) {
-    draft.add("output", name, {{"x", json(x)}, {"flat", json(flat)}, {"values", json(values)}});
+  // `axes` as the field of an output, or none for a map.
+  void output(const std::string& name, std::int64_t x, const std::vector<std::int64_t>& axes = {}, std::int64_t values = 0,
+              bool channels_last = false) {
+    draft.add("output", name, {{"x", json(x)}, {"channels_last", json(channels_last)}, {"values", json(values)}});
+    if (!axes.empty()) draft.array(name, "axes") = values_of({static_cast<std::int64_t>(axes.size() / 4), 4}, axes);
   }
 
   void direct(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t kernel, const EndingFields& ending = {},
@@ -47,39 +63,45 @@ class NetworkBuilder {
   // F(2,3), with stride 2 of 2 + 1 taps. `halves`: in bfloat16, if x is of floats.
   void fast(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t stride = 1, const EndingFields& ending = {},
             bool halves = false) {
-    const bool two = stride == 2;
-    const std::vector<float> bt = two ? std::vector<float>{-1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0}
-                                      : std::vector<float>{1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1};
-    const std::vector<float> at = two ? std::vector<float>{1, 1, 0, 1, 0, 0, 1, 1, 0, 1} : std::vector<float>{1, 1, 1, 0, 0, 1, -1, -1};
-    const std::int64_t n = two ? 5 : 4, filters = channels(y);
+    const std::vector<float> one = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1},
+                             two = {-1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0};
+    if (stride == 2) return fast_by(name, x, y, {"F2", 2, 3, 5, 2, two, {1, 1, 0, 1, 0, 0, 1, 1, 0, 1}}, ending, halves);
+    fast_by(name, x, y, {"F2", 2, 3, 4, 1, one, {1, 1, 1, 0, 0, 1, -1, -1}}, ending, halves);
+  }
+  void fast_by(const std::string& name, std::int64_t x, std::int64_t y, const FastAlgorithm& algorithm,
+               const EndingFields& ending = {}, bool halves = false) {
+    const std::int64_t n = algorithm.n, t = algorithm.stride * (algorithm.m - 1) + algorithm.r, pad = algorithm.r / 2;
+    const std::int64_t filters = channels(y);
     auto arrays = weights("u", x, {n * n, filters, channels(x)}, {n * n, filters}, halves);
     if (dtype(x) != "float32") {
       std::vector<std::int32_t> mult;
       for (std::int64_t i = 0; i < n * n * channels(x); ++i) mult.push_back(static_cast<std::int32_t>(random_() % 24000 + 8000));
       arrays.emplace_back("mult", values_of({n * n, channels(x)}, mult));
     }
-    arrays.emplace_back("bt", values_of({n, n}, bt));
-    arrays.emplace_back("at", values_of({2, n}, at));
+    arrays.emplace_back("bt", values_of({n, t}, algorithm.bt));
+    arrays.emplace_back("at", values_of({algorithm.m, n}, algorithm.at));
     arrays.emplace_back("bias", bias(filters));
     add("fast", name, x, y,
-        {{"algorithm", json("F2")}, {"integer", json(true)}, {"v_limit", json(dtype(x) == "int16" ? 2047 : 127)},
-         {"fraction_bits", json(15)}, {"stride", json(stride)}, {"padding", numbers({1, 1, 1, 1})}, {"block", json(0)}},
+        {{"algorithm", json(algorithm.name)}, {"integer", json(true)}, {"v_limit", json(dtype(x) == "int16" ? 2047 : 127)},
+         {"fraction_bits", json(15)}, {"stride", json(algorithm.stride)}, {"padding", numbers({pad, pad, pad, pad})},
+         {"block", json(0)}},
         ending, arrays);
   }
 
-  // F(2,3) in integers, twice the convolution.
-  void wrapping(const std::string& name, std::int64_t x, std::int64_t y, const EndingFields& ending = {}) {
-    const std::vector<std::int32_t> at = {1, 1, 1, 0, 0, 1, -1, 1}, g = {2, 0, 0, 1, 1, 1, 1, -1, 1, 0, 0, 2},
-                                    bt = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, -1, 0, 1};
-    auto arrays = lossless_arrays(x, y);
-    arrays.insert(arrays.end(), {{"at", values_of({2, 4}, at)}, {"g", values_of({4, 3}, g)}, {"bt", values_of({4, 4}, bt)}});
-    add("wrapping", name, x, y, lossless_fields("F2"), ending, arrays);
+  // F(2,3) in integers, twice the convolution, unless another algorithm is given.
+  void wrapping(const std::string& name, std::int64_t x, std::int64_t y, const EndingFields& ending = {},
+                const WrappingAlgorithm& algorithm = {}) {
+    const std::int64_t m = algorithm.m, r = algorithm.r, n = algorithm.n;
+    auto arrays = lossless_arrays(x, y, r);
+    arrays.insert(arrays.end(), {{"at", values_of({m, n}, algorithm.at)}, {"g", values_of({n, r}, algorithm.g)},
+                                 {"bt", values_of({n, m + r - 1}, algorithm.bt)}});
+    add("wrapping", name, x, y, lossless_fields(algorithm.name, r), ending, arrays);
   }
   void residue(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t m, const std::vector<std::int64_t>& moduli,
-               const EndingFields& ending = {}) {
-    auto arrays = lossless_arrays(x, y);
+               const EndingFields& ending = {}, std::int64_t r = 3) {
+    auto arrays = lossless_arrays(x, y, r);
     arrays.emplace_back("moduli", values_of(moduli));
-    auto fields = lossless_fields("F(" + std::to_string(m) + ", 3)");
+    auto fields = lossless_fields("F(" + std::to_string(m) + ", " + std::to_string(r) + ")", r);
     fields.emplace_back("m", json(m));
     add("residue", name, x, y, std::move(fields), ending, arrays);
   }
@@ -117,6 +139,8 @@ class NetworkBuilder {
                {"row_scale", json(factor)}, {"col_scale", json(factor)}, {"align_corners", json(false)}});
   }
 
+  bool is_float(std::int64_t number) { return dtype(number) == "float32"; }
+
   Draft draft;
 
  private:
@@ -135,11 +159,12 @@ class NetworkBuilder {
     draft.add(kind, name, std::move(fields), arrays);
   }
 
-  static std::vector<Json::Member> lossless_fields(const std::string& algorithm) {
-    return {{"algorithm", json(algorithm)}, {"padding", numbers({1, 1, 1, 1})}, {"block", json(0)}};
+  static std::vector<Json::Member> lossless_fields(const std::string& algorithm, std::int64_t r) {
+    const std::int64_t pad = r / 2;
+    return {{"algorithm", json(algorithm)}, {"padding", numbers({pad, pad, pad, pad})}, {"block", json(0)}};
   }
-  Named lossless_arrays(std::int64_t x, std::int64_t y) {
-    Named arrays = weights("weight", x, {channels(y), 3, 3, channels(x)}, {channels(y)});
+  Named lossless_arrays(std::int64_t x, std::int64_t y, std::int64_t r) {
+    Named arrays = weights("weight", x, {channels(y), r, r, channels(x)}, {channels(y)});
     arrays.emplace_back("bias", bias(channels(y)));
     return arrays;
   }
@@ -218,7 +243,7 @@ inline Draft small_network(bool agreeing) {
   const std::int64_t half = d.halves(3), logits = d.floats(kLogits);
   b.eltwise("half", joined, half);
   b.direct("logits", agreeing ? joined : half, logits, 1, {}, true);
-  b.output("logits", logits, true, kLogits);
+  b.output("logits", logits, {kLogits, 1, 1, 1}, kLogits);
   b.output("map", map);
   return std::move(d);
 }

@@ -1,14 +1,11 @@
 #include "tools/session.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <limits>
 #include <new>
-#include <sstream>
 #include <stdexcept>
-#include <system_error>
 #include <utility>
 
 #include "base/aligned.h"
@@ -20,7 +17,7 @@ namespace tilewise::tools {
 namespace {
 
 constexpr int kDigits = 9;
-constexpr std::size_t kMaxLine = 4096, kMaxShown = 80;
+constexpr std::size_t kMaxLine = 4096;
 constexpr std::int64_t kMaxRuns = 10000, kMaxExtent = 65536;
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 32;
 constexpr std::int64_t kChunk = std::int64_t{1} << 20;  // read at a time: a false size costs no memory
@@ -28,17 +25,6 @@ constexpr std::int64_t kChunk = std::int64_t{1} << 20;  // read at a time: a fal
 void check(tilewise_status status, const tilewise_error& error) {
   if (status == TILEWISE_NO_MEMORY) throw std::bad_alloc();
   if (status != TILEWISE_OK) refuse(error.message);
-}
-
-// Noise between -1 and 1, the same everywhere: a linear congruential generator (Knuth's constants).
-std::vector<float> noise(std::size_t count) {
-  std::uint64_t state = 1;
-  std::vector<float> values(count);
-  for (float& value : values) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    value = static_cast<float>(static_cast<std::int32_t>(state >> 32)) / 2147483648.0F;
-  }
-  return values;
 }
 
 tilewise_array array_of(std::vector<float>& values, const tilewise_shape& shape) {
@@ -55,35 +41,6 @@ std::size_t count_of(const tilewise_shape& shape) {
 }
 
 }  // namespace
-
-Command::Command(const std::string& line) {
-  std::istringstream words(line);
-  words >> keyword_;
-  for (std::string word; words >> word;) {
-    const std::size_t equals = word.find('=');
-    if (equals == 0 || equals == std::string::npos)
-      refuse("'", word.substr(0, kMaxShown), "' is no field, must be key=value");
-    if (!values_.emplace(word.substr(0, equals), word.substr(equals + 1)).second)
-      refuse("the field ", word.substr(0, equals), " is given twice");
-  }
-}
-
-std::int64_t Command::number(const std::string& key, std::int64_t low, std::int64_t high) {
-  const auto node = values_.extract(key);
-  if (node.empty()) refuse(keyword_.substr(0, kMaxShown), " lacks the field ", key);
-  const std::string& text = node.mapped();
-  std::int64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [last, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || last != end || value < low || value > high)
-    refuse(key, " is '", text.substr(0, kMaxShown), "', must be ", low, "..", high);
-  return value;
-}
-
-void Command::check_all_read() const {
-  if (values_.empty()) return;
-  refuse(keyword_.substr(0, kMaxShown), " has the unknown field ", values_.begin()->first.substr(0, kMaxShown));
-}
 
 Session::Session(std::istream& input, std::ostream& output, int threads, const std::string& set)
     : input_(input), output_(output), threads_(threads), set_(kernel_set(set.c_str())) {

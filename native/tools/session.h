@@ -20,24 +20,11 @@
 
 #include "c_api/tilewise.h"
 #include "kernels/set.h"
+#include "tools/command.h"
 
 namespace tilewise::tools {
 
 inline constexpr int kFormat = 2;  // of the commands and the answers
-
-// A command: its keyword, and fields "key=number". Each field must be read: check_all_read() refuses what is left.
-class Command {
- public:
-  explicit Command(const std::string& line);
-
-  const std::string& keyword() const { return keyword_; }
-  std::int64_t number(const std::string& key, std::int64_t low, std::int64_t high);
-  void check_all_read() const;
-
- private:
-  std::string keyword_;
-  std::map<std::string, std::string> values_;
-};
 
 class Session {
  public:

@@ -73,10 +73,12 @@ class Interpreter:
             assert pixels % of == 0
         self.store(y, x if mean is None else (x - mean) / deviation)
 
-    def output(self, x: int, flat: bool, values: int) -> None:
-        y = np.ascontiguousarray(self.real(x).transpose(0, 3, 1, 2))
-        assert values in (0, y[0].size)
-        self.results[self.name] = y.reshape(len(y), -1) if flat else y
+    def output(self, x: int, channels_last: bool, values: int, axes: Any = None) -> None:
+        y = self.real(x)
+        n, h, w, c = y.shape
+        assert values in (0, c * h * w)
+        shape = (c, h, w) if axes is None else (m * h**rows * w**cols // d for m, d, rows, cols in axes.tolist())
+        self.results[self.name] = (y if channels_last else y.transpose(0, 3, 1, 2)).reshape(n, *shape)
 
     def direct(
         self, x: int, y: int, weight: NDArray[Any], bias: Floats, stride: Any, padding: Any, dilation: Any,

@@ -196,7 +196,7 @@ def test_candidates_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"has no kernel|unknown algorithm"):
         Candidate.parse(text)
     with pytest.raises(ValueError, match="'exact F4 learned int8' has no kernel"):
-        Candidate("F4", "int8", "learned", exact=True)
+        Candidate("F4", "int8", "learned", lossless=True)
     with pytest.raises(ValueError, match="V of F6 reaches"):
         Candidate.parse("exact F6 int8")
     with pytest.raises(ValueError, match="'exact auto int8' has no kernel"):

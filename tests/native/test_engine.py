@@ -109,7 +109,7 @@ def test_the_best_set_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ports() -> None:
     engine = _native.Engine(conv(weights()))
-    common = {"size": (0, 0), "multiple": (1, 1), "flat": False}
+    common = {"size": (0, 0), "multiple": (1, 1), "flat": False, "channels_last": False, "axes": ()}
     (given,), (found,) = engine.inputs, engine.outputs
     assert given == {"name": "in", "channels": C, **common, "stored": "uint8", "step": 0.25, "zero_point": 128}
     assert found == {"name": "out", "channels": K, **common, "stored": "float32", "step": 1.0, "zero_point": 0}

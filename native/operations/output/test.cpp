@@ -52,16 +52,21 @@ Draft network() {
   NetworkBuilder b(1);
   const std::int64_t x = b.draft.bytes(3);
   b.input("x", x);
-  b.output("y", x, true, 12);
+  b.output("y", x, {2, 1, 1, 0, 3, 2, 0, 1}, 12);
   return std::move(b.draft);
+}
+
+Draft any_values() {
+  Draft any = network();
+  any("y", "values") = json(0);
+  return any;
 }
 
 void test_sizes() {
   check_size(network(), {{1, 4}}, {1, 4});
+  size_refused(any_values(), {{2, 3}}, "y: an axis has 9 values, must have a multiple of 2");
   size_refused(network(), {{2, 3}}, "y: the number of values is 18, must be 12, as the network was compiled");
-  Draft any = network();
-  any("y", "values") = json(0);
-  check_size(any, {{2, 3}}, {2, 3});
+  check_size(any_values(), {{2, 4}}, {2, 4});
 }
 
 }  // namespace
@@ -69,6 +74,21 @@ void test_sizes() {
 void test_output() {
   test_kernels();
   test_sizes();
+  const auto with_axes = [](std::vector<std::int64_t> shape, std::vector<std::int64_t> axes) {
+    return [=](Draft& d) { d.array("y", "axes") = values_of(shape, axes); };
+  };
+  refused(network(), "y: the number of columns of axes is 3, must be 4, for one axis each", with_axes({1, 3}, {3, 1, 1}));
+  refused(network(), "y: the number of axes is 8, must be 0..7", with_axes({8, 4}, std::vector<std::int64_t>(32, 1)));
+  refused(network(), "y: the multiple of an axis is 0, must be 1..65536", with_axes({1, 4}, {0, 1, 1, 1}));
+  refused(network(), "y: the divisor of an axis is -1, must be 1..65536", with_axes({1, 4}, {3, -1, 1, 1}));
+  refused(network(), "y: the rows of an axis is 2, must be 0..1", with_axes({1, 4}, {3, 1, 2, 1}));
+  refused(network(), "y: the columns of an axis is -1, must be 0..1", with_axes({1, 4}, {3, 1, 1, -1}));
+  Draft map = network();
+  map.values.erase("1.axes");
+  refused(map, "y: has the channels last, must have axes", [](Draft& d) { d("y", "channels_last") = json(true); });
+  Draft wrong = any_values();
+  with_axes({1, 4}, {3, 1, 1, 0})(wrong);
+  size_refused(wrong, {{2, 4}}, "y: the product of its axes is 6, must be 24, C*H*W");
   refused(network(), "y: x is bfloat16, must be uint8, int16 or float32",
           [](Draft& d) { d.tensors()[0] = object({{"name", json("t")}, {"channels", json(3)}, {"dtype", json("bfloat16")}}); });
 }

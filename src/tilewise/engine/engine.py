@@ -173,7 +173,7 @@ class Engine:
         self._engine.run(arrays, results, channels_last=layout == "NHWC")
         found = {}
         for output, y in zip(self.outputs, results, strict=True):
-            value: Any = y.reshape(len(y), -1) if output.flat else y
+            value: Any = y
             if is_tensor:
                 import torch
 
@@ -229,11 +229,10 @@ class Engine:
         """Return memory for the results."""
         shapes = self._engine.prepare([_nchw(x.shape, layout) for x in arrays])
         results = []
-        for output, (n, c, h, w) in zip(self.outputs, shapes, strict=True):
+        for output, extents in zip(self.outputs, shapes, strict=True):
             if integers and output.stored == "float32":
                 raise ValueError(f"the result {output.name!r} is stored as float32; it has no integers")
-            shape = (n, h, w, c) if layout == "NHWC" and not output.flat else (n, c, h, w)
-            results.append(np.empty(shape, output.stored if integers else np.float32))
+            results.append(np.empty(_shape(output, extents, layout), output.stored if integers else np.float32))
         return results
 
     def _images(self, images: tuple[Any, ...], layout: str) -> tuple[list[NDArray[Any]], bool]:
@@ -302,10 +301,9 @@ def _nchw(shape: tuple[int, ...], layout: str) -> tuple[int, int, int, int]:
 
 
 def _shape(output: Output, extents: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """Return what callers see of a result of N, C, H, W."""
     n, c, h, w = extents
-    if output.flat:
-        return (n, c * h * w)
-    return (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
+    return (n, h, w, c) if layout == "NHWC" and not output.flat else output.shape(n, c, h, w)
 
 
 def load(path: str | Path, *, threads: int = 1, batch: int = DEFAULT_BATCH) -> Engine:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tilewise.engine.axes import COLUMN, ROW, Digit
 from tilewise.quant import QuantGrid
 
 if TYPE_CHECKING:
@@ -115,6 +117,28 @@ class Node:
         self.residual = new if self.residual is old else self.residual
 
 
+class Extent(NamedTuple):
+    """How long an axis of a result is: ``multiple * height ** rows * width ** columns / divisor`` of its tensor."""
+
+    multiple: int
+    divisor: int
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, axis: tuple[Digit, ...], chw: Chw) -> Extent:
+        """Return how long an axis of such digits is."""
+        bases = [digit.base for digit in axis if digit.free]
+        size = math.prod(digit.size for digit in axis)
+        grown = math.prod(chw[base] for base in bases)
+        return cls(*Fraction(size, grown).as_integer_ratio(), bases.count(ROW), bases.count(COLUMN))
+
+    @property
+    def grows(self) -> bool:
+        """Whether it follows from the image's size."""
+        return self.rows + self.columns > 0
+
+
 @dataclass
 class Output:
     """A result of the network.
@@ -125,15 +149,18 @@ class Output:
         What callers know it by.
     node : Node
         Makes it.
-    flat : bool
-        Whether its shape is (N, C*H*W).
+    channels_last : bool
+        Whether its numbers come pixel by pixel, all channels of each, as callers see it.
+    axes : tuple of Extent, optional
+        Of what callers see, after the batch; None: (N, C, H, W).
     values : int
-        C*H*W that a flat result must have, whatever the images' size; 0: any number.
+        C*H*W that it must have, whatever the images' size; 0: any number.
     """
 
     name: str
     node: Node
-    flat: bool = False
+    channels_last: bool = False
+    axes: tuple[Extent, ...] | None = None
     values: int = 0
 
 

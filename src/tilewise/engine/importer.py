@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, fx
 
+from tilewise.engine.axes import CHANNEL, Axes, of_image, reshaped, sequence, shape_of, whole
 from tilewise.engine.capture import Captured, arguments, hint, is_fixed, module_of, operation, place, size_of
-from tilewise.engine.graph import Chw, Graph, Node, Op, Output
+from tilewise.engine.graph import Chw, Extent, Graph, Node, Op, Output
 
 
 class Value(NamedTuple):
-    """A tensor of the model: the node that makes it, and its shape for the example without the batch axis."""
+    """A tensor of the model.
+
+    Parameters
+    ----------
+    node : Node
+        What makes it.
+    shape : tuple of int
+        Its extents for the example, without the batch axis.
+    order : Axes, optional
+        What its axes hold of the node's channels, rows and columns; None: they are the image's, in order, reshaped.
+    """
 
     node: Node
     shape: tuple[int, ...]
+    order: Axes | None = None
+
+    @property
+    def axes(self) -> Axes:
+        """What its axes hold of the node's channels, rows and columns."""
+        pixel = len(self.shape) == 1 and self.node.chw[1:] == (1, 1)
+        found = reshaped(of_image(self.node.chw), self.shape, [pixel]) if self.order is None else self.order
+        assert found is not None, f"{self.shape} of {self.node.chw}"
+        return found
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its axes are channels, rows and columns."""
+        return self.axes == of_image(self.node.chw)
+
+    def holds_channels(self, axis: int) -> bool:
+        """Whether an axis, the batch being axis 0, is the channels."""
+        return whole(self.axes[axis - 1], CHANNEL, self.node.chw.channels)
+
+
+def shown(x: Value) -> str:
+    """Return a tensor's shape as errors show it."""
+    return f"(N{''.join(f', {extent}' for extent in x.shape)})"
 
 
 class ComputedSizeError(ValueError):
@@ -70,13 +105,16 @@ class Importer:
 
     def output(self, name: str, node: fx.Node) -> Output:
         """Return a result of the network."""
-        found = self.values[node]
-        sizes = node.meta["val"].shape[1:]
-        flat = len(sizes) == 1
-        if not flat and found.shape != found.node.chw:
-            raise ValueError(f"the model's result {name!r} has the shape (N, {', '.join(map(str, found.shape))})")
-        fixed = flat and found.node.chw[1:] != (1, 1) and is_fixed(sizes[0])
-        return Output(name, found.node, flat, hint(sizes[0]) if fixed else 0)
+        found, sizes = self.values[node], node.meta["val"].shape[1:]
+        image, seen = of_image(found.node.chw), sequence(found.axes)
+        bases = {digit.base for digit in seen}  # without those of one pixel whatever the image's size
+        channels_last = seen == sequence((*image[1:], image[0]), bases) != sequence(image, bases)
+        if not channels_last and seen != sequence(image, bases):
+            raise ValueError(f"the model's result {name!r} has channels, rows and columns in an order of its own")
+        axes = None if found.is_image else tuple(Extent.of(axis, found.node.chw) for axis in found.axes)
+        grows = any(is_fixed(size) and axis.grows for size, axis in zip(sizes, axes or (), strict=False))
+        fixed = grows and found.node.chw[1:] != (1, 1)
+        return Output(name, found.node, channels_last, axes, math.prod(found.shape) if fixed else 0)
 
     def refusal(self, why: str) -> ValueError:
         """Return what to raise at the current operation."""
@@ -99,10 +137,15 @@ class Importer:
     def image(self, x: Any) -> Value:
         """Return a tensor of shape (N, C, H, W)."""
         found = self.value(x)
-        if found.shape != found.node.chw:
-            raise self.refusal(
-                f"reads a tensor of shape (N, {', '.join(map(str, found.shape))}); allowed: (N, C, H, W)"
-            )
+        if not found.is_image:
+            raise self.refusal(f"reads a tensor of shape {shown(found)}; allowed: (N, C, H, W)")
+        return found
+
+    def channels_last(self, x: Any) -> Value:
+        """Return a tensor whose last axis is the channels."""
+        found = self.value(x)
+        if not found.holds_channels(len(found.shape)):
+            raise self.refusal(f"works on the last axis of {shown(found)}, which is not the channels")
         return found
 
     def tensor(self, x: Any) -> Tensor | None:
@@ -149,7 +192,11 @@ class Importer:
 
     def alike(self, op: Op, x: Value) -> Value:
         """Append a node that keeps the shape."""
-        return Value(self.add(op, [x.node], x.node.chw), x.shape)
+        return x._replace(node=self.add(op, [x.node], x.node.chw))
+
+    def view(self, x: Value, axes: Axes) -> Value:
+        """Return the same numbers with other axes."""
+        return Value(x.node, shape_of(axes), axes)
 
 
 Handler: TypeAlias = Callable[[Importer, dict[str, Any]], Value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tilewise.engine.graph import Activation, Graph, Node
@@ -17,7 +18,10 @@ def lower(graph: Graph, precision: str = "float32") -> Program:
         node.op.emit(node, writer)
     for output in graph.outputs:
         x = writer.number(output.node)
-        writer.append("output", output.name, x=x, flat=output.flat, values=output.values)
+        axes = None if output.axes is None else np.array(output.axes, np.int64).reshape(-1, 4)
+        writer.append(
+            "output", output.name, x=x, channels_last=output.channels_last, axes=axes, values=output.values
+        )  # fmt: skip
     return Program(tensors=tuple(map(_tensor, graph.nodes)), operations=tuple(writer.operations), arrays=writer.arrays)
 
 

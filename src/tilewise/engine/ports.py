@@ -38,7 +38,12 @@ class Output:
     channels : int
         C.
     flat : bool
-        Whether its shape is (N, C*H*W) instead of (N, C, H, W).
+        Whether it is no map (N, C, H, W), but has the axes that the model gives it.
+    channels_last : bool
+        Whether a flat one's numbers come pixel by pixel, all channels of each.
+    axes : tuple of (int, int, int, int)
+        Those of a flat one after N: multiple, divisor, rows, columns stand for an axis of
+        ``multiple * (H if rows) * (W if columns) / divisor``.
     stored : str
         What it lies in memory as: ``float32``, or the type of its integers.
     step : float
@@ -50,6 +55,18 @@ class Output:
     name: str
     channels: int
     flat: bool
+    channels_last: bool
+    axes: tuple[tuple[int, int, int, int], ...]
     stored: str
     step: float
     zero_point: int
+
+    def shape(self, images: int, channels: int, height: int, width: int) -> tuple[int, ...]:
+        """Return the shape that callers see of a map (N, C, H, W)."""
+        if not self.flat:
+            return (images, channels, height, width)
+        extents = (
+            multiple * (height if rows else 1) * (width if columns else 1) // divisor
+            for multiple, divisor, rows, columns in self.axes
+        )
+        return (images, *extents)

@@ -152,7 +152,7 @@ def example() -> Program:
             "padding": [1, 1, 1, 1], "dilation": [1, 1], "ordered": False, "whole": False, "residual": None,
             "act_low": 0.0, "act_high": None,
         },
-        {"op": "output", "name": "output", "x": 1, "flat": False, "values": 0},
+        {"op": "output", "name": "output", "x": 1, "channels_last": False, "values": 0},
     ]  # fmt: skip
     operations: list[dict[str, Any]] = []
     arrays: dict[str, Any] = {}

@@ -7,22 +7,22 @@ them, float sums in one order, means of 8-bit tensors over their integers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from torch import Tensor, fx
 
+from tilewise.engine.axes import CHANNEL, Axes, of_image, reshaped, shape_of, whole
 from tilewise.engine.capture import Captured, arguments, operation
+from tilewise.engine.views import VIEWS, viewed
 from tilewise.nn import Affine, QuantizedConv, affine_of
 from tilewise.quant import FLOAT_BITS, QuantGrid
 
-SUMS = ("aten::conv2d", "aten::linear")
-"""What takes in a batch norm after it, beside quantized layers."""
-KEEPS_GRID = frozenset({
+KEEPS_GRID = VIEWS | {
     "aten::max_pool2d", "aten::adaptive_max_pool2d", "getitem", "aten::slice", "aten::pad", "aten::constant_pad_nd",
-    "aten::cat", "aten::upsample_nearest2d", "aten::pixel_shuffle", "aten::flatten", "aten::view", "aten::reshape",
-    "aten::squeeze", "aten::unsqueeze", "aten::dropout", "aten::contiguous", "aten::clone", "aten::detach",
-})  # fmt: skip
+    "aten::cat", "aten::upsample_nearest2d", "aten::pixel_shuffle",
+}  # fmt: skip
 """What leaves the numbers of a tensor on its grid."""
 
 
@@ -44,6 +44,8 @@ class Run:
         The grid of every tensor that lies in memory as integers.
     folded : dict
         Batch norms by the convolution or linear layer that takes them in: the one that nothing else reads.
+    taken_in : set
+        The nodes of those batch norms.
     ordered : bool
         Whether float sums are rounded in one order.
     """
@@ -52,8 +54,9 @@ class Run:
         self.captured, self.simulated = captured, simulated
         self.values: dict[fx.Node, Any] = {}
         self.grids: dict[fx.Node, QuantGrid] = {}
-        self._maps: dict[fx.Node, tuple[int, ...]] = {}
-        self.folded = {node.all_input_nodes[0]: self.affine(node) for node in captured.graph.nodes if self._folds(node)}
+        self._axes: dict[fx.Node, tuple[tuple[int, ...], Axes]] = {}
+        self.taken_in = {node for node in captured.graph.nodes if self._folds(node)}
+        self.folded = {_summed(node): self.affine(node) for node in self.taken_in}
         convs = (layer for layer in captured.layers.values() if isinstance(layer, QuantizedConv))
         self.ordered = any(conv.spec.bits != FLOAT_BITS for conv in convs)
 
@@ -63,14 +66,17 @@ class Run:
         for node in self.captured.graph.nodes:
             if node.op == "placeholder":
                 self.values[node] = given.get(node, self.captured.tensors.get(node.name))
+                if node in given:
+                    chw = tuple(given[node].shape[1:])
+                    self._axes[node] = chw, of_image(chw)
             elif node.op == "call_function":
                 self.values[node] = self._compute(node)
                 self._note(node)
         return {name: self.values[node] for name, node in self.captured.outputs.items()}
 
-    def map_of(self, node: fx.Node) -> tuple[int, ...]:
-        """Return the shape of the map that a tensor is, or was before it was flattened."""
-        return self._maps.get(node, tuple(self.values[node].shape))
+    def axes_of(self, node: fx.Node) -> tuple[tuple[int, ...], Axes]:
+        """Return channels, height and width of the map that a tensor is a view of, and what its axes hold of it."""
+        return self._axes[node]
 
     def affine(self, node: fx.Node) -> Affine:
         """Return what a batch norm does per channel."""
@@ -85,11 +91,10 @@ class Run:
         """Whether a node is a batch norm that the layer before it takes in."""
         if node.op != "call_function" or "batch_norm" not in operation(node):
             return False
-        x = node.all_input_nodes[0]
-        if x.op != "call_function":
+        x = _summed(node)
+        if x.op != "call_function" or len(x.users) > 1:
             return False
-        standin = operation(x) == "tilewise::layer" and self.captured.layers[arguments(x)["name"]]
-        return (operation(x) in SUMS or isinstance(standin, QuantizedConv)) and list(x.users) == [node]
+        return operation(x) == "aten::linear" or self._is_conv(x)
 
     def _compute(self, node: fx.Node) -> Any:
         found = self.simulated.get(operation(node))
@@ -100,15 +105,42 @@ class Run:
 
     def _note(self, node: fx.Node) -> None:
         """Keep what later operations need to know about a tensor."""
-        sources = [x for x in node.all_input_nodes if x in self._maps or x in self.captured.inputs.values()]
+        sources = [x for x in node.all_input_nodes if x in self._axes]
         value = self.values[node]
-        if isinstance(value, Tensor) and (value.ndim == 4 or operation(node) in (*SUMS, "aten::mean")):
-            self._maps[node] = (*value.shape, 1, 1)[:4]
-        elif sources and sources[0] in self._maps:
-            self._maps[node] = self._maps[sources[0]]
+        if isinstance(value, Tensor):
+            self._axes[node] = self._axes_of_result(node, value, sources)
         grids = [self.grids.get(x) for x in sources]
         if operation(node) in KEEPS_GRID and grids and grids[0] is not None and all(g == grids[0] for g in grids):
             self.grids[node] = grids[0]
+
+    def _axes_of_result(self, node: fx.Node, value: Tensor, sources: list[fx.Node]) -> tuple[tuple[int, ...], Axes]:
+        """Return the map that a result is a view of, and its axes: what it reads has them, or it is one itself."""
+        shape = tuple(value.shape[1:])
+        if sources:
+            chw, axes = self._axes[sources[0]]
+            if operation(node) == "aten::linear" and axes and whole(axes[-1], CHANNEL, chw[0]):
+                chw, axes = (shape[-1], *chw[1:]), (*axes[:-1], of_image((shape[-1], 1, 1))[0])
+            elif operation(node) in VIEWS:
+                axes = viewed(node, axes) or ()
+            if shape_of(axes) == shape and not self._is_conv(node):
+                return chw, axes
+        chw = (*shape, 1, 1)[:3] if len(shape) <= 3 else (math.prod(shape), 1, 1)
+        own = reshaped(of_image(chw), shape)
+        assert own is not None
+        return chw, own
+
+    def _is_conv(self, node: fx.Node) -> bool:
+        if operation(node) != "tilewise::layer":
+            return operation(node) == "aten::conv2d"
+        return isinstance(self.captured.layers[arguments(node)["name"]], QuantizedConv)
+
+
+def _summed(norm: fx.Node) -> fx.Node:
+    """Return what a batch norm reads, behind views that nothing else reads."""
+    x = norm.all_input_nodes[0]
+    while x.op == "call_function" and operation(x) in VIEWS and len(x.users) == 1:
+        x = x.all_input_nodes[0]
+    return x
 
 
 Simulated: TypeAlias = Callable[[Run, fx.Node, dict[str, Any]], Any]

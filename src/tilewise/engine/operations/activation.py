@@ -46,6 +46,8 @@ def _prelu(im: Importer, a: dict[str, Any]) -> Value:
     slope = tuple(weight.detach().flatten().tolist())
     if len(slope) not in (1, x.node.chw.channels):
         raise im.refusal(f"has {len(slope)} slopes; allowed: 1, or {x.node.chw.channels}, one a channel")
+    if len(slope) > 1 and not x.holds_channels(1):
+        raise im.refusal("has a slope for each entry of an axis that is not the channels; allowed: one a channel")
     return im.alike(Activate(Activation(slope=slope)), x)
 
 

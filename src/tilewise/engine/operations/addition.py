@@ -19,7 +19,9 @@ def _add(im: Importer, a: dict[str, Any]) -> Value:
     x, y = im.value(a["self"]), im.value(a["other"])
     if a["alpha"] != 1 or x.shape != y.shape or x.node.chw != y.node.chw:
         raise im.refusal(f"adds {a['alpha']} * {y.shape} to {x.shape}; allowed: 1 * a tensor of the same shape")
-    return Value(im.add(Add(), [x.node, y.node], x.node.chw), x.shape)
+    if x.axes != y.axes:
+        raise im.refusal("adds tensors whose channels, rows and columns lie in different orders; allowed: the same")
+    return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
 
 
 IMPORTS: dict[str, Handler] = {"aten::add": _add}

@@ -25,14 +25,14 @@ def _batch_norm(im: Importer, a: dict[str, Any]) -> Value:
     if mean is None or var is None or a.get("training"):
         raise im.refusal("uses the statistics of the batch; allowed: running statistics")
     x = im.value(a["input"])
-    if x.shape[0] != x.node.chw.channels:
-        raise im.refusal("normalises a flattened map; allowed: before flattening, or after a linear layer")
+    if not x.holds_channels(1):
+        raise im.refusal("normalises another axis than the channels, or a flattened map; allowed: axis 1, the channels")
     return im.alike(BatchNorm(affine_of(im.tensor(a["weight"]), im.tensor(a["bias"]), mean, var, a["eps"])), x)
 
 
 def _simulate(run: Run, node: fx.Node, a: dict[str, Any]) -> Any:
     x: Tensor = a["input"]
-    if node.all_input_nodes[0] not in run.folded:
+    if node not in run.taken_in:
         axes = (1, -1) + (1,) * (x.ndim - 2)
         affine = run.affine(node)
         x = x * affine.alpha.view(axes) + affine.beta.view(axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from tilewise.engine.axes import Digit, of_image
 from tilewise.engine.capture import module_of
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, pair
@@ -127,13 +129,23 @@ def _conv2d(im: Importer, a: dict[str, Any]) -> Value:
 def _linear(im: Importer, a: dict[str, Any]) -> Value:
     x, weight, bias = im.value(a["input"]), im.tensor(a["weight"]), im.tensor(a["bias"])
     assert weight is not None
-    if len(x.shape) != 1:
-        raise im.refusal(f"reads a tensor of {len(x.shape) + 1} axes; allowed: 2, (N, features)")
-    # A window over the whole map: its weights lie in the order of the flattened map.
-    layer = float_layer(weight.view(-1, *x.node.chw), bias)
-    name = module_of(im.node) or "linear"
+    name, flat = module_of(im.node) or "linear", len(x.shape) == 1
+    if flat:  # a window over the whole map
+        layer = float_layer(unflattened(weight, x.axes[0], x.node.chw), bias)
+    else:
+        x = im.channels_last(a["input"])
+        layer = float_layer(weight[:, :, None, None], bias)
     check_layer(name, layer)
-    return Value(im.add(Conv(layer, whole=True), [x.node], (*im.out(), 1, 1), name), im.out())
+    chw = (len(weight), 1, 1) if flat else (len(weight), *x.node.chw[1:])
+    node = im.add(Conv(layer, whole=flat), [x.node], chw, name)
+    return Value(node, im.out()) if flat else im.view(Value(node, chw), (*x.axes[:-1], of_image(chw)[0]))
+
+
+def unflattened(x: Tensor, axis: tuple[Digit, ...], chw: Sequence[int]) -> Tensor:
+    """Return flattened maps, whose axis has these digits, as maps (N, C, H, W)."""
+    order = sorted(range(len(axis)), key=lambda i: (axis[i].base, -axis[i].step))
+    digits = x.reshape(len(x), *(digit.size for digit in axis))
+    return digits.permute(0, *(i + 1 for i in order)).reshape(len(x), *chw)
 
 
 def _simulate_layer(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
@@ -149,9 +161,14 @@ def _simulate_conv2d(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
 
 
 def _simulate_linear(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
-    shape = run.map_of(node.all_input_nodes[0])
-    layer = float_layer(a["weight"].view(-1, *shape[1:]), a["bias"])
-    return _convolved(run, node, layer, a["input"].reshape(shape)).flatten(1)
+    x, weight = a["input"], a["weight"]
+    if x.ndim > 2:  # a window of one pixel
+        layer = float_layer(weight[:, :, None, None], a["bias"])
+        pixels = x.movedim(-1, 1).flatten(2)[..., None]
+        return _convolved(run, node, layer, pixels).view(len(x), -1, *x.shape[1:-1]).movedim(1, -1)
+    chw, (axis,) = run.axes_of(node.all_input_nodes[0])
+    layer = float_layer(unflattened(weight, axis, chw), a["bias"])
+    return _convolved(run, node, layer, unflattened(x, axis, chw)).flatten(1)
 
 
 def _convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tensor:

@@ -9,22 +9,20 @@ from torch import fx
 from tilewise.engine.capture import operation
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.simulation import Simulated
+from tilewise.engine.views import VIEWS, viewed
 
 
-def _reshape(im: Importer, a: dict[str, Any]) -> Value:
+def _view(im: Importer, a: dict[str, Any]) -> Value:
     x, shape = im.value(a.get("self", a.get("input"))), im.out()
-    c, h, w = x.node.chw
-    if shape not in {(c * h * w,), (c, h, w)}:
-        raise im.refusal(
-            f"gives the shape (N, {', '.join(map(str, shape))}); allowed: (N, {c * h * w}), (N, {c}, {h}, {w})"
-        )
-    return Value(x.node, shape)
-
-
-def _nothing(im: Importer, a: dict[str, Any]) -> Value:
     if a.get("train"):
         raise im.refusal("drops values in evaluation too; allowed: training=self.training")
-    return im.value(a.get("self", a.get("input")))
+    axes = viewed(im.node, x.axes)
+    if axes is None:
+        raise im.refusal(
+            f"gives the shape (N, {', '.join(map(str, shape))}) to (N, {', '.join(map(str, x.shape))}); "
+            "allowed: axes that are joined, or split into equal parts"
+        )
+    return Value(x.node, shape, axes)
 
 
 def _first_of(im: Importer, _: dict[str, Any]) -> Value:
@@ -35,14 +33,5 @@ def _first_of(im: Importer, _: dict[str, Any]) -> Value:
     return im.value(source)
 
 
-RESHAPES = (
-    "aten::flatten", "aten::view", "aten::reshape", "aten::squeeze", "aten::unsqueeze", "aten::_unsafe_view",
-)  # fmt: skip
-NOTHINGS = (
-    "aten::dropout", "aten::feature_dropout", "aten::contiguous", "aten::clone", "aten::detach", "aten::alias",
-    "aten::lift_fresh_copy",
-)  # fmt: skip
-IMPORTS: dict[str, Handler] = {
-    **dict.fromkeys(RESHAPES, _reshape), **dict.fromkeys(NOTHINGS, _nothing), "getitem": _first_of,
-}  # fmt: skip
+IMPORTS: dict[str, Handler] = {**dict.fromkeys(VIEWS, _view), "getitem": _first_of}
 SIMULATIONS: dict[str, Simulated] = {}

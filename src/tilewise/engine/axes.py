@@ -1,0 +1,112 @@
+"""What each axis of a torch tensor holds of the engine's channels, rows and columns: permutes, reshapes cost nothing.
+
+The engine keeps images as (N, H, W, C), whatever torch calls them. A digit is a part of a channel's, row's or column's
+number: an axis of 12 channels that is viewed as (3, 4) has two digits, of 3 and of 4 values. An axis of a torch tensor
+is a sequence of digits, the outermost first. Permuting moves axes, reshaping joins or splits them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+CHANNEL, ROW, COLUMN = range(3)
+
+
+class Digit(NamedTuple):
+    """A part of a channel's, row's or column's number.
+
+    Parameters
+    ----------
+    base : int
+        Whose: 0 channel, 1 row, 2 column.
+    size : int
+        How many values it has, for the example.
+    step : int
+        What one more of it adds to the number, for the example.
+    free : bool
+        Whether ``size`` follows from the image's size.
+    """
+
+    base: int
+    size: int
+    step: int = 1
+    free: bool = False
+
+
+Axes: TypeAlias = tuple[tuple[Digit, ...], ...]
+"""The digits of each axis after the batch."""
+
+
+def of_image(chw: Sequence[int]) -> Axes:
+    """Return the axes of an image as torch has it: channels, rows, columns."""
+    return tuple(
+        _joined((Digit(base, size, 1, free=base != CHANNEL),)) for base, size in enumerate(chw)
+    )  # fmt: skip
+
+
+def shape_of(axes: Axes) -> tuple[int, ...]:
+    """Return the extents of axes for the example."""
+    return tuple(math.prod(digit.size for digit in axis) for axis in axes)
+
+
+def sequence(axes: Axes, bases: Container[int] = (CHANNEL, ROW, COLUMN)) -> tuple[Digit, ...]:
+    """Return all digits in the order of the flattened tensor, of some bases."""
+    return _joined(digit for axis in axes for digit in axis if digit.base in bases)
+
+
+def whole(axis: tuple[Digit, ...], base: int, size: int) -> bool:
+    """Whether an axis is the channels, rows or columns, all of them and in order."""
+    return axis == of_image([size if b == base else 1 for b in range(3)])[base]
+
+
+def reshaped(axes: Axes, shape: Sequence[int], fixed: Sequence[bool] = ()) -> Axes | None:
+    """Return the axes of a reshaped tensor, or None where an axis would cut through a digit.
+
+    ``fixed`` says which extents are the same for all sizes of images: where rows are split, the other part grows, and
+    what is one row for the example is one row for all.
+    """
+    left = list(sequence(axes))
+    result: list[tuple[Digit, ...]] = []
+    for i, size in enumerate(shape):
+        axis: list[Digit] = []
+        missing = size
+        while left and (missing > 1 or (not axis and left[0].size == 1)):
+            digit = left.pop(0)
+            if missing % digit.size == 0:
+                axis.append(digit)
+                missing //= digit.size
+            elif digit.size % missing == 0:
+                rest = digit.size // missing
+                grows = digit.free and not (i < len(fixed) and fixed[i]) and not any(d.free for d in axis)
+                axis.append(Digit(digit.base, missing, digit.step * rest, grows))
+                left.insert(0, Digit(digit.base, rest, digit.step, digit.free and not grows))
+                missing = 1
+            else:
+                return None
+        if missing > 1:
+            return None
+        result.append(tuple(axis))
+    if left and result:
+        result[-1] += tuple(left)
+    if any(digit.size > 1 for digit in left):
+        return None
+    return tuple(
+        _joined(d for d in axis if d.size > 1 or not (i < len(fixed) and fixed[i])) for i, axis in enumerate(result)
+    )
+
+
+def _joined(digits: Iterable[Digit]) -> tuple[Digit, ...]:
+    """Return digits with neighbours that are one number as one digit, and without those that are always 0."""
+    result: list[Digit] = []
+    for digit in digits:
+        if digit.size == 1 and not digit.free:
+            continue
+        outer = result[-1] if result else None
+        follows = outer is not None and outer.base == digit.base and outer.step == digit.step * digit.size
+        if outer is not None and follows and not (outer.free and digit.free):
+            result[-1] = Digit(digit.base, outer.size * digit.size, digit.step, outer.free or digit.free)
+        else:
+            result.append(digit)
+    return tuple(result)
