@@ -124,7 +124,6 @@ def test_wrong_type_is_refused() -> None:
     [
         ({"stride": 3}, "stride is .3, 3."),
         ({"stride": (1, 2)}, "stride is .1, 2."),
-        ({"dilation": 2}, "dilation"),
         ({"groups": 2}, "2 groups"),
     ],
 )
