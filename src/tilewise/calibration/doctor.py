@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tilewise.calibration.ranges import calibrate
 from tilewise.common.progress import bar
 from tilewise.conversion import convert
-from tilewise.nn import QuantizedConv, WinogradConv2d
+from tilewise.nn import QuantizedConv, WinogradConv2d, convolutions
 from tilewise.nn.stages import input_transform, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
@@ -131,7 +131,7 @@ def doctor(
         raise ValueError("the model has no convolution to examine")
     plain = convert(model, {"*": Direct(bits=FLOAT_BITS)}).eval()
     examination = _Examination(plain, images, labels)
-    convs = {name: m for name, m in plain.named_modules() if isinstance(m, nn.Conv2d)}
+    convs = convolutions(plain)
     findings = []
     with bar(enabled=progress) as display:
         for name, conv in display.track(convs.items(), description="examine"):

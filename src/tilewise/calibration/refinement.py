@@ -21,7 +21,7 @@ from torch.func import functional_call
 from tilewise.calibration.config import CalibrationConfig
 from tilewise.common.progress import track
 from tilewise.conversion import convert
-from tilewise.nn import Linear, QuantizedConv, WinogradConv2d
+from tilewise.nn import Linear, QuantizedConv, WinogradConv2d, convolutions
 from tilewise.nn.stages import input_transform, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct
 from tilewise.quant.fake import Range
@@ -56,11 +56,12 @@ def refine(model: nn.Module, batches: Sequence[Tensor], config: CalibrationConfi
     if not any(_is_quantized(m) for m in model.modules()):
         return
     reference = convert(model, {"*": Direct(bits=FLOAT_BITS)}).eval()
-    names = [name for name in _in_order(reference, batches[0][:1]) if _is_quantized(model.get_submodule(name))]
+    layers, plain = convolutions(model), convolutions(reference)
+    names = [name for name in _in_order(reference, batches[0][:1]) if _is_quantized(layers[name])]
     for name in track(names, "refine layers", enabled=progress):
-        layer = model.get_submodule(name)
+        layer = layers[name]
         assert isinstance(layer, QuantizedConv)
-        inputs, wanted = _inputs(model, layer, batches), _outputs(reference, reference.get_submodule(name), batches)
+        inputs, wanted = _inputs(model, layer, batches), _outputs(reference, plain[name], batches)
         with _without_norm(layer):
             refine_layer(layer, LayerPairs(inputs, wanted), config)
 
@@ -308,8 +309,7 @@ def _in_order(model: nn.Module, x: Tensor) -> list[str]:
     order: dict[str, None] = {}
     hooks = [
         m.register_forward_pre_hook(lambda _, __, name=name: order.update({name: None}))
-        for name, m in model.named_modules()
-        if isinstance(m, nn.Conv2d)
+        for name, m in convolutions(model).items()
     ]
     model(x)
     for hook in hooks:
