@@ -180,8 +180,7 @@ def _check(layers: Mapping[str, nn.Module], specs: Mapping[str, object]) -> None
             known = ", ".join(layers) or "none at all"
             raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
     for name, layer in layers.items():
-        weight = layer.weight
-        assert isinstance(weight, torch.Tensor)
+        assert isinstance(weight := layer.weight, torch.Tensor)
         if isinstance(weight, nn.parameter.UninitializedParameter):
             raise ValueError(f"weights of {name} have no values yet; call the model on images once")  # noqa: TRY004
         if weight.dtype not in (torch.float32, torch.float64):
