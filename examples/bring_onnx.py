@@ -20,7 +20,7 @@ def write_onnx(net: SmallCNN, path: Path) -> None:
     weights: list[Any] = []
     x = "image"
 
-    def add(kind: str, x: str, tensors: list[torch.Tensor], **attributes: Any) -> str:
+    def add(kind: str, x: str, tensors: list[Any], **attributes: Any) -> str:
         names = [f"{kind}_{len(nodes)}_{i}" for i in range(len(tensors))]
         weights.extend(numpy_helper.from_array(t.detach().numpy(), n) for t, n in zip(tensors, names, strict=True))
         nodes.append(helper.make_node(kind, [x, *names], [f"t{len(nodes)}"], name=f"{kind}_{len(nodes)}", **attributes))

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/function.h"
 #include "kernels/tensor.h"
 
 namespace tilewise {
@@ -13,11 +14,12 @@ namespace tilewise {
 inline constexpr std::int64_t kMaxTransform = 26;  // largest n, m and t of an algorithm: SFC12(10, 7)
 
 // What happens between the sum of a convolution (or an element-wise operation) and memory, per channel k:
-//   y = sum + bias[k];  y = y + residual;  y = y > 0 ? y : y * slope[k];  y = min(max(y, low), high);
-//   store y, or clamp(floor(y * factor + 0.5)).
+//   y = sum + bias[k];  y = y + residual;  y = function(y);  y = y > 0 ? y : y * slope[k];
+//   y = min(max(y, low), high);  store y, or clamp(floor(y * factor + 0.5)).
 struct Epilogue {
   std::vector<float> bias;              // one per channel
   const TensorRef* residual = nullptr;  // same height, width and channels as the output
+  Function function = Function::none;   // none leaves y as it is
   std::vector<float> slope;             // one per channel, or none: 1 for all
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();

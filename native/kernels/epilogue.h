@@ -8,6 +8,7 @@
 
 #include "base/aligned.h"
 #include "kernels/convolution.h"
+#include "kernels/functions.h"
 #include "kernels/op.h"
 #include "kernels/this_set.h"
 #include "kernels/words.h"
@@ -80,12 +81,17 @@ class Finish {
         quantizer_(y.grid, epilogue.low, epilogue.high),
         residual_(epilogue.residual ? *epilogue.residual : y),
         has_residual_(epilogue.residual != nullptr),
+        function_(epilogue.function),
         bias_(epilogue.bias.begin(), epilogue.bias.end()),
         slope_(epilogue.slope.begin(), epilogue.slope.end()),
         low_(F32{} + epilogue.low),
         high_(F32{} + epilogue.high) {
     bias_.resize(static_cast<std::size_t>(y.stride), 0.0F);
     if (!slope_.empty()) slope_.resize(static_cast<std::size_t>(y.stride), 1.0F);
+    if (function_ != Function::none) {
+      kept_.assign(static_cast<std::size_t>(y.stride), 0);
+      std::fill_n(kept_.begin(), y.channels, -1);
+    }
   }
 
   template <int Vectors>
@@ -96,6 +102,14 @@ class Finish {
     if (has_residual_) {
 #pragma GCC unroll 4
       for (int i = 0; i < Vectors; ++i) y[i] = y[i] + residual_(pixel, channel + i * kLanes);
+    }
+    if (function_ != Function::none) {
+      F32 values[Vectors];  // a copy, so that y stays in registers where there is no function
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) values[i] = y[i];
+      compute(values, Vectors, channel);
+#pragma GCC unroll 4
+      for (int i = 0; i < Vectors; ++i) y[i] = values[i];
     }
     if (!slope_.empty()) {
 #pragma GCC unroll 4
@@ -120,6 +134,13 @@ class Finish {
   }
 
  private:
+  // The function of all values; lanes beyond the channels become zero again.
+  [[gnu::noinline]] void compute(F32* values, int vectors, std::int64_t channel) const {
+    apply(function_, values, vectors);
+    for (int i = 0; i < vectors; ++i)
+      values[i] = reinterpret_cast<F32>(reinterpret_cast<I32>(values[i]) & load<I32>(kept_.data() + channel + i * kLanes));
+  }
+
   [[gnu::always_inline]] F32 clipped(F32 y) const { return smaller(larger(y, low_), high_); }
 
   template <typename Stored, int Vectors, typename Convert>
@@ -133,7 +154,9 @@ class Finish {
   Quantizer quantizer_;
   Reader residual_;
   bool has_residual_;
+  Function function_;
   AlignedVector<float> bias_, slope_;  // one per lane of a pixel; slope_ may be empty
+  AlignedVector<std::int32_t> kept_;    // all bits of lanes that are channels; empty without a function
   F32 low_, high_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "kernels/convolution.h"
 #include "kernels/format.h"
+#include "kernels/functions.h"
 #include "kernels/op.h"
 
 namespace tilewise::reference {
@@ -56,6 +57,7 @@ inline void finish(const Epilogue& epilogue, const TensorRef& y, float sum, std:
   const std::size_t at = offset(y, image, row, col, channel);
   float v = sum + (channel < y.channels ? epilogue.bias[static_cast<std::size_t>(channel)] : 0.0F);
   if (epilogue.residual) v = v + real(*epilogue.residual, at);
+  if (channel < y.channels) apply(epilogue.function, &v, 1);
   if (!epilogue.slope.empty() && channel < y.channels && !(v > 0)) v = v * epilogue.slope[static_cast<std::size_t>(channel)];
   v = std::min(std::max(v, epilogue.low), epilogue.high);
   if (y.dtype == Dtype::kFloat32) {

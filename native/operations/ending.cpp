@@ -1,12 +1,27 @@
 #include "operations/ending.h"
 
+#include <iterator>
+
 #include "base/check.h"
 #include "program/limits.h"
 
 namespace tilewise {
+namespace {
+
+Function function_of(const std::string& name, const std::string& function) {
+  for (std::size_t i = 0; i < std::size(kFunctions); ++i) {
+    if (function == kFunctions[i]) return static_cast<Function>(i);
+  }
+  std::string known;
+  for (const char* const one : kFunctions) known += (known.empty() ? "" : ", ") + std::string(one);
+  refuse(name, ": function is ", function.substr(0, 80), ", must be empty or one of ", known);
+}
+
+}  // namespace
 
 void Ending::fields(Fields& fields, Bias bias) {
   fields.may_read("residual", residual_, "Is added before the activation; of the size and channels of y.");
+  fields.text("function", function_, "Of each number, after the residual (numbers.md); empty: none.");
   fields.may_have("slope", slope_, {"float32"}, 1, "[K], the activation multiplies numbers that are not above 0 by it.");
   fields.limit("act_low", low_, "The activation raises what is below; null: nothing is.");
   fields.limit("act_high", high_, "The activation lowers what is above; null: nothing is.");
@@ -30,6 +45,7 @@ void Ending::check(const std::string& name, std::span<const TensorType> tensors,
   epilogue.bias.assign(bias.begin(), bias.end());
   const auto slope = slope_.values<float>();
   epilogue.slope.assign(slope.begin(), slope.end());
+  epilogue.function = function_of(name, function_);
   epilogue.low = low_, epilogue.high = high_;
 }
 

@@ -27,6 +27,7 @@ class Ending {
 
  private:
   std::int64_t residual_ = kNoTensor;
+  std::string function_;
   float low_ = -std::numeric_limits<float>::infinity(), high_ = std::numeric_limits<float>::infinity();
   Array bias_, slope_;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -109,13 +110,15 @@ inline constexpr Dtype kInputs[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt1
                                     Dtype::kUint8};
 inline constexpr Dtype kResiduals[] = {Dtype::kFloat32, Dtype::kUint8, Dtype::kInt16};
 
-// Bias, a residual of the other kind of grid, and a clipped activation, in turn.
+// Bias, a residual of the other kind of grid, a clipped activation, and a function, in turn.
 inline Epilogue epilogue(int turn, const TensorRef* residual, std::int64_t filters, Random& random) {
   Epilogue e;
   e.bias = floats(static_cast<std::size_t>(filters), 0.3F, random);
   if (turn % 2 == 1) e.residual = residual;
   if (turn % 3 != 0) e.low = 0;
   if (turn % 3 == 2) e.high = 1.5F;
+  constexpr Function kFinite[] = {Function::elu, Function::gelu, Function::hardswish, Function::sigmoid, Function::tanh};
+  if (turn % 4 == 3) e.function = kFinite[turn / 4 % std::ssize(kFinite)];
   return e;
 }
 

@@ -17,6 +17,7 @@ namespace tilewise::testing {
 struct EndingFields {
   std::int64_t residual = kNoTensor;
   Json low = null(), high = null();
+  std::string function = {};
 };
 
 // One dimension of an algorithm, in floats and in integers.
@@ -109,6 +110,21 @@ class NetworkBuilder {
   void eltwise(const std::string& name, std::int64_t x, std::int64_t y, const EndingFields& ending = {}) {
     add("eltwise", name, x, y, {}, ending, {{"scale", values_of(std::vector<float>(size(channels(y)), 0.5F))}});
   }
+  void binary(const std::string& name, const char* kind, std::int64_t a, std::int64_t b, std::int64_t y,
+              const EndingFields& ending = {}) {
+    draft.add("binary", name, ended({{"x", numbers({a, b})}, {"y", json(y)}, {"kind", json(kind)}}, ending));
+  }
+  void reduce(const std::string& name, const char* kind, bool over_channels, std::int64_t x, std::int64_t y,
+              const EndingFields& ending = {}) {
+    add("reduce", name, x, y, {{"kind", json(kind)}, {"channels", json(over_channels)}}, ending, {});
+  }
+  void norm(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t groups, const EndingFields& ending = {}) {
+    add("norm", name, x, y, {{"groups", json(groups)}, {"eps", json(1e-5)}}, ending,
+        {{"scale", values_of(std::vector<float>(size(channels(y)), 0.5F))}});
+  }
+  void softmax(const std::string& name, std::int64_t x, std::int64_t y) {
+    draft.add("softmax", name, {{"x", json(x)}, {"y", json(y)}});
+  }
   void pool(const std::string& name, std::int64_t x, std::int64_t y, bool maximum, std::int64_t kernel, std::int64_t stride,
             std::int64_t padding) {
     draft.add("pool", name,
@@ -154,9 +170,13 @@ class NetworkBuilder {
 
   void add(const char* kind, const std::string& name, std::int64_t x, std::int64_t y, std::vector<Json::Member> fields,
            const EndingFields& ending, const Named& arrays) {
-    fields.insert(fields.end(), {{"x", json(x)}, {"y", json(y)}, {"residual", tensor_or_null(ending.residual)},
-                                 {"act_low", ending.low}, {"act_high", ending.high}});
-    draft.add(kind, name, std::move(fields), arrays);
+    fields.insert(fields.end(), {{"x", json(x)}, {"y", json(y)}});
+    draft.add(kind, name, ended(std::move(fields), ending), arrays);
+  }
+  static std::vector<Json::Member> ended(std::vector<Json::Member> fields, const EndingFields& ending) {
+    fields.insert(fields.end(), {{"residual", tensor_or_null(ending.residual)}, {"act_low", ending.low},
+                                 {"act_high", ending.high}, {"function", json(ending.function)}});
+    return fields;
   }
 
   static std::vector<Json::Member> lossless_fields(const std::string& algorithm, std::int64_t r) {
@@ -217,7 +237,7 @@ inline Draft small_network(bool agreeing) {
   b.direct("stem", image, stem, 3, {.low = json(0)});
   const std::int64_t skip = d.bytes(20), inner = d.bytes(20, -127), sum = d.bytes(20);
   b.eltwise("skip", stem, skip, {.residual = guide, .high = json(2)});
-  b.fast("inner", stem, inner);
+  b.fast("inner", stem, inner, 1, {.function = "silu"});
   b.fast("sum", inner, sum, 1, {.residual = skip, .low = json(0), .high = json(2.25)});
   const std::int64_t pooled = d.bytes(20), strided = d.bytes(17), wrapped = d.bytes(19, -127), residues = d.bytes(17);
   b.pool("pooled", sum, pooled, true, 3, 2, 1);
@@ -228,7 +248,7 @@ inline Draft small_network(bool agreeing) {
   b.gather("both", {pooled, residues}, both, {0, 0, 0, 1, 0, 1, 0, 0, 1, 0});  // a row and a column of zeros after
   b.direct("words", both, words, 1);
   b.fast("more_words", words, more_words);
-  b.direct("real", more_words, real, 3);
+  b.direct("real", more_words, real, 3, {.function = "gelu"});
   const std::int64_t wide = d.floats(12), shuffled = d.floats(3), map = d.bytes(kMapChannels, -127), resized = d.bytes(3, -127);
   if (agreeing) b.direct("wide", real, wide, 3);
   if (!agreeing) b.fast("wide", real, wide);
@@ -240,9 +260,19 @@ inline Draft small_network(bool agreeing) {
   b.pool("mean", resized, mean, false, 5, 5, 0);
   b.adaptive_pool("average", repeated, average, 1, 1);
   b.eltwise("joined", mean, joined, {.residual = average});
+  const std::int64_t gate = d.floats(3), gated = d.bytes(3, -127), normal = d.floats(3), length = d.floats(1);
+  const std::int64_t scaled = d.floats(3), shares = d.floats(3);
+  b.eltwise("gate", joined, gate, {.function = "sigmoid"});
+  b.binary("gated", "multiply", repeated, gate, gated);
+  b.norm("normal", gated, normal, 3, {.function = "mish"});
+  b.reduce("length", "sum", true, normal, length, {.low = json(1)});
+  b.binary("scaled", "divide", normal, length, scaled);
+  b.softmax("shares", scaled, shares);
+  const std::int64_t weighted = d.floats(3);
+  b.reduce("weighted", "mean", false, shares, weighted, {.residual = joined});
   const std::int64_t half = d.halves(3), logits = d.floats(kLogits);
-  b.eltwise("half", joined, half);
-  b.direct("logits", agreeing ? joined : half, logits, 1, {}, true);
+  b.eltwise("half", weighted, half);
+  b.direct("logits", agreeing ? weighted : half, logits, 1, {}, true);
   b.output("logits", logits, {kLogits, 1, 1, 1}, kLogits);
   b.output("map", map);
   return std::move(d);

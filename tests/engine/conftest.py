@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import tilewise as tw
 from tilewise.algebra.program import UNROLLED, program
 from tilewise.engine import Program
+from tilewise.engine.functions import FUNCTIONS
 
 F32 = np.float32
 Floats = NDArray[np.float32]
@@ -57,11 +59,13 @@ class Interpreter:
         self.values[number] = values
 
     def finish(
-        self, y_: int, y: Floats, bias: Floats | None, residual: int | None, slope: Floats | None, low: Any, high: Any
-    ) -> None:
+        self, y_: int, y: Floats, bias: Floats | None, residual: int | None, function: str, slope: Floats | None,
+        low: Any, high: Any,
+    ) -> None:  # fmt: skip
         assert y.dtype == F32
         y = y if bias is None else y + bias
         y = y if residual is None else y + self.real(residual)
+        y = FUNCTIONS[function].compute(torch.from_numpy(y)).numpy() if function else y
         y = y if slope is None else np.where(y > 0, y, y * slope)
         y = np.minimum(np.maximum(y, F32(-np.inf if low is None else low)), F32(np.inf if high is None else high))
         self.store(y_, y)
@@ -82,8 +86,8 @@ class Interpreter:
 
     def direct(
         self, x: int, y: int, weight: NDArray[Any], bias: Floats, stride: Any, padding: Any, dilation: Any,
-        residual: Any, act_low: Any, act_high: Any, ordered: bool, whole: bool, scale: Floats | None = None,
-        slope: Floats | None = None,
+        residual: Any, function: str, act_low: Any, act_high: Any, ordered: bool, whole: bool,
+        scale: Floats | None = None, slope: Floats | None = None,
     ) -> None:  # fmt: skip
         weight = widened(weight) if weight.dtype == np.uint16 else weight
         (k, kh, kw, _), (sh, sw), (dh, dw) = weight.shape, stride, dilation
@@ -100,7 +104,14 @@ class Interpreter:
             else:
                 total = total + window @ weight[:, i, j].astype(total.dtype).T
         self.finish(
-            y, total.astype(F32) * (F32(1) if scale is None else scale), bias, residual, slope, act_low, act_high
+            y,
+            total.astype(F32) * (F32(1) if scale is None else scale),
+            bias,
+            residual,
+            function,
+            slope,
+            act_low,
+            act_high,
         )
 
     def wrapping(self, at: Any, g: Any, bt: Any, **fields: Any) -> None:
@@ -120,8 +131,8 @@ class Interpreter:
 
     def fast(
         self, x: int, y: int, algorithm: str, bt: Floats, at: Floats, integer: bool, u: NDArray[Any], v_limit: int,
-        fraction_bits: int, bias: Floats, stride: int, padding: Any, residual: Any, act_low: Any, act_high: Any,
-        mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
+        fraction_bits: int, bias: Floats, stride: int, padding: Any, residual: Any, function: str, act_low: Any,
+        act_high: Any, mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
         slope: Floats | None = None,
     ) -> None:  # fmt: skip
         assert algorithm
@@ -158,7 +169,7 @@ class Interpreter:
             out = sandwich(at, z.reshape(n, n, -1, u.shape[1]))
         full = out.reshape(m, m, len(image), rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
         full = full.reshape(len(image), rows * m, cols * m, -1)[:, :height, :width]
-        self.finish(y, full, bias, residual, slope, act_low, act_high)
+        self.finish(y, full, bias, residual, function, slope, act_low, act_high)
 
     def pool(
         self, x: int, y: int, maximum: bool, kernel: Any, stride: Any, padding: Any, ceil: bool, count_padding: bool,
@@ -204,11 +215,55 @@ class Interpreter:
         self.store(y, out)
 
     def eltwise(
-        self, x: int, y: int, residual: Any, act_low: Any, act_high: Any, scale: Floats | None = None,
+        self, x: int, y: int, residual: Any, function: str, act_low: Any, act_high: Any, scale: Floats | None = None,
         bias: Floats | None = None, slope: Floats | None = None,
     ) -> None:  # fmt: skip
         value = self.real(x)
-        self.finish(y, value if scale is None else value * scale, bias, residual, slope, act_low, act_high)
+        self.finish(y, value if scale is None else value * scale, bias, residual, function, slope, act_low, act_high)
+
+    def binary(
+        self, x: list[int], y: int, kind: str, residual: Any, function: str, act_low: Any, act_high: Any,
+        bias: Floats | None = None, slope: Floats | None = None,
+    ) -> None:  # fmt: skip
+        value = getattr(np, kind)(*map(self.real, x))
+        self.finish(y, value, bias, residual, function, slope, act_low, act_high)
+
+    def reduce(
+        self, x: int, y: int, kind: str, channels: bool, residual: Any, function: str, act_low: Any, act_high: Any,
+        bias: Floats | None = None, slope: Floats | None = None,
+    ) -> None:  # fmt: skip
+        values = self.real(x)
+        if kind == "maximum":
+            value = values.max(-1 if channels else (1, 2), keepdims=True)
+        else:
+            value = channel_sum(values) if channels else pixel_sum(values)
+            value = value / F32(values.shape[-1] if channels else values[0, ..., 0].size) if kind == "mean" else value
+        self.finish(y, value, bias, residual, function, slope, act_low, act_high)
+
+    def norm(
+        self, x: int, y: int, groups: int, eps: float, residual: Any, function: str, act_low: Any, act_high: Any,
+        scale: Floats | None = None, bias: Floats | None = None, slope: Floats | None = None,
+    ) -> None:  # fmt: skip
+        values = self.real(x)
+
+        def mean(of: Floats) -> Floats:
+            if groups == 0:
+                return channel_sum(of) / F32(of.shape[-1])
+            parts = pixel_sum(of).reshape(len(of), 1, 1, groups, -1)
+            total = np.zeros_like(parts[..., 0])
+            for i in range(parts.shape[-1]):
+                total = total + parts[..., i]
+            return np.repeat(total / F32(of[0, ..., 0].size * parts.shape[-1]), parts.shape[-1], -1)
+
+        away = values - mean(values)
+        value = away * (F32(1) / np.sqrt(mean(away * away) + F32(eps)))
+        value = value if scale is None else value * scale
+        self.finish(y, value, bias, residual, function, slope, act_low, act_high)
+
+    def softmax(self, x: int, y: int) -> None:
+        values = self.real(x)
+        powers = FUNCTIONS["exp"].compute(torch.from_numpy(values - values.max(-1, keepdims=True))).numpy()
+        self.store(y, powers / channel_sum(powers))
 
     def gather(self, x: list[int], y: int, like: Any, first: Any, rows: Any, cols: Any) -> None:
         joined = None
@@ -243,6 +298,27 @@ class Interpreter:
         fr, fc = fr[:, None, None], fc[:, None]
         upper, lower = ((1 - fc) * value[:, r][:, :, cols[0]] + fc * value[:, r][:, :, cols[1]] for r in rows)
         self.store(y, (1 - fr) * upper + fr * lower)
+
+
+def channel_sum(x: Floats) -> Floats:
+    """Sums over the channels: 16 side by side, then in halves."""
+    sums = np.zeros((*x.shape[:-1], 16), F32)
+    for c in range(x.shape[-1]):
+        sums[..., c % 16] += x[..., c]
+    for half in (8, 4, 2, 1):
+        sums = sums[..., :half] + sums[..., half : 2 * half]
+    return sums
+
+
+def pixel_sum(x: Floats) -> Floats:
+    """Sums over the pixels: each row from left to right, then the rows."""
+    total = np.zeros_like(x[:, 0, 0])
+    for i in range(x.shape[1]):
+        row = np.zeros_like(total)
+        for j in range(x.shape[2]):
+            row = row + x[:, i, j]
+        total = total + row
+    return total[:, None, None]
 
 
 def padded(x: NDArray[Any], padding: Sequence[int]) -> NDArray[Any]:

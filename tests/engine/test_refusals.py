@@ -36,12 +36,8 @@ class Net(nn.Module):
 
 
 CASES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "unknown": (lambda _, x: torch.sigmoid(x), r"sigmoid in the model's forward .*not supported; .*avg_pool2d"),
-    "in a module": (lambda n, x: nn.functional.gelu(n.inner(x)), "gelu"),
-    "broadcast": (lambda _, x: x + x.mean((2, 3), keepdim=True), r"adds 1 \* \(4, 1, 1\) to .*same shape"),
-    "factor": (lambda _, x: torch.add(x, x, alpha=2), r"adds 2 \* .* allowed: 1 \*"),
-    "number": (lambda _, x: x + 1, "works on a parameter or a number"),
-    "parameter": (lambda n, x: x + n.constant, "works on a parameter or a number"),
+    "unknown": (lambda _, x: torch.erf(x), r"erf in the model's forward .*not supported; .*avg_pool2d"),
+    "in a module": (lambda n, x: torch.sin(n.inner(x)), "sin"),
     "weights": (lambda _, x: F.linear(x.mean((2, 3)), x.mean((2, 3))), "weights that the network computes"),
     "linear on columns": (
         lambda n, x: n.linear(x),
@@ -59,7 +55,7 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "ones around": (lambda _, x: F.pad(x, (1, 1), value=1.0), "allowed: zeros"),
     "cropping": (lambda _, x: F.pad(x, (-1, 0)), "allowed: zeros"),
     "dilated pooling": (lambda _, x: F.max_pool2d(x, 2, dilation=2), "dilation"),
-    "mean of channels": (lambda _, x: x.mean(1), r"over the axes \[1\]; allowed: 2 and 3"),
+    "mean of rows": (lambda _, x: x.mean(2), r"over the axes \[2\] of .*; allowed: the channels, or both"),
     "mean of all": (lambda _, x: x.mean(), "over the axes"),
     "indices": (lambda _, x: F.adaptive_max_pool2d(x, 2, return_indices=True)[1], "takes result 1"),
     "odd factor": (lambda _, x: F.interpolate(x, size=(12, 12)), "8x8 to 12x12; allowed: whole factors"),
@@ -94,11 +90,11 @@ def test_operations(case: str) -> None:
 def test_the_place_is_named() -> None:
     class Odd(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.tanh(x)
+            return torch.sin(x)
 
     model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Sequential())
     model[1].add_module("odd", Odd())
-    with pytest.raises(ValueError, match=r"tanh in module '1\.odd' \(test_refusals\.py:\d+: return torch\.tanh\(x\)\)"):
+    with pytest.raises(ValueError, match=r"sin in module '1\.odd' \(test_refusals\.py:\d+: return torch\.sin\(x\)\)"):
         tw.compile(model, X)
 
 

@@ -54,7 +54,7 @@ def file_of(tensors: list[dict[str, Any]], *operations: dict[str, Any]) -> bytes
 
 DEFAULTS: dict[str, Any] = {
     "stride": [1, 1], "padding": [0, 0, 0, 0], "dilation": [1, 1], "size": [0, 0], "multiple": [1, 1], "values": 0,
-    "block": 0, "divisor": 0,
+    "block": 0, "divisor": 0, "function": "",
 }  # fmt: skip
 IN, OUT = {"op": "input", "name": "in", "y": 0}, {"op": "output", "name": "out", "x": 1}
 TENSORS = [tensor("x", C, **GRID), tensor("y", K)]

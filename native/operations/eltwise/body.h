@@ -5,79 +5,72 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
-#include "kernels/format.h"
-#include "kernels/op.h"
+#include "kernels/pieces.h"
 #include "operations/eltwise/params.h"
 
 namespace tilewise::TILEWISE_SET {
 
 class EltwiseOp final : public RowOp {
  public:
-  explicit EltwiseOp(const Eltwise& params) : RowOp(*params.y), params_(params) {}
+  explicit EltwiseOp(const Eltwise& params)
+      : RowOp(*params.y), x_(*params.x), y_(*params.y), scale_(in_pieces(params.scale)), ending_(params.epilogue) {
+    const bool same_in_all = params.scale.empty() && params.epilogue.bias.empty() && params.epilogue.slope.empty();
+    const bool bytes = params.x->dtype == Dtype::kUint8 && params.y->dtype == Dtype::kUint8;
+    if (params.epilogue.function != Function::none && params.epilogue.residual == nullptr && same_in_all && bytes)
+      tabulate();
+  }
 
  private:
+  // What every byte becomes.
+  void tabulate() {
+    const GridFormat<std::uint8_t> from(x_.grid), to(y_.grid);
+    std::uint8_t bytes[256];
+    for (int i = 0; i < 256; ++i) bytes[i] = static_cast<std::uint8_t>(i);
+    table_.resize(256);
+    for (std::size_t first = 0; first < 256; first += kPiece) {
+      Piece piece = read_piece(from, bytes + first);
+      ending_.activate(piece, 0);
+      write_piece(to, table_.data() + first, piece);
+    }
+  }
+
+  void look_up(std::int64_t image, std::int64_t i) const {
+    const std::uint8_t* const table = table_.data();
+    for (std::int64_t j = 0; j < y_.width; ++j) {
+      const auto* const x = pixel_at<const std::uint8_t>(x_, image, i, j);
+      auto* const y = pixel_at<std::uint8_t>(y_, image, i, j);
+      for (std::int64_t c = 0; c < y_.channels; ++c) y[c] = table[x[c]];
+      std::fill_n(y + y_.channels, y_.stride - y_.channels, static_cast<std::uint8_t>(y_.grid.zero));
+    }
+  }
+
   void row(const Call&, std::int64_t image, std::int64_t i) const override {
-    with_format(*params_.x, [&](auto from) {
-      with_any_format(*params_.y, [&](auto to) {
-        for (std::int64_t j = 0; j < params_.y->width; ++j) one_pixel(from, to, image, i, j);
+    if (!table_.empty()) return look_up(image, i);
+    with_format(x_, [&](const auto& from) {
+      using Type = typename std::decay_t<decltype(from)>::Type;
+      with_any_format(y_, [&](const auto& to) {
+        for (std::int64_t j = 0; j < y_.width; ++j) {
+          const auto* const x = pixel_at<const Type>(x_, image, i, j);
+          write_pixel(to, y_, image, i, j, [&](std::int64_t first) {
+            Piece piece = read_piece(from, x + first);
+            if (!scale_.empty()) {
+              const Piece scale = numbers_at(scale_.data() + first);
+              piece.each([&](Real v, std::int64_t l) { return v * scale.part[l / kReals]; });
+            }
+            ending_(piece, image, i, j, first);
+            return piece;
+          });
+        }
       });
     });
   }
 
-  template <typename From, typename To>
-  void one_pixel(const From& from, const To& to, std::int64_t image, std::int64_t i, std::int64_t j) const {
-    const auto* const x = pixel_at<const typename From::Type>(*params_.x, image, i, j);
-    auto* const y = pixel_at<typename To::Type>(*params_.y, image, i, j);
-    for_channels(params_.y->channels, [&](std::int64_t first, auto lanes) {
-      float values[kPiece];
-      for (std::int64_t c = 0; c < lanes; ++c) values[c] = from.real(x[first + c]);
-      affine(values, first, lanes);
-      add_residual(values, image, i, j, first, lanes);
-      activate(values, first, lanes);
-      for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(values[c]);
-    });
-    std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
-  }
-
-  template <typename Lanes>
-  void affine(float* values, std::int64_t first, Lanes lanes) const {
-    if (!params_.scale.empty()) {
-      const float* const scale = params_.scale.data() + first;
-      for (std::int64_t c = 0; c < lanes; ++c) values[c] *= scale[c];
-    }
-    if (!params_.epilogue.bias.empty()) {
-      const float* const bias = params_.epilogue.bias.data() + first;
-      for (std::int64_t c = 0; c < lanes; ++c) values[c] += bias[c];
-    }
-  }
-
-  template <typename Lanes>
-  void add_residual(float* values, std::int64_t image, std::int64_t i, std::int64_t j, std::int64_t first,
-                    Lanes lanes) const {
-    if (params_.epilogue.residual == nullptr) return;
-    const TensorRef& residual = *params_.epilogue.residual;
-    with_format(residual, [&](auto format) {
-      const auto* const added =
-          pixel_at<const typename decltype(format)::Type>(residual, image, i, j) + first;
-      for (std::int64_t c = 0; c < lanes; ++c) values[c] += format.real(added[c]);
-    });
-  }
-
-  template <typename Lanes>
-  void activate(float* values, std::int64_t first, Lanes lanes) const {
-    if (!params_.epilogue.slope.empty()) {
-      const float* const slope = params_.epilogue.slope.data() + first;
-      for (std::int64_t c = 0; c < lanes; ++c) values[c] = values[c] > 0 ? values[c] : values[c] * slope[c];
-    }
-    const float low = params_.epilogue.low, high = params_.epilogue.high;
-    for (std::int64_t c = 0; c < lanes; ++c) {
-      const float raised = values[c] < low ? low : values[c];
-      values[c] = high < raised ? high : raised;
-    }
-  }
-
-  Eltwise params_;
+  TensorRef x_, y_;
+  AlignedVector<float> scale_;
+  PieceEnding ending_;
+  std::vector<std::uint8_t> table_;  // may be empty
 };
 
 inline std::unique_ptr<Op> make_eltwise(const Eltwise& params) { return std::make_unique<EltwiseOp>(params); }

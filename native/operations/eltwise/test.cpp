@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/light_kernels.h"
@@ -38,6 +40,27 @@ void test_kernels() {
         }
       },
       true);
+}
+
+// Functions on every set as on the reference, which torch holds to the bit (tests/engine); bytes to bytes by a table.
+void test_functions() {
+  Random random(2);
+  for (std::size_t number = 1; number < std::size(kFunctions); ++number) {
+    for (const auto& [from, to] : {std::pair{0, 0}, {2, 2}, {3, 1}, {4, 0}}) {
+      if (static_cast<Function>(number) == Function::sqrt && to == 0) continue;  // which NaN is nobody's business
+      const std::string text = std::string(kFunctions[number]) + " from format " + std::to_string(from);
+      const Memory x = filled(shaped(from, 3, 7, 35), random);
+      Memory y(shaped(to, 3, 7, 35), kImages, 0xFF), expected(shaped(to, 3, 7, 35), kImages, 0);
+      Eltwise eltwise{.x = &x.tensor, .y = &expected.tensor, .scale = {}, .epilogue = {}};
+      eltwise.epilogue.function = static_cast<Function>(number);
+      run(*kernel_set("reference").eltwise(eltwise), {.images = kImages});
+      eltwise.y = &y.tensor;
+      for_sets([&](const KernelSet& set, const std::string& by) {
+        run(*set.eltwise(eltwise), {.images = kImages});
+        CHECK(y.guards_intact() && y.contents() == expected.contents(), text + " by " + by);
+      });
+    }
+  }
 }
 
 Draft network() {
@@ -82,6 +105,7 @@ void test_refusals() {
 
 void test_eltwise() {
   test_kernels();
+  test_functions();
   test_sizes();
   test_refusals();
 }

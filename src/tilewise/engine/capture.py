@@ -42,7 +42,7 @@ class Captured:
     layers : dict of str to module
         The quantized layers by name, copies in evaluation mode.
     tensors : dict of str to Tensor
-        Parameters and buffers by the name of their placeholder in the graph.
+        Parameters, buffers and what the model computes from them alone, by the names of their nodes in the graph.
     inputs, outputs : dict of str to torch.fx.Node
         Images and results by name.
     axes : dict of str to (Axis, Axis)
@@ -141,11 +141,23 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
     }
     constants = {**signature.inputs_to_lifted_tensor_constants, **signature.inputs_to_buffers}
     tensors |= {p: value for p, name in constants.items() if isinstance(value := program.constants.get(name), Tensor)}
+    compute_constants(graph, tensors)
     inputs = {node.name: node for node in graph.nodes if node.name in signature.user_inputs}
     _fold_constants(graph, tensors)
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     outputs = _named_outputs(program, list(results))
     return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs))
+
+
+def compute_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
+    """Add what a graph computes from ``tensors`` and numbers alone to them."""
+    for node in graph.nodes:
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        constant = all(x.name in tensors for x in node.all_input_nodes)
+        if constant and not random and operation(node) != "tilewise::layer":
+            tensors[node.name] = node.target(*fx.map_arg(node.args, lambda x: tensors[x.name]), **node.kwargs)
 
 
 def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.export.ExportedProgram:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from tilewise.engine.axes import COLUMN, ROW, Digit
+from tilewise.engine.functions import FUNCTIONS
 from tilewise.quant import QuantGrid
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Op:
     """Whether it makes no new numbers, except zeros."""
     adds_zeros: ClassVar[bool] = False
     """Whether it may make zeros."""
+    compares: ClassVar[bool] = False
+    """Whether which numbers it moves depends on the numbers, as in a maximum."""
     keeps_grid: ClassVar[bool] = False
     """Whether its result has the grid of what it reads, and can have no other."""
     has_ending: ClassVar[bool] = False
@@ -46,25 +49,42 @@ class Op:
 
 @dataclass(frozen=True)
 class Activation:
-    """What happens to a number before it is stored: ``y > 0 ? y : y * slope``, then ``min(max(y, low), high)``.
+    """What happens to a number before it is stored: function, slope and limits, in this order.
 
-    ``slope`` has one number for each channel, or one for all, or none, which stands for 1.
+    Parameters
+    ----------
+    low, high : float
+        ``min(max(y, low), high)``.
+    slope : tuple of float
+        ``y > 0 ? y : y * slope``: one number for each channel, or one for all, or none, which stands for 1.
+    function : str
+        One of ``engine/functions.py``, or empty for none.
     """
 
     low: float = -math.inf
     high: float = math.inf
     slope: tuple[float, ...] = ()
+    function: str = ""
 
     def commutes(self, mover: Op) -> bool:
         """Whether moving numbers first and activating them then is the same as the other way round."""
-        rises = all(slope >= 0 for slope in self.slope) and len(self.slope) <= 1
-        return mover.moves and rises and (not mover.adds_zeros or self.low <= 0 <= self.high)
+        # The approximation of a rising function may fall by a last bit.
+        rises = not self.function and all(slope >= 0 for slope in self.slope)
+        same_in_all = len(self.slope) <= 1
+        return (
+            mover.moves and same_in_all and (rises or not mover.compares) and (self.keeps_zero or not mover.adds_zeros)
+        )
+
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether 0 stays 0."""
+        return self.low <= 0 <= self.high and (not self.function or FUNCTIONS[self.function].keeps_zero)
 
     def fields(self, channels: int) -> dict[str, Any]:
         """Return what a program's operation says of it; null stands for no limit."""
         low, high = (None if math.isinf(limit) else limit for limit in (self.low, self.high))
         slope = np.array(self.slope * (channels // len(self.slope)), np.float32) if self.slope else None
-        return {"act_low": low, "act_high": high, "slope": slope}
+        return {"act_low": low, "act_high": high, "slope": slope, "function": self.function}
 
 
 @dataclass(eq=False)

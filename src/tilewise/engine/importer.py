@@ -33,6 +33,8 @@ class Value(NamedTuple):
     @property
     def axes(self) -> Axes:
         """What its axes hold of the node's channels, rows and columns."""
+        if self.order is None and self.shape == self.node.chw:
+            return of_image(self.node.chw)
         pixel = len(self.shape) == 1 and self.node.chw[1:] == (1, 1)
         found = reshaped(of_image(self.node.chw), self.shape, [pixel]) if self.order is None else self.order
         assert found is not None, f"{self.shape} of {self.node.chw}"
@@ -41,7 +43,11 @@ class Value(NamedTuple):
     @property
     def is_image(self) -> bool:
         """Whether its axes are channels, rows and columns."""
-        return self.axes == of_image(self.node.chw)
+        own, image = (
+            [[digit for digit in axis if digit.size > 1] for axis in axes]
+            for axes in (self.axes, of_image(self.node.chw))
+        )
+        return own == image
 
     def holds_channels(self, axis: int) -> bool:
         """Whether an axis, the batch being axis 0, is the channels."""
@@ -86,7 +92,7 @@ class Importer:
             chw = Chw(*(hint(size) for size in node.meta["val"].shape[1:]))
             self.values[node] = Value(self.add(make_input(name, node), [], chw, name), chw)
         for node in self.captured.graph.nodes:
-            if node.op == "call_function" and not _is_size(node):
+            if node.op == "call_function" and not _is_size(node) and node.name not in self.captured.tensors:
                 self.node = node
                 self.values[node] = self.handler(node)(self, arguments(node))
         for name, node in self.captured.outputs.items():
@@ -156,9 +162,10 @@ class Importer:
             raise self.refusal("has weights that the network computes; allowed: parameters and buffers")
         return self.captured.tensors[x.name]
 
-    def out(self) -> tuple[int, ...]:
-        """Return the shape that torch found for the current result and the example, without the batch axis."""
-        shape = self.node.meta["val"].shape
+    def out(self, result: int | None = None) -> tuple[int, ...]:
+        """Return the shape that torch found for the current result, or one of them, without the batch axis."""
+        found = self.node.meta["val"]
+        shape = (found if result is None else found[result]).shape
         if not shape or not self.captured.is_batch(shape[0]):
             shown = tuple(hint(size) for size in shape)
             raise self.refusal(f"gives a tensor of shape {shown}; allowed: the images stay the first axis")

@@ -10,7 +10,7 @@ import copy
 
 from tilewise.engine.graph import Graph, Node
 from tilewise.engine.operations.activation import Activate
-from tilewise.engine.operations.addition import Add
+from tilewise.engine.operations.arithmetic import Add
 from tilewise.engine.operations.batch_norm import BatchNorm
 from tilewise.engine.operations.convolution import Conv
 from tilewise.engine.operations.elementwise import ElementWise
@@ -23,6 +23,7 @@ from tilewise.quant import QuantGrid
 
 def optimize(graph: Graph, precision: str = "float32") -> Graph:
     """Run all passes, in place; ``precision`` is that of float convolutions."""
+    drop_unread(graph)
     fold_batch_norms(graph)
     quantize_inputs(graph)
     while join_equal_quantizations(graph) or hoist(graph):
@@ -33,6 +34,16 @@ def optimize(graph: Graph, precision: str = "float32") -> Graph:
     if precision == "bf16":
         narrow_inputs(graph)
     return graph
+
+
+def drop_unread(graph: Graph) -> None:
+    """Take out what no result needs; inputs stay."""
+    needed = {output.node for output in graph.outputs}
+    for node in reversed(list(graph.nodes)):
+        if node in needed:
+            needed.update(node.reads())
+        elif not isinstance(node.op, Images):
+            graph.remove(node)
 
 
 def fold_batch_norms(graph: Graph) -> None:
@@ -98,7 +109,7 @@ def _commutes(mover: Node, op: Quantization | Activate) -> bool:
 
 def _wants(x: Node, mover: Node, node: Node, graph: Graph, readers: dict[Node, list[Node]]) -> bool:
     """Whether ``x`` may be quantized (or activated) for the mover without being needed in float as well."""
-    if isinstance(node.op, Activate) and not (isinstance(x.op, Conv | BatchNorm | Add) or x.op.moves):
+    if isinstance(node.op, Activate) and not (x.op.has_ending or isinstance(x.op, BatchNorm | Add) or x.op.moves):
         return False  # nothing that would end with it
     if isinstance(node.op, Quantization) and _grid(x) == node.op.grid:
         return True
@@ -142,6 +153,10 @@ def fuse(graph: Graph) -> None:
         match node.op:
             case Add():
                 _fuse_add(graph, node, readers)
+            case ElementWise(None, bias) if bias is not None and alone and _takes_bias(x):
+                assert isinstance(x.op, ElementWise)
+                x.op = ElementWise(x.op.scale, bias)
+                _absorb(graph, node, x)
             case Activate(activation) if alone and _ends(x) and x.activation is None:
                 x.activation = activation
                 _absorb(graph, node, x)
@@ -149,7 +164,7 @@ def fuse(graph: Graph) -> None:
                 x.grid = node.op.grid
                 _absorb(graph, node, x)
             case BatchNorm():
-                node.op = ElementWise(node.op.affine)
+                node.op = ElementWise(*node.op.affine)
             case Activate(activation):
                 node.activation, node.op = activation, ElementWise()
             case Quantization():
@@ -176,6 +191,12 @@ def _fuse_add(graph: Graph, node: Node, readers: dict[Node, list[Node]]) -> None
 def _ends(x: Node) -> bool:
     """Whether the operation has an end for residuals and activations that is still open."""
     return x.op.has_ending and x.grid is None
+
+
+def _takes_bias(x: Node) -> bool:
+    """Whether an element-wise operation can add numbers to what it computes now."""
+    plain = _ends(x) and x.residual is None and x.activation is None
+    return plain and isinstance(x.op, ElementWise) and x.op.bias is None
 
 
 def _absorb(graph: Graph, node: Node, x: Node) -> None:

@@ -69,6 +69,8 @@ class Run:
                 if node in given:
                     chw = tuple(given[node].shape[1:])
                     self._axes[node] = chw, of_image(chw)
+            elif node.name in self.captured.tensors:
+                self.values[node] = self.captured.tensors[node.name]
             elif node.op == "call_function":
                 self.values[node] = self._compute(node)
                 self._note(node)
@@ -116,8 +118,8 @@ class Run:
     def _axes_of_result(self, node: fx.Node, value: Tensor, sources: list[fx.Node]) -> tuple[tuple[int, ...], Axes]:
         """Return the map that a result is a view of, and its axes: what it reads has them, or it is one itself."""
         shape = tuple(value.shape[1:])
-        if sources:
-            chw, axes = self._axes[sources[0]]
+        for source in sources:
+            chw, axes = self._axes[source]
             if operation(node) == "aten::linear" and axes and whole(axes[-1], CHANNEL, chw[0]):
                 chw, axes = (shape[-1], *chw[1:]), (*axes[:-1], of_image((shape[-1], 1, 1))[0])
             elif operation(node) in VIEWS:

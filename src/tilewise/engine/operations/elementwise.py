@@ -1,25 +1,27 @@
-"""Element by element: what has no other operation to be the end of."""
+"""Element by element: numbers per channel, and what has no other operation to be the end of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.lower import Writer
-from tilewise.nn import Affine
 from tilewise.nn.frozen import array
 
 
 @dataclass(frozen=True)
 class ElementWise(Op):
-    """``y * alpha + beta`` per channel, if there is an affine, then the node's ending."""
+    """``y * scale + bias`` per channel, each where there is one, then the node's ending."""
 
     has_ending: ClassVar[bool] = True
 
-    affine: Affine | None = None
+    scale: Tensor | None = None
+    bias: Tensor | None = None
 
     def emit(self, node: Node, writer: Writer) -> None:
         """Add an element-wise operation."""
-        scale, bias = (None, None) if self.affine is None else (array(self.affine.alpha), array(self.affine.beta))
+        scale, bias = (None if x is None else array(x) for x in (self.scale, self.bias))
         writer.append("eltwise", node.name, **writer.wires(node), **writer.ending(node), scale=scale, bias=bias)

@@ -14,6 +14,7 @@ from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Run, Simulated
+from tilewise.quant import QuantGrid
 
 Span = tuple[int, int, int]
 """Where a window begins and ends, and how many pixels a mean counts."""
@@ -34,6 +35,11 @@ class Pool(Op):
     @property
     def moves(self) -> bool:  # type: ignore[override]
         """A maximum is one of the numbers."""
+        return self.maximum
+
+    @property
+    def compares(self) -> bool:  # type: ignore[override]
+        """A maximum is the largest of the numbers."""
         return self.maximum
 
     def emit(self, node: Node, writer: Writer) -> None:
@@ -57,6 +63,11 @@ class AdaptivePool(Op):
         """A maximum is one of the numbers."""
         return self.maximum
 
+    @property
+    def compares(self) -> bool:  # type: ignore[override]
+        """A maximum is the largest of the numbers."""
+        return self.maximum
+
     def emit(self, node: Node, writer: Writer) -> None:
         """Add the pooling."""
         size = list(self.size)
@@ -78,17 +89,6 @@ def _adaptive_pool(im: Importer, a: dict[str, Any]) -> Value:
     x, size = im.image(a["self"]), _numbers(im, a["output_size"])
     maximum = operation(im.node) == "aten::adaptive_max_pool2d"
     return im.one(AdaptivePool(maximum, size), x, (x.node.chw.channels, *size))
-
-
-def _mean(im: Importer, a: dict[str, Any]) -> Value:
-    x = im.image(a["self"])
-    dims = {d % 4 for d in a.get("dim") or ()}
-    if a["dtype"] is not None:
-        raise im.refusal(f"is in {a['dtype']}; allowed: the type of the tensor")
-    if dims != {2, 3}:
-        raise im.refusal(f"is over the axes {sorted(dims)}; allowed: 2 and 3, height and width")
-    pool = AdaptivePool(maximum=False, size=(1, 1))
-    return im.one(pool, x, (x.node.chw.channels, 1, 1))._replace(shape=im.out())
 
 
 def _numbers(im: Importer, value: Any) -> tuple[int, int]:
@@ -115,11 +115,13 @@ def adaptive_spans(in_size: int, out_size: int) -> list[Span]:
 
 
 def _simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
-    """Mean over windows: sums row by row from the first pixel on, times the reciprocal of their number."""
     source = node.all_input_nodes[0]
     x: Tensor = run.values[source]
-    rows, cols, divisor = _windows(node, x, a)
-    grid = run.grids.get(source)
+    return means(x, run.grids.get(source), *_windows(node, x, a)).view(node.meta["val"].shape)
+
+
+def means(x: Tensor, grid: QuantGrid | None, rows: list[Span], cols: list[Span], divisor: int = 0) -> Tensor:
+    """Return means over windows: sums row by row from the first pixel on, times the reciprocal of their number."""
     steps = x if grid is None else torch.round(x / grid.step).double()
     y = x.new_empty(*x.shape[:2], len(rows), len(cols))
     for (i, row), (j, col) in itertools.product(enumerate(rows), enumerate(cols)):
@@ -128,15 +130,14 @@ def _simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
             total = total + steps[:, :, r, c]
         real = total if grid is None else total.to(x.dtype) * grid.step
         y[:, :, i, j] = real * (1 / torch.tensor(float(divisor or row[2] * col[2])))
-    return y.view(node.meta["val"].shape)
+    return y
 
 
 def _windows(node: fx.Node, x: Tensor, a: dict[str, Any]) -> tuple[list[Span], list[Span], int]:
     """Rows, columns, and the divisor; 0 for the number of pixels."""
     (h, w), out = x.shape[2:], node.meta["val"].shape
     if operation(node) != "aten::avg_pool2d":
-        height, width = (1, 1) if operation(node) == "aten::mean" else out[2:]
-        return adaptive_spans(h, height), adaptive_spans(w, width), 0
+        return adaptive_spans(h, out[2]), adaptive_spans(w, out[3]), 0
     kernel = pair(a["kernel_size"])
     stride = pair(a["stride"]) if a["stride"] else kernel
     pool = Pool(False, kernel, stride, pair(a["padding"]), a["ceil_mode"], a["count_include_pad"])
@@ -145,8 +146,6 @@ def _windows(node: fx.Node, x: Tensor, a: dict[str, Any]) -> tuple[list[Span], l
 
 IMPORTS: dict[str, Handler] = {
     "aten::max_pool2d": _pool, "aten::avg_pool2d": _pool, "aten::adaptive_avg_pool2d": _adaptive_pool,
-    "aten::adaptive_max_pool2d": _adaptive_pool, "aten::mean": _mean,
+    "aten::adaptive_max_pool2d": _adaptive_pool,
 }  # fmt: skip
-SIMULATIONS: dict[str, Simulated] = dict.fromkeys(
-    ("aten::avg_pool2d", "aten::adaptive_avg_pool2d", "aten::mean"), _simulate_mean
-)
+SIMULATIONS: dict[str, Simulated] = dict.fromkeys(("aten::avg_pool2d", "aten::adaptive_avg_pool2d"), _simulate_mean)

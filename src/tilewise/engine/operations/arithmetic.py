@@ -1,0 +1,264 @@
+"""Sums, differences, products, quotients, minima and maxima: of two tensors, or of one and numbers or parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, fx
+
+from tilewise.engine.axes import shape_of
+from tilewise.engine.capture import operation
+from tilewise.engine.functions import FUNCTIONS
+from tilewise.engine.graph import Activation, Chw, Node, Op
+from tilewise.engine.importer import Handler, Importer, Value, shown
+from tilewise.engine.lower import Writer
+from tilewise.engine.operations.activation import Activate
+from tilewise.engine.operations.elementwise import ElementWise
+from tilewise.engine.simulation import Run, Simulated
+
+Operand: TypeAlias = Value | Tensor
+"""What the network computes, or a number for all channels or for each."""
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    """The sum of two tensors of one shape, which the operation before it can compute at its end."""
+
+
+@dataclass(frozen=True)
+class Binary(Op):
+    """One of the native operation's kinds, of two tensors whose axes are equal, or 1 in one of them."""
+
+    has_ending: ClassVar[bool] = True
+
+    kind: str
+
+    def emit(self, node: Node, writer: Writer) -> None:
+        """Add the operation."""
+        x = [writer.number(operand) for operand in node.inputs]
+        writer.append("binary", node.name, x=x, y=writer.number(node), kind=self.kind, **writer.ending(node))
+
+
+def _add(im: Importer, a: dict[str, Any]) -> Value:
+    return _sum(im, _operand(im, a["self"]), _times(im, _operand(im, a["other"]), a.get("alpha", 1)))
+
+
+def _subtract(im: Importer, a: dict[str, Any]) -> Value:
+    return _difference(im, _operand(im, a["self"]), _times(im, _operand(im, a["other"]), a.get("alpha", 1)))
+
+
+def _subtract_from(im: Importer, a: dict[str, Any]) -> Value:
+    return _difference(im, _operand(im, a["other"]), _times(im, _operand(im, a["self"]), a.get("alpha", 1)))
+
+
+def _multiply(im: Importer, a: dict[str, Any]) -> Value:
+    gated = gated_by_itself(im.node)
+    if gated is not None:
+        return im.alike(Activate(Activation(function="silu")), im.value(gated))
+    x, y = _operand(im, a["self"]), _operand(im, a["other"])
+    if isinstance(x, Value) and isinstance(y, Value):
+        return _binary(im, "multiply", x, y)
+    tensor, numbers = _apart(im, x, y)
+    return im.alike(ElementWise(scale=_per_channel(im, tensor, numbers)), tensor)
+
+
+def _divide(im: Importer, a: dict[str, Any]) -> Value:
+    if a.get("rounding_mode") is not None:
+        raise im.refusal(f"rounds by {a['rounding_mode']!r}; allowed: the quotient as it is")
+    x, y = _operand(im, a["self"]), _operand(im, a["other"])
+    if isinstance(y, Tensor):
+        return im.alike(ElementWise(scale=_per_channel(im, _computed(im, x), 1 / y)), _computed(im, x))
+    if isinstance(x, Value):
+        return _binary(im, "divide", x, y)
+    inverse = im.alike(Activate(Activation(function="reciprocal")), y)
+    return im.alike(ElementWise(scale=_per_channel(im, y, x)), inverse)
+
+
+def _extremum(kind: str) -> Handler:
+    def handler(im: Importer, a: dict[str, Any]) -> Value:
+        return _binary(im, kind, im.value(a["self"]), im.value(a["other"]))
+
+    return handler
+
+
+def _negative(im: Importer, a: dict[str, Any]) -> Value:
+    return _scaled(im, im.value(a["self"]), -1)
+
+
+def _power(im: Importer, a: dict[str, Any]) -> Value:
+    x, exponent = im.value(a["self"]), a["exponent"]
+    if exponent not in POWERS:
+        raise im.refusal(f"has the exponent {exponent}; allowed: {', '.join(map(str, POWERS))}")
+    for function in POWERS[exponent]:
+        x = im.alike(Activate(Activation(function=function)), x)
+    return x
+
+
+def _inverse_root(im: Importer, a: dict[str, Any]) -> Value:
+    return _power(im, {**a, "exponent": -0.5})
+
+
+def _expand(im: Importer, a: dict[str, Any]) -> Value:
+    """Leave a tensor as it is for readers that take an extent of 1 for any other."""
+    x = im.value(a["self"])
+    if x.shape != im.out() and any(operation(user) not in BROADCAST for user in im.node.users):
+        raise im.refusal(
+            f"repeats values; allowed: in front of {', '.join(n.removeprefix('aten::') for n in BROADCAST)}"
+        )
+    return x
+
+
+def _operand(im: Importer, x: Any) -> Operand:
+    if isinstance(x, fx.Node):
+        return im.values[x] if x in im.values else _parameter(im, x)
+    return torch.tensor(float(x))
+
+
+def _parameter(im: Importer, x: fx.Node) -> Tensor:
+    found = im.tensor(x)
+    assert found is not None
+    return found.detach().float()
+
+
+def _computed(im: Importer, x: Operand) -> Value:
+    """Return what is no number."""
+    if isinstance(x, Value):
+        return x
+    raise im.refusal("works on parameters alone; allowed: a tensor that the network computes")
+
+
+def _apart(im: Importer, x: Operand, y: Operand) -> tuple[Value, Tensor]:
+    """Return the tensor and the numbers, whichever comes first."""
+    if isinstance(x, Tensor):
+        assert isinstance(y, Value | Tensor)
+        return _computed(im, y), x
+    assert isinstance(y, Tensor)
+    return x, y
+
+
+def _per_channel(im: Importer, x: Value, numbers: Tensor) -> Tensor:
+    """Return a number for each channel of ``x``."""
+    shape = (1,) * (len(x.shape) + 1 - numbers.ndim) + tuple(numbers.shape)
+    wide = [axis for axis, size in enumerate(shape) if size > 1]
+    one_each = len(shape) == len(x.shape) + 1 and len(wide) == 1 and wide[0] > 0
+    if wide and not (one_each and x.holds_channels(wide[0]) and x.shape[wide[0] - 1] == shape[wide[0]]):
+        raise im.refusal(
+            f"has a parameter of shape {tuple(numbers.shape)} for a tensor of shape {shown(x)}; allowed: one number, "
+            "or one for each channel"
+        )
+    return numbers.reshape(-1).expand(x.node.chw.channels).contiguous()
+
+
+def _times(im: Importer, x: Operand, factor: Any) -> Operand:
+    if factor == 1:
+        return x
+    return x * factor if isinstance(x, Tensor) else _scaled(im, x, factor)
+
+
+def _scaled(im: Importer, x: Value, factor: float) -> Value:
+    return im.alike(ElementWise(scale=_per_channel(im, x, torch.tensor(float(factor)))), x)
+
+
+def _sum(im: Importer, x: Operand, y: Operand) -> Value:
+    if isinstance(x, Value) and isinstance(y, Value):
+        if x.node.chw == y.node.chw and x.axes == y.axes:
+            return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
+        return _binary(im, "add", x, y)
+    tensor, numbers = _apart(im, x, y)
+    return im.alike(ElementWise(bias=_per_channel(im, tensor, numbers)), tensor)
+
+
+def _difference(im: Importer, x: Operand, y: Operand) -> Value:
+    if isinstance(x, Value) and isinstance(y, Value):
+        return _binary(im, "subtract", x, y)
+    if isinstance(y, Tensor):
+        return _sum(im, x, -y)
+    minus = torch.full((y.node.chw.channels,), -1.0)
+    return im.alike(ElementWise(minus, _per_channel(im, y, _apart(im, x, y)[1])), y)
+
+
+def _binary(im: Importer, kind: str, x: Value, y: Value) -> Value:
+    chw = Chw(*(max(pair) for pair in zip(x.node.chw, y.node.chw, strict=True)))
+    extents = zip(x.node.chw, y.node.chw, chw, strict=True)
+    pairs = list(zip(x.axes, y.axes, strict=False))
+    alike = all(a == b or 1 in (*shape_of((a,)), *shape_of((b,))) for a, b in pairs)
+    if len(x.shape) != len(y.shape) or not alike or any(not {a, b} <= {1, most} for a, b, most in extents):
+        raise im.refusal(
+            f"takes tensors of shape {shown(x)} and {shown(y)}; allowed: axes that hold the same channels, rows and "
+            "columns, or one value"
+        )
+    axes = tuple(max(a, b, key=lambda axis: (*shape_of((axis,)), len(axis))) for a, b in pairs)
+    return im.view(Value(im.add(Binary(kind), [x.node, y.node], chw), im.out()), axes)
+
+
+def gated_by_itself(node: fx.Node) -> fx.Node | None:
+    """Return x where a node is ``x * sigmoid(x)``, which is SiLU."""
+    for x, gate in (node.args[:2], node.args[1::-1]):
+        if not isinstance(x, fx.Node) or not isinstance(gate, fx.Node):
+            return None
+        if operation(gate) == "aten::sigmoid" and gate.args[0] is x:
+            return x
+    return None
+
+
+def _simulate_add(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    return _added(a["self"], a["other"], a.get("alpha", 1))
+
+
+def _simulate_subtract(_: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    first, second = (a["self"], a["other"]) if operation(node) == "aten::sub" else (a["other"], a["self"])
+    return _added(first, second, -a.get("alpha", 1))
+
+
+def _added(x: Any, y: Any, factor: float) -> Tensor:
+    """Return ``x + factor * y``, the product rounded on its own."""
+    total: Tensor = x + torch.as_tensor(y, dtype=torch.float32) * factor
+    return total
+
+
+def _simulate_multiply(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    gated = gated_by_itself(node)
+    if gated is not None:
+        return FUNCTIONS["silu"].compute(run.values[gated])
+    product: Tensor = a["self"] * a["other"]
+    return product
+
+
+def _simulate_divide(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    """Divide a tensor by another; where one is numbers or a parameter, multiply with a reciprocal in float32."""
+    x, y = (torch.as_tensor(a[name], dtype=torch.float32) for name in ("self", "other"))
+    computed = [isinstance(x, fx.Node) and x.name not in run.captured.tensors for x in node.args[:2]]
+    return x / y if all(computed) else x * (1 / y)
+
+
+def _simulate_power(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    x: Tensor = a["self"]
+    for function in POWERS[a.get("exponent", -0.5)]:
+        x = FUNCTIONS[function].compute(x)
+    return x
+
+
+POWERS = {
+    1: (),
+    2: ("square",),
+    4: ("square", "square"),
+    0.5: ("sqrt",),
+    -1: ("reciprocal",),
+    -0.5: ("sqrt", "reciprocal"),
+}
+"""The functions, one after the other, that make a power."""
+IMPORTS: dict[str, Handler] = {
+    "aten::add": _add, "aten::sub": _subtract, "aten::rsub": _subtract_from, "aten::mul": _multiply,
+    "aten::div": _divide, "aten::minimum": _extremum("minimum"), "aten::maximum": _extremum("maximum"),
+    "aten::neg": _negative, "aten::pow": _power, "aten::rsqrt": _inverse_root, "aten::expand": _expand,
+    "aten::expand_as": _expand,
+}  # fmt: skip
+BROADCAST = ("aten::add", "aten::sub", "aten::rsub", "aten::mul", "aten::div", "aten::minimum", "aten::maximum")
+"""Operations that take an extent of 1 for any other."""
+SIMULATIONS: dict[str, Simulated] = {
+    "aten::add": _simulate_add, "aten::sub": _simulate_subtract, "aten::rsub": _simulate_subtract,
+    "aten::mul": _simulate_multiply, "aten::div": _simulate_divide, "aten::pow": _simulate_power,
+    "aten::rsqrt": _simulate_power,
+}  # fmt: skip
