@@ -143,7 +143,6 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
     tensors |= {p: value for p, name in constants.items() if isinstance(value := program.constants.get(name), Tensor)}
     compute_constants(graph, tensors)
     inputs = {node.name: node for node in graph.nodes if node.name in signature.user_inputs}
-    _fold_constants(graph, tensors)
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     outputs = _named_outputs(program, list(results))
     return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs))
@@ -266,26 +265,6 @@ def _ask(condition: Any, hints: Mapping[str, int], asked: dict[str, Axis]) -> No
             asked[symbol] = Axis(0, math.lcm(old.multiple, int(match[2])))
         else:
             asked[symbol] = Axis(hints.get(symbol, 0))
-
-
-def _fold_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
-    """Compute, once, what depends on parameters alone; it becomes a parameter itself."""
-    start = next(iter(graph.nodes))
-    for node in list(graph.nodes):
-        known = bool(node.all_input_nodes) and all(x.name in tensors for x in node.all_input_nodes)
-        if node.op != "call_function" or not known or not isinstance(node.meta.get("val"), Tensor):
-            continue
-        value = node.target(*_values(node.args, tensors), **_values(node.kwargs, tensors))
-        with graph.inserting_before(start):
-            placeholder = graph.placeholder(node.name)
-        placeholder.meta = dict(node.meta)
-        tensors[placeholder.name] = value
-        node.replace_all_uses_with(placeholder)
-        graph.erase_node(node)
-
-
-def _values(arguments: Any, tensors: Mapping[str, Tensor]) -> Any:
-    return fx.map_arg(arguments, lambda node: tensors[node.name])
 
 
 def _is_in_place(node: fx.Node) -> bool:
