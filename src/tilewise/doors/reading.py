@@ -185,8 +185,8 @@ def _shape(path: Path, value: onnx.ValueInfoProto) -> list[int | None]:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise ValueError(f"{path}: input {value.name!r} has no shape; allowed: a tensor of known number of axes")
-    shape = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value else None for d in tensor.shape.dim]
-    if len(shape) > 8 or any(d is not None and d < 0 for d in shape) or math.prod(d or 1 for d in shape) > MAX_VALUES:
+    shape = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim]
+    if len(shape) > 8 or math.prod(d or 1 for d in shape) > MAX_VALUES:
         raise ValueError(f"{path}: input {value.name!r} has the shape {shape}; allowed: {MAX_VALUES} numbers at most")
     return shape
 

@@ -34,7 +34,7 @@ def _reshape(b: Builder, node: OnnxNode) -> fx.Node | Sizes:
         wanted = [b.size(x, i) if isinstance(e, int) and e == 0 else e for i, e in enumerate(wanted)]
     if shape and wanted and wanted[0] in (shape[0], -1):  # files name the number of images they were made with
         images = shape[0]
-        if len(wanted) == 2 and wanted[1] in (-1, x.meta["val"].numel() // images):
+        if len(wanted) == 2 and len(shape) > 1 and wanted[1] in (-1, x.meta["val"].numel() // images):
             return b.call(torch.flatten, x, 1)
         wanted[0] = b.size(x, 0) if wanted[0] == images else -1
     return b.method("reshape", x, wanted)
