@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 from tilewise.common.modules import replace_modules
@@ -17,10 +19,12 @@ from tilewise.nn import (
     Conv2d,
     Fallback,
     FoldedNorm,
+    Linear,
     LosslessConv2d,
     Quantize,
     QuantizedConv,
     Surrounded,
+    Transposed,
     WinogradConv2d,
     convolutions,
     has_hooks,
@@ -36,6 +40,10 @@ from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 Skips: TypeAlias = Literal["float", "quantized"]
 SKIPS = "quantized_skips"
 """The submodule of a converted model that holds its :class:`tilewise.nn.Quantize` modules."""
+LARGE = 2**20
+"""Weights from which a linear layer is quantized with the convolutions: reading them is what such a layer takes."""
+BYTE_BITS = 8
+"""Widest numbers of a quantized linear layer that no pattern of its own asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +80,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
 
     Layers are matched by dotted name with shell patterns (``*``, ``?``, ``[...]``); the first pattern that matches a
     layer decides. Layers that none matches stay as they are. What a fast algorithm can not serve (stride above 2,
-    dilation, 1x1, groups), or would make slower (few channels), becomes direct at the same bit width;
+    1x1), or would make slower (few channels, in all or in a group), becomes direct at the same bit width;
     :func:`describe` says which and why. Weights carry over bit for bit. Converted models can be converted again, for
     example to adapt an int8 direct network to int8 F4.
 
@@ -80,6 +88,11 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     parametrizations are carried out once. A subclass of ``torch.nn.Conv2d`` keeps its own code around the convolution
     (padding, activations); weights that the code computes are computed once. A subclass whose code is not one
     convolution stays as it is.
+
+    A transposed convolution becomes a convolution of stride 1, ``pieces`` by name, and a pixel shuffle
+    (:class:`tilewise.nn.Transposed`); with float specs it stays as it is. Linear layers become direct ones at the same
+    width where a pattern matches no convolution, and so is meant for them; patterns that match convolutions too take
+    in, at up to 8 bits, those of :data:`LARGE` weights and more. The others stay float, as papers have it.
 
     Parameters
     ----------
@@ -100,59 +113,110 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     Raises
     ------
     ValueError
-        If a pattern matches no convolution, a weight is not finite or of half precision, a lossless layer's moduli do
-        not suffice for its weights, the model can not be traced, or it is a TorchScript program.
+        If a pattern matches no layer, a weight is not finite or of half precision, a lossless layer's moduli do not
+        suffice for its weights, the model can not be traced, or it is a TorchScript program.
     TypeError
         If a spec is none of these.
     """
     if skips not in get_args(Skips):
         raise ValueError(f"skips is {skips!r}; allowed: {', '.join(get_args(Skips))}")
     model = unwrapped(model)
-    _check(convolutions(model), specs)
+    _check(_layers(model), specs)
     converted = _with_float_skips(plain_copy(model))
+    layers = _layers(converted)
     replacement: dict[nn.Module, nn.Module] = {}
-    for name, conv in convolutions(converted).items():
-        spec = next((s for pattern, s in specs.items() if fnmatchcase(name, pattern)), None)
-        if spec is not None and (layer := _converted(name, conv, spec)) is not None:
-            replacement[conv] = layer
+    broad = {
+        pattern for pattern in specs if any(_matches(pattern, n, m) for n, m in layers.items() if not _is_linear(m))
+    }
+    for name, layer in layers.items():
+        found = (s for p, s in specs.items() if _matches(p, name, layer) and _is_meant(s, layer, broad=p in broad))
+        spec = next(found, None)
+        if spec is not None and (made := _converted(name, layer, spec)) is not None:
+            replacement[layer] = made
     converted = replace_modules(converted, replacement)
     return converted if skips == "float" else _with_quantized_skips(converted)
 
 
-def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, object]) -> None:
+OTHERS = (nn.ConvTranspose2d, nn.Linear)
+"""What is converted beside convolutions and their subclasses."""
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return what a spec may be meant for, by name."""
+    convs = convolutions(model)
+    return {name: convs.get(name, m) for name, m in model.named_modules() if name in convs or type(m) in OTHERS}
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear | Linear)
+
+
+def _matches(pattern: str, name: str, layer: nn.Module) -> bool:
+    """Whether a pattern matches a layer; what a transposed one becomes is matched by either name."""
+    names = [name]
+    if isinstance(layer, nn.ConvTranspose2d):
+        names.append(f"{name}.pieces" if name else "pieces")
+    if name.endswith(".pieces"):
+        names.append(name.removesuffix(".pieces"))
+    return any(fnmatchcase(n, pattern) for n in names)
+
+
+def _is_meant(spec: Spec, layer: nn.Module, *, broad: bool) -> bool:
+    """Whether a spec is for a layer that its pattern matches; ``broad``: the pattern matches convolutions too."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS) and layer.stride[0] == layer.stride[1]
+    if not isinstance(layer, nn.Linear):
+        return True
+    large = layer.weight.numel() >= LARGE and spec.bits <= BYTE_BITS
+    return spec.bits < FLOAT_BITS and not spec.rules.quantizes_all_stages and (large or not broad)
+
+
+def _check(layers: Mapping[str, nn.Module], specs: Mapping[str, object]) -> None:
     for pattern, spec in specs.items():
         if not isinstance(spec, Spec):
             allowed = ", ".join(kind.__name__ for kind in get_args(Spec))
             raise TypeError(f"spec for {pattern!r} is {type(spec).__name__}; allowed: {allowed}")
-        if not any(fnmatchcase(name, pattern) for name in convs):
-            known = ", ".join(convs) or "none at all"
+        if not any(_matches(pattern, name, layer) for name, layer in layers.items()):
+            known = ", ".join(layers) or "none at all"
             raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
-    for name, conv in convs.items():
-        if isinstance(conv.weight, nn.parameter.UninitializedParameter):
+    for name, layer in layers.items():
+        weight = layer.weight
+        assert isinstance(weight, torch.Tensor)
+        if isinstance(weight, nn.parameter.UninitializedParameter):
             raise ValueError(f"weights of {name} have no values yet; call the model on images once")  # noqa: TRY004
-        if conv.weight.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"weights of {name} are {conv.weight.dtype}; allowed: float32, by model.float()")
-        if not torch.isfinite(conv.weight).all():
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"weights of {name} are {weight.dtype}; allowed: float32, by model.float()")
+        if not torch.isfinite(weight).all():
             raise ValueError(f"weights of {name} contain NaN or infinity; convert a model with finite weights")
 
 
-def _converted(name: str, conv: nn.Conv2d, spec: Spec) -> nn.Module | None:
-    """Return what a convolution becomes; None if its class does more than can be told apart from a convolution."""
-    if not isinstance(conv, QuantizedConv) and not is_plain(conv):
-        whole = surround(conv)
-        if whole is not None:
-            whole.layer = _checked(name, _layer(whole.layer, spec))
-        return whole
-    layer = _checked(name, _layer(conv, spec))
-    keep_hooks(layer, conv)
-    return layer
+def _converted(name: str, layer: nn.Module, spec: Spec) -> nn.Module | None:
+    """Return what takes the place of a layer; None if its class does more than can be told apart from a convolution."""
+    made: nn.Module
+    if isinstance(layer, nn.ConvTranspose2d):
+        made = Transposed.from_conv(layer)
+        made.pieces = _checked(name, _layer(made.pieces, spec))
+    elif isinstance(layer, nn.Linear):
+        fallback = None if isinstance(spec, Direct) else Fallback(spec, "it is linear")
+        made = Linear.from_linear(layer, Direct(bits=spec.bits, quantizer=spec.quantizer), fallback)
+    else:
+        assert isinstance(layer, nn.Conv2d)
+        if not isinstance(layer, QuantizedConv) and not is_plain(layer):
+            whole = surround(layer)
+            if whole is not None:
+                whole.layer = _checked(name, _layer(whole.layer, spec))
+            return whole
+        made = _checked(name, _layer(layer, spec))
+    keep_hooks(made, layer)
+    return made
 
 
 def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
+    direct = Linear if isinstance(conv, Linear) else Conv2d
     if isinstance(spec, Direct):
-        return Conv2d.from_conv(conv, spec)
-    if reason := unsuitable(conv, spec):
-        return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
+        return direct.from_conv(conv, spec)
+    if reason := "it is linear" if isinstance(conv, Linear) else unsuitable(conv, spec):
+        return direct.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
     return (WinogradConv2d if isinstance(spec, Winograd) else LosslessConv2d).from_conv(conv, spec)
 
 
@@ -178,11 +242,13 @@ def describe(model: nn.Module) -> list[LayerReport]:
 
 
 def _report(name: str, conv: nn.Conv2d) -> LayerReport:
-    kernel = "x".join(map(str, conv.kernel_size))
+    kernel = "linear" if isinstance(conv, Linear) else "x".join(map(str, conv.kernel_size))
     shape = f"{conv.in_channels} -> {conv.out_channels}, {kernel}"
     if tuple(conv.stride) != (1, 1):
         high, wide = conv.stride
         shape += f", stride {high}" if high == wide else f", stride {high}x{wide}"
+    if conv.groups != 1:
+        shape += f", {conv.groups} groups"
     spec = conv.spec if isinstance(conv, QuantizedConv) else None
     return LayerReport(
         name=name,
@@ -290,6 +356,8 @@ def _fold_norms(model: fx.GraphModule) -> None:
     targets = [node.target for node in calls]
     for node in calls:
         conv, readers = _quantized_conv(model, node), list(node.users)
+        while conv is not None and conv.phases and len(readers) == 1 and _moves_pixels(readers[0]):
+            readers = list(readers[0].users)
         if conv is None or len(readers) != 1 or readers[0].op != "call_module":
             continue
         norm = model.get_submodule(str(readers[0].target))
@@ -298,6 +366,11 @@ def _fold_norms(model: fx.GraphModule) -> None:
             FoldedNorm.attach(norm, conv)
             assert isinstance(norm, FoldedNorm)
             conv.norm = (norm,)
+
+
+def _moves_pixels(node: fx.Node) -> bool:
+    """Whether a node is what a transposed convolution does after its convolution."""
+    return node.op == "call_function" and node.target in (F.pixel_shuffle, operator.getitem)
 
 
 def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:

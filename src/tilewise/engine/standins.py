@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tilewise.common.modules import replace_modules
-from tilewise.nn import Quantize, QuantizedConv, keep_hooks
+from tilewise.nn import Linear, Quantize, QuantizedConv, keep_hooks
 
 DATA: Any = Tensor.data
 """What ``x.data`` and ``x.data = y`` call."""
@@ -34,9 +34,9 @@ class _Standin(nn.Module):
     def __init__(self, name: str, layer: QuantizedConv | Quantize) -> None:
         super().__init__()
         self.name = name
-        self.sizes = None
+        self.sizes = None if isinstance(layer, Quantize | Linear) else _sizes(layer)
+        self.features = layer.out_channels if isinstance(layer, Linear) else None
         if isinstance(layer, QuantizedConv):
-            self.sizes = _sizes(layer)
             self.weight, self.bias = layer.weight, layer.bias
         keep_hooks(self, layer)
         self.layer = (layer,)  # in a tuple: it is no part of what is exported
@@ -56,6 +56,8 @@ class _Standin(nn.Module):
             channels, axes = self.sizes
             out = [(size + pad - span) // stride + 1 for size, (pad, span, stride) in zip(shape[2:], axes, strict=True)]
             shape = [shape[0], channels, *out]
+        if self.features is not None:
+            shape[-1] = self.features
         result: Tensor = torch.ops.tilewise.layer(x, self.name, shape)
         return result
 
