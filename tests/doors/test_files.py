@@ -223,3 +223,10 @@ def test_without_onnx_the_error_says_what_to_install(path: Path) -> None:
     code = "import sys; sys.modules['onnx'] = None; import tilewise as tw; tw.from_onnx(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert "ImportError: reading ONNX files needs the onnx package: pip install 'tilewise[onnx]'" in done.stderr
+
+
+def test_a_network_of_one_height_that_its_file_does_not_name(tmp_path: Path) -> None:
+    net = Net(["n", 3, "h", "w"])
+    rows = net.add("Reshape", "x", net.ints(0, 144, -1))
+    model = tw.from_onnx(net.save(tmp_path / "net.onnx", net.add("Neg", rows)))
+    assert model(torch.zeros(2, 3, 48, 20)).shape == (2, 144, 20)

@@ -16,8 +16,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from tilewise.doors.reading import MAX_VALUES, Array, OnnxGraph, OnnxNode
 
-OPEN_EXTENTS = (1, 3, 224, 224)
-"""What a network is tried with where its file leaves an extent open."""
+OPEN_SIZES = (224, 48, 32, 640, 512)
+"""Heights and widths that a network is tried with where its file leaves them open, until one suits it."""
+OPEN_CHANNELS = 3
 GROWING = ("ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot")
 """What makes more numbers than it reads."""
 
@@ -54,10 +55,12 @@ class Builder:
         As :func:`tilewise.doors.reading.read_onnx` returns it.
     handlers : mapping of str to callable
         What each operator becomes.
+    size : int
+        Height and width to try the network with, where its file leaves them open.
     """
 
-    def __init__(self, graph: OnnxGraph, handlers: Mapping[str, Handler]) -> None:
-        self.source, self.handlers = graph, handlers
+    def __init__(self, graph: OnnxGraph, handlers: Mapping[str, Handler], size: int = OPEN_SIZES[0]) -> None:
+        self.source, self.handlers, self.size = graph, handlers, size
         self.root, self.graph = nn.Module(), fx.Graph()
         self.values: dict[str, Value] = dict(graph.constants)
         self.readers = Counter(name for node in graph.nodes for name in node.inputs)
@@ -79,7 +82,7 @@ class Builder:
             raise ValueError(f"these operators are not read: {listed}; read are {', '.join(sorted(self.handlers))}")
         for name, shape in self.source.inputs.items():
             placeholder = self.graph.placeholder(_identifier(name))
-            open_extents = OPEN_EXTENTS if len(shape) == 4 else (1,) * len(shape)
+            open_extents = (1, OPEN_CHANNELS, self.size, self.size) if len(shape) == 4 else (1,) * len(shape)
             extents = [extent or other for extent, other in zip(shape, open_extents, strict=True)]
             with self._fake:
                 placeholder.meta["val"] = torch.empty(extents)

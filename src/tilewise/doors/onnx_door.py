@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import fx
 
-from tilewise.doors.building import Builder
+from tilewise.doors.building import OPEN_SIZES, Builder
 from tilewise.doors.operators import HANDLERS
 from tilewise.doors.reading import read_onnx
 
@@ -42,7 +42,11 @@ def from_onnx(path: str | Path) -> fx.GraphModule:
     """
     path = Path(path)
     graph = read_onnx(path)
-    try:
-        return Builder(graph, HANDLERS).run()
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    is_open = any(None in shape[1:] for shape in graph.inputs.values())
+    errors = []
+    for size in OPEN_SIZES if is_open else OPEN_SIZES[:1]:
+        try:
+            return Builder(graph, HANDLERS, size).run()
+        except ValueError as error:  # some networks serve one height only, and their files do not say so
+            errors.append(error)
+    raise ValueError(f"{path}: {errors[0]}") from errors[0]
