@@ -60,7 +60,7 @@ class Builder:
     """
 
     def __init__(self, graph: OnnxGraph, handlers: Mapping[str, Handler], size: int = OPEN_SIZES[0]) -> None:
-        self.source, self.handlers, self.size = graph, handlers, size
+        self.source, self.handlers, self.trial = graph, handlers, size
         self.root, self.graph = nn.Module(), fx.Graph()
         self.values: dict[str, Value] = dict(graph.constants)
         self.readers = Counter(name for node in graph.nodes for name in node.inputs)
@@ -82,8 +82,8 @@ class Builder:
             raise ValueError(f"these operators are not read: {listed}; read are {', '.join(sorted(self.handlers))}")
         for name, shape in self.source.inputs.items():
             placeholder = self.graph.placeholder(_identifier(name))
-            open_extents = (1, OPEN_CHANNELS, self.size, self.size) if len(shape) == 4 else (1,) * len(shape)
-            extents = [extent or other for extent, other in zip(shape, open_extents, strict=True)]
+            open_extents = (1, OPEN_CHANNELS, self.trial, self.trial) if len(shape) == 4 else (1,) * len(shape)
+            extents: list[int] = [extent or other for extent, other in zip(shape, open_extents, strict=True)]
             with self._fake:
                 placeholder.meta["val"] = torch.empty(extents)
             self.values[name] = placeholder

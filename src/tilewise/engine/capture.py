@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import traceback
 import warnings
@@ -188,18 +189,18 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
 
 def _raised_in(error: Exception) -> str:
     """Return the place of the model's own code that an error went through last."""
-    package = PurePath(__file__).parents[1]
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(PurePath(frame.filename), package)
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(PurePath(frame.filename))]
     if not frames:
         return ""
     last = frames[-1]
     return f", in {last.name} ({PurePath(last.filename).name}:{last.lineno}: {last.line})"
 
 
-def _is_own(file: PurePath, package: PurePath) -> bool:
-    return "torch" not in file.parts and not file.is_relative_to(package)
+def _is_own(file: PurePath) -> bool:
+    """Whether a file is neither of torch, nor of Python, nor of this package."""
+    if "site-packages" not in file.parts and file.is_relative_to(PurePath(os.__file__).parent):
+        return False
+    return not {"torch", "sympy"} & set(file.parts) and not file.is_relative_to(PurePath(__file__).parents[1])
 
 
 def _free_axes(x: Tensor) -> dict[int, Any]:
