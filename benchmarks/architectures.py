@@ -2,7 +2,7 @@
 
 Weights are random, batch norms have the statistics of the images. Each network is converted to direct int8, calibrated,
 compiled whole and run, in a process of its own; the engine must give its simulation's bits. What does not compile whole
-runs by ``tw.accelerate``. The table goes to docs/results/architectures.md, the figures beside it.
+runs by ``tw.accelerate``. The table goes to docs/results, the figures beside it.
 
 timm is no dependency: ``pip install --no-deps timm`` into the environment, or into a folder that ``--packages`` names.
 """

@@ -149,8 +149,10 @@ def _features(im: Importer, x: Any, layer: QuantizedConv, name: str) -> Value:
     value = im.value(x)
     if len(value.shape) > 1:
         value = im.channels_last(x)
-        y = _conv(im, Value(value.node, value.node.chw), layer, name)
-        return im.view(y, (*value.axes[:-1], of_image(y.node.chw)[0]))
+        if value.node.chw.channels != layer.in_channels:
+            raise ValueError(f"layer {name!r} reads {value.node.chw.channels} features; allowed: {layer.in_channels}")
+        chw = (layer.out_channels, *value.node.chw[1:])
+        return im.view(Value(im.add(Conv(layer), [value.node], chw, name), chw), (*value.axes[:-1], of_image(chw)[0]))
     if value.shape[0] != layer.in_channels:
         raise ValueError(f"layer {name!r} reads {value.shape[0]} features; allowed: {layer.in_channels}")
     node = im.add(Conv(layer, value.axes[0]), [value.node], (layer.out_channels, 1, 1), name)
