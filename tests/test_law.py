@@ -336,6 +336,6 @@ def test_norms_before_convolutions_round_as_the_engine_does() -> None:
     with torch.no_grad():
         assert torch.equal(model(x), Simulation(model, x)(x))
     back = tw.convert(model, {})
-    assert all(type(norm) is nn.BatchNorm2d for norm in back.norms)
+    assert all(type(norm) is nn.BatchNorm2d for norm in back.norms.children())
     with torch.no_grad():
         assert (back(x) - net(x)).square().mean() < 1e-3 * net(x).square().mean()
