@@ -19,7 +19,7 @@ setup: $(VENV)/.ready
 # Editable: Python changes work at once; a change under native/ sets up again.
 $(VENV)/.ready: constraints.txt pyproject.toml CMakeLists.txt $(shell find native -type f)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,sweep]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,sweep,onnx]"
 	touch $@
 
 demo: setup

@@ -17,6 +17,7 @@ from torch.nn.utils import prune
 
 import tilewise as tw
 from tilewise.conversion import specs_of
+from tilewise.engine.compiler import Simulation
 from tilewise.nn import Conv2d, QuantizedConv, Surrounded
 
 X = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(3))
@@ -309,3 +310,32 @@ def test_a_layer_in_a_converted_model_keeps_its_hooks() -> None:
         assert torch.equal(again(X), tw.convert(again, {})(X))
     assert isinstance(again[2], QuantizedConv)
     assert again[2]._forward_pre_hooks
+
+
+class PreActivation(nn.Module):
+    """Batch norms before their convolutions, one with a skip connection beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(16) for _ in range(3))
+        self.convs = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = x + conv(F.relu(norm(x)))
+        return x
+
+
+def test_norms_before_convolutions_round_as_the_engine_does() -> None:
+    torch.manual_seed(1)
+    net, x = PreActivation(), torch.randn(8, 3, 24, 24)
+    net(x)
+    model = tw.calibrate(tw.convert(net.eval(), {"*": tw.Direct()}, skips="quantized"), [x])
+    with torch.no_grad():
+        assert torch.equal(model(x), Simulation(model, x)(x))
+    back = tw.convert(model, {})
+    assert all(type(norm) is nn.BatchNorm2d for norm in back.norms.children())
+    with torch.no_grad():
+        assert (back(x) - net(x)).square().mean() < 1e-3 * net(x).square().mean()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tilewise.calibration import CalibrationConfig, calibrate
     from tilewise.calibration.doctor import doctor
     from tilewise.conversion import convert, describe
+    from tilewise.doors import from_onnx, from_pt2
     from tilewise.engine import Engine, load
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
@@ -44,6 +45,8 @@ _HOME = {
     "doctor": "calibration.doctor",
     "evaluate": "train",
     "fit": "train",
+    "from_onnx": "doors",
+    "from_pt2": "doors",
     "load": "engine",
     "load_weights": "train",
     "measure": "latency",
@@ -78,6 +81,8 @@ __all__ = [
     "doctor",
     "evaluate",
     "fit",
+    "from_onnx",
+    "from_pt2",
     "load",
     "load_weights",
     "measure",

@@ -85,7 +85,7 @@ def _run() -> None:
             command.common.json.write_text(json.dumps(result, indent=1) + "\n")
     except BrokenPipeError:  # that of the output: what else writes to pipes looks after them
         raise
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,7 +29,9 @@ from tilewise.nn import (
     has_hooks,
     is_plain,
     keep_hooks,
+    order_norms,
     plain_copy,
+    plain_norms,
     surround,
     unsuitable,
     unwrapped,
@@ -293,12 +294,12 @@ def _with_float_skips(model: nn.Module) -> nn.Module:
             model.graph.erase_node(node)
     delattr(model, SKIPS)
     for module in model.modules():
-        if isinstance(module, QuantizedConv) and module.input_is_quantized:
-            module.input_range = copy.deepcopy(module.input_range)
-            module.input_is_quantized = False
+        if isinstance(module, QuantizedConv):
             module.norm = ()
-        if isinstance(module, FoldedNorm):
-            module.detach_from_conv()
+            if module.input_is_quantized:
+                module.input_range = copy.deepcopy(module.input_range)
+                module.input_is_quantized = False
+    plain_norms(model)
     model.recompile()
     return model
 
@@ -317,14 +318,17 @@ def _with_quantized_skips(model: nn.Module) -> nn.Module:
     traced = fx.GraphModule(model, graph, type(model).__name__)
     keep_hooks(traced, model)
     setattr(traced, SKIPS, nn.ModuleList())
-    calls = Counter(traced.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module")
+    called = [conv for node in graph.nodes if (conv := _quantized_conv(traced, node)) is not None]
+    # A convolution that is called twice has one range for all that it reads: it quantizes its input itself.
+    reused = {node for node in graph.nodes if called.count(_quantized_conv(traced, node)) > 1}  # type: ignore[arg-type]
     for node in list(graph.nodes):
-        # A convolution that is called twice has one range for all that it reads: it quantizes its input itself.
-        readers = [user for user in node.users if not _asks_for_shape(user) and not _is_reused(traced, user, calls)]
+        readers = [user for user in node.users if not _asks_for_shape(user) and user not in reused]
         convs = [m for user in readers if (m := _quantized_conv(traced, user)) is not None]
         if convs and len(readers) > 1:
             _quantize_for(traced, node, readers, convs)
     _fold_norms(traced)
+    if any(_quantized_conv(traced, node) for node in graph.nodes):
+        order_norms(traced)
     traced.recompile()
     return traced if model.training else traced.eval()  # containers are new, and start in training mode
 
@@ -378,12 +382,6 @@ def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
     if not isinstance(module, QuantizedConv) or has_hooks(module):
         return None
     return module if module.spec.bits < FLOAT_BITS and module.policy.is_contract else None
-
-
-def _is_reused(model: nn.Module, node: fx.Node, calls: Counter[nn.Module]) -> bool:
-    """Whether a node calls a quantized convolution that other nodes call too."""
-    conv = _quantized_conv(model, node)
-    return conv is not None and calls[conv] > 1
 
 
 def _asks_for_shape(node: fx.Node) -> bool:

@@ -17,6 +17,7 @@ from tilewise.commands.options import (
     Calibration,
     Common,
     Layers,
+    OwnImages,
     Source,
     converted_model,
     layers_summary,
@@ -90,7 +91,8 @@ class Run:
     file: Annotated[Path, tyro.conf.Positional]
     """File that `tilewise compile` wrote."""
     data: str
-    """digits, mnist, cifar10, cifar100 or camvid."""
+    """digits, mnist, cifar10, cifar100 or camvid; a folder of images, or an .npz file."""
+    own: OwnImages = field(default_factory=OwnImages)
     data_root: Path | None = None
     """Folder with the set's original files; without it sets of labelled images come from the Hugging Face hub."""
     profile: bool = False
@@ -110,7 +112,7 @@ class Run:
 
         threads = self.common.threads or len(os.sched_getaffinity(0))
         engine = load_engine(self.file, threads=threads)
-        test = load_set(self.data, "test", self.data_root)
+        test = load_set(self.data, "test", self.data_root, own=self.own)
         if isinstance(test, Pairs):
             raise ValueError(f"{self.data} has images of many sizes, {self.file} takes those of one; allowed: one size")  # noqa: TRY004
         classes = test.classes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tilewise.commands.options import Common, Unchecked, config_of
+from tilewise.commands.options import Common, Unchecked, config_of, named_model
 from tilewise.latency.shapes import ShapeGrid
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Measure:
     out: Path
     """File of the table, JSON lines; what is there already stays, and a grid goes on where it was."""
     model: str | None = None
-    """Measure a network's layers, among each other: lenet5, resnet18, resnet18_224, resnet20, small or vgg16."""
+    """Measure a network's layers, among each other: lenet5, resnet18, resnet18_224, resnet20, small or vgg16; a file
+    (.onnx, .pt2), or package.module:function."""
     width: float = 1.0
     """Factor on the channels (resnet18)."""
     size: int = 32
@@ -103,14 +104,13 @@ class Measure:
         from tilewise.latency import layer_shapes, measure
         from tilewise.latency.candidates import check_candidates
         from tilewise.report.latency import table_of_layers
-        from tilewise.zoo import build
 
         if min(self.shapes.batch, self.size, self.image_channels) < 1:
             sizes = f"{self.shapes.batch}, {self.size}, {self.image_channels}"
             raise ValueError(f"batch, size and image-channels are {sizes}; they must be at least 1")
         assert self.model is not None
         torch.manual_seed(self.common.seed)
-        model = build(self.model, classes=10, channels=self.image_channels, width=self.width).eval()
+        model = named_model(self.model, classes=10, channels=self.image_channels, width=self.width).eval()
         example = torch.randn(self.shapes.batch, self.image_channels, self.size, self.size)
         table = measure(model, example, seed=self.common.seed, **options)
         candidates = check_candidates(options["candidates"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -39,13 +40,28 @@ class Common:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnImages:
+    """How a folder or an .npz file of --data becomes what the network reads."""
+
+    image_size: int | None = None
+    """Height and width to bring image files to; without it all have to be alike in size."""
+    mean: tuple[float, ...] = ()
+    """Per channel of pixel / 255; ImageNet's by default, 0 for images that are not of three channels."""
+    std: tuple[float, ...] = ()
+    """Per channel; ImageNet's by default, 1 for images that are not of three channels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Which network, which weights, which data."""
 
     model: str
-    """edsr, espcn, lenet5, resnet18, resnet18_224, resnet20, small, unet or vgg16."""
+    """edsr, espcn, lenet5, resnet18, resnet18_224, resnet20, small, unet or vgg16; a file (.onnx, .pt2); or
+    package.module:function, which gives a torch.nn.Module."""
     data: str
-    """digits, mnist, cifar10 or cifar100; camvid (segmentation); set5 or set14 (super-resolution, trained on T91)."""
+    """digits, mnist, cifar10 or cifar100; camvid (segmentation); set5 or set14 (super-resolution, trained on T91); or
+    a folder of images, with or without folders of classes, or an .npz file (docs/guide/own.md)."""
+    own: OwnImages = field(default_factory=OwnImages)
     data_root: Path | None = None
     """Folder with the set's original files; without it sets of labelled images come from the Hugging Face hub."""
     weights: Path | None = None
@@ -173,12 +189,19 @@ class Training(Unchecked, TrainConfig):
         return config_of(TrainConfig, self, device=common.device, seed=common.seed)
 
 
-def load_set(name: str, split: Split, root: Path | None, scale: int | None = None) -> Images | Pairs | Scenes:
-    """Load one split of a data set by name; what has no images for validation is validated on its test images."""
-    from tilewise.data import NAMES, PAIRS, SCENES, load, load_pairs, load_scenes
+def load_set(
+    name: str, split: Split, root: Path | None, scale: int | None = None, own: OwnImages | None = None
+) -> Images | Pairs | Scenes:
+    """Load one split of a data set; what has no images for validation is validated on its test images."""
+    from tilewise.data import NAMES, PAIRS, SCENES, is_own, load, load_own, load_pairs, load_scenes
 
+    if is_own(name):
+        own = own or OwnImages()
+        return load_own(name, split, size=own.image_size, mean=own.mean, std=own.std)
+    if own not in (None, OwnImages()):
+        raise ValueError(f"image-size, mean and std are for a folder or an .npz file; {name} has its own")
     if name not in (known := (*NAMES, *SCENES, *PAIRS)):
-        raise ValueError(f"data set {name!r} is unknown; allowed are {', '.join(known)}")
+        raise ValueError(f"data set {name!r} is unknown; allowed are {', '.join(known)}, a folder, an .npz file")
     if scale is not None and name not in PAIRS:
         raise ValueError(f"scale is {scale}, but {name} has no low resolution; only {', '.join(PAIRS)} have one")
     if name in SCENES:
@@ -191,7 +214,7 @@ def load_set(name: str, split: Split, root: Path | None, scale: int | None = Non
 
 def load_data(source: Source, split: Split) -> Images | Pairs | Scenes:
     """Load what a network is trained or scored on."""
-    data = load_set(source.data, split, source.data_root, source.scale)
+    data = load_set(source.data, split, source.data_root, source.scale, source.own)
     if split == "train" and source.train_images is not None:
         return data.subset(source.train_images)
     return data
@@ -217,11 +240,54 @@ def plain_model(source: Source, data: Images | Pairs | Scenes) -> nn.Module:
     """Build the network for a data set, with its weights, if there are any."""
     from tilewise.data import Pairs
     from tilewise.train import load_weights
-    from tilewise.zoo import build
 
     fitting: dict[str, int] = {"scale": data.task.scale} if isinstance(data, Pairs) else {"classes": data.classes}
-    model = build(source.model, channels=data.shape[0], width=source.width, **fitting)
+    model = named_model(source.model, channels=data.shape[0], width=source.width, **fitting)
     return model if source.weights is None else load_weights(model, source.weights)
+
+
+def named_model(name: str, *, channels: int, width: float = 1.0, **fitting: int) -> nn.Module:
+    """Build a network of the zoo, or bring in the user's own: a file, or what a function of a module gives.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name, or what the function gives is no network.
+    """
+    from tilewise.zoo import MODELS, build
+
+    if name in MODELS:
+        return build(name, channels=channels, width=width, **fitting)
+    if width != 1.0:
+        raise ValueError(f"width is {width}, but {name} has none; allowed: 1.0")
+    if name.endswith((".onnx", ".pt2")):
+        from tilewise.doors import from_onnx, from_pt2
+
+        return from_onnx(name) if name.endswith(".onnx") else from_pt2(name)
+    if ":" in name:
+        return _called(name)
+    allowed = f"{', '.join(MODELS)}, a file (.onnx, .pt2), package.module:function"
+    raise ValueError(f"unknown model {name!r}; allowed: {allowed}")
+
+
+def _called(name: str) -> nn.Module:
+    """Return what ``package.module:function`` gives; modules of the current folder are found too."""
+    from torch import nn
+
+    place, _, function = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(place)
+    except ImportError as error:
+        raise ValueError(f"model {name!r}: {error}") from error
+    make = getattr(module, function, None)
+    if make is None:
+        raise ValueError(f"model {name!r}: {place} has no function {function!r}")
+    model = make()
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model {name!r} gives {type(model).__name__}; allowed: a torch.nn.Module")  # noqa: TRY004
+    return model
 
 
 def converted_model(source: Source, layers: Layers, common: Common, calibration: Calibration) -> nn.Module:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from tilewise.data.batches import Batches
 from tilewise.data.images import Images
 from tilewise.data.loading import NAMES, load
+from tilewise.data.own import is_own, load_own
 from tilewise.data.pairs import PAIRS, Pairs, load_pairs
 from tilewise.data.scenes import SCENES, Scenes, load_scenes
 
-__all__ = ["NAMES", "PAIRS", "SCENES", "Batches", "Images", "Pairs", "Scenes", "load", "load_pairs", "load_scenes"]
+__all__ = [
+    "NAMES", "PAIRS", "SCENES", "Batches", "Images", "Pairs", "Scenes", "is_own", "load", "load_own", "load_pairs",
+    "load_scenes",
+]  # fmt: skip

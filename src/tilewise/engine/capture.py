@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import traceback
 import warnings
@@ -143,7 +144,6 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
     tensors |= {p: value for p, name in constants.items() if isinstance(value := program.constants.get(name), Tensor)}
     compute_constants(graph, tensors)
     inputs = {node.name: node for node in graph.nodes if node.name in signature.user_inputs}
-    _fold_constants(graph, tensors)
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     outputs = _named_outputs(program, list(results))
     return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs))
@@ -189,18 +189,18 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
 
 def _raised_in(error: Exception) -> str:
     """Return the place of the model's own code that an error went through last."""
-    package = PurePath(__file__).parents[1]
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(PurePath(frame.filename), package)
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(PurePath(frame.filename))]
     if not frames:
         return ""
     last = frames[-1]
     return f", in {last.name} ({PurePath(last.filename).name}:{last.lineno}: {last.line})"
 
 
-def _is_own(file: PurePath, package: PurePath) -> bool:
-    return "torch" not in file.parts and not file.is_relative_to(package)
+def _is_own(file: PurePath) -> bool:
+    """Whether a file is neither of torch, nor of Python, nor of this package."""
+    if "site-packages" not in file.parts and file.is_relative_to(PurePath(os.__file__).parent):
+        return False
+    return not {"torch", "sympy"} & set(file.parts) and not file.is_relative_to(PurePath(__file__).parents[1])
 
 
 def _free_axes(x: Tensor) -> dict[int, Any]:
@@ -266,26 +266,6 @@ def _ask(condition: Any, hints: Mapping[str, int], asked: dict[str, Axis]) -> No
             asked[symbol] = Axis(0, math.lcm(old.multiple, int(match[2])))
         else:
             asked[symbol] = Axis(hints.get(symbol, 0))
-
-
-def _fold_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
-    """Compute, once, what depends on parameters alone; it becomes a parameter itself."""
-    start = next(iter(graph.nodes))
-    for node in list(graph.nodes):
-        known = bool(node.all_input_nodes) and all(x.name in tensors for x in node.all_input_nodes)
-        if node.op != "call_function" or not known or not isinstance(node.meta.get("val"), Tensor):
-            continue
-        value = node.target(*_values(node.args, tensors), **_values(node.kwargs, tensors))
-        with graph.inserting_before(start):
-            placeholder = graph.placeholder(node.name)
-        placeholder.meta = dict(node.meta)
-        tensors[placeholder.name] = value
-        node.replace_all_uses_with(placeholder)
-        graph.erase_node(node)
-
-
-def _values(arguments: Any, tensors: Mapping[str, Tensor]) -> Any:
-    return fx.map_arg(arguments, lambda node: tensors[node.name])
 
 
 def _is_in_place(node: fx.Node) -> bool:

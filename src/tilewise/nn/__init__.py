@@ -7,7 +7,7 @@ from tilewise.nn.direct import Conv2d
 from tilewise.nn.frozen import Frozen
 from tilewise.nn.linear import Linear
 from tilewise.nn.lossless import LosslessConv2d
-from tilewise.nn.norm import Affine, FoldedNorm, affine_of
+from tilewise.nn.norm import Affine, FoldedNorm, affine_of, order_norms, plain_norms
 from tilewise.nn.plain import plain_copy, unwrapped
 from tilewise.nn.quantize import Quantize
 from tilewise.nn.serving import unservable, unsuitable
@@ -33,7 +33,9 @@ __all__ = [
     "has_hooks",
     "is_plain",
     "keep_hooks",
+    "order_norms",
     "plain_copy",
+    "plain_norms",
     "surround",
     "unservable",
     "unsuitable",

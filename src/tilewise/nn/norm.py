@@ -21,6 +21,23 @@ def affine_of(weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Ten
     return Affine(alpha, -mean * alpha if bias is None else bias - mean * alpha)
 
 
+class OrderedNorm(nn.BatchNorm2d):
+    """A batch norm that in evaluation multiplies and adds as the engine does, each rounded on its own.
+
+    Torch may fuse the two, or multiply in another order; a last bit that differs becomes a step where an 8-bit grid
+    comes next.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize."""
+        if self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        affine = affine_of(self.weight, self.bias, self.running_mean, self.running_var, self.eps)
+        return x * affine.alpha.view(1, -1, 1, 1) + affine.beta.view(1, -1, 1, 1)
+
+
 class FoldedNorm(nn.BatchNorm2d):
     """A batch norm whose work the quantized convolution before it does in evaluation, as in the engine.
 
@@ -53,3 +70,19 @@ class FoldedNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize, unless the convolution has."""
         return x if self.folded() is not None else super().forward(x)
+
+
+def order_norms(model: nn.Module) -> None:
+    """Let batch norms that no convolution takes in round, in evaluation, as the engine does; in place."""
+    for norm in model.modules():
+        if type(norm) is nn.BatchNorm2d and norm.running_mean is not None:
+            norm.__class__ = OrderedNorm
+
+
+def plain_norms(model: nn.Module) -> None:
+    """Turn folded and ordered batch norms back into torch's, in place."""
+    for norm in model.modules():
+        if isinstance(norm, FoldedNorm):
+            norm.detach_from_conv()
+        elif isinstance(norm, OrderedNorm):
+            norm.__class__ = nn.BatchNorm2d  # type: ignore[assignment]

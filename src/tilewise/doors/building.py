@@ -1,0 +1,283 @@
+"""From an ONNX graph to a torch.fx one: constants are folded, sizes stay sizes, the rest becomes modules and calls."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from tilewise.doors.reading import MAX_VALUES, Array, OnnxGraph, OnnxNode
+
+OPEN_SIZES = (224, 48, 32, 640, 512)
+"""Heights and widths that a network is tried with where its file leaves them open, until one suits it."""
+OPEN_CHANNELS = 3
+GROWING = ("ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot")
+"""What makes more numbers than it reads."""
+
+
+class Sizes:
+    """A tensor of whole numbers that a network computes from the sizes of its images, number by number.
+
+    Parameters
+    ----------
+    items : list of int, float or torch.fx.Node
+        The numbers.
+    scalar : bool
+        Whether it has no axis; else it has one.
+    """
+
+    def __init__(self, items: Iterable[Any], *, scalar: bool = False) -> None:
+        self.items, self.scalar = list(items), scalar
+
+
+Value: TypeAlias = "Array | Sizes | fx.Node"
+Handler: TypeAlias = "Callable[[Builder, OnnxNode], Value | list[Value]]"
+
+
+class Unsupported(ValueError):  # noqa: N818 - what it says is what an operation is
+    """An operation that is read, but not in this form."""
+
+
+class Builder:
+    """Makes a ``torch.fx.GraphModule`` of an ONNX graph.
+
+    Parameters
+    ----------
+    graph : OnnxGraph
+        As :func:`tilewise.doors.reading.read_onnx` returns it.
+    handlers : mapping of str to callable
+        What each operator becomes.
+    size : int
+        Height and width to try the network with, where its file leaves them open.
+    """
+
+    def __init__(self, graph: OnnxGraph, handlers: Mapping[str, Handler], size: int = OPEN_SIZES[0]) -> None:
+        self.source, self.handlers, self.trial = graph, handlers, size
+        self.root, self.graph = nn.Module(), fx.Graph()
+        self.values: dict[str, Value] = dict(graph.constants)
+        self.readers = Counter(name for node in graph.nodes for name in node.inputs)
+        self.readers.update(graph.outputs)
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._attributes: dict[str, fx.Node] = {}
+
+    def run(self) -> fx.GraphModule:
+        """Return the network, in evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            Naming all operators that are not read, or the first operation that can not be.
+        """
+        unknown = Counter(node.kind for node in self.source.nodes if node.kind not in self.handlers)
+        if unknown:
+            listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(unknown.items()))
+            raise ValueError(f"these operators are not read: {listed}; read are {', '.join(sorted(self.handlers))}")
+        for name, shape in self.source.inputs.items():
+            placeholder = self.graph.placeholder(_identifier(name))
+            open_extents = (1, OPEN_CHANNELS, self.trial, self.trial) if len(shape) == 4 else (1,) * len(shape)
+            extents: list[int] = [extent or other for extent, other in zip(shape, open_extents, strict=True)]
+            with self._fake:
+                placeholder.meta["val"] = torch.empty(extents)
+            self.values[name] = placeholder
+        for node in self.source.nodes:
+            self._convert(node)
+        results = {name: self.tensor(name) for name in self.source.outputs}
+        self.graph.output(next(iter(results.values())) if len(results) == 1 else results)
+        self.graph.lint()
+        return fx.GraphModule(self.root, self.graph, "OnnxModel").eval()
+
+    def _convert(self, node: OnnxNode) -> None:
+        try:
+            read = [self.values[name] for name in node.inputs if name]
+            if all(isinstance(value, np.ndarray) for value in read) and (folded := self._fold(node)) is not None:
+                self.values.update(zip(node.outputs, folded, strict=False))
+                return
+            found = self.handlers[node.kind](self, node)
+        except Unsupported as error:
+            raise ValueError(f"{node.kind} {node.name!r} {error}") from error
+        except Exception as error:
+            reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise ValueError(f"{node.kind} {node.name!r} can not be read: {reason}") from error
+        outputs = found if isinstance(found, list) else [found]
+        self.values.update(zip(filter(None, node.outputs), outputs, strict=False))
+
+    def _fold(self, node: OnnxNode) -> list[Array] | None:
+        """Compute an operation of constants; None where its result depends on sizes after all."""
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+
+        if node.kind == "Constant" and "value" in node.attributes:
+            return [node.attributes["value"]]
+        given = {name: self.values[name] for name in node.inputs if name}
+        if not all(isinstance(value, np.ndarray) for value in given.values()):
+            return None
+        if node.kind in GROWING:
+            self._check_growth(node, [value for value in given.values() if isinstance(value, np.ndarray)])
+        graph = helper.make_graph(
+            [node.proto], "constant", [helper.make_empty_tensor_value_info(name) for name in given],
+            [helper.make_empty_tensor_value_info(name) for name in node.outputs if name],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)])
+        try:
+            evaluator = ReferenceEvaluator(model)
+        except (NotImplementedError, RuntimeError):  # an operator, or a version of it, that onnx itself lacks
+            return self._fold_by_torch(node)
+        return [np.asarray(value) for value in evaluator.run(None, given)]
+
+    def _fold_by_torch(self, node: OnnxNode) -> list[Array]:
+        """Compute an operation of constants by what it becomes."""
+        first, *others = [name for name in node.inputs if name]
+        values = {name: value for name in node.inputs if isinstance(value := self.values.get(name), np.ndarray)}
+        inputs: dict[str, list[int | None]] = {first: list(values[first].shape)}
+        graph = OnnxGraph([node], {name: values[name] for name in others}, inputs, node.outputs[:1])
+        with torch.no_grad():
+            return [Builder(graph, self.handlers).run()(torch.from_numpy(np.array(values[first]))).numpy()]
+
+    @staticmethod
+    def _check_growth(node: OnnxNode, given: list[Array]) -> None:
+        """Refuse what would fill the memory before anyone sees an image."""
+        if node.kind == "Range":
+            start, limit, delta = (float(value) for value in given)
+            count = (limit - start) / delta if delta else math.inf
+        elif node.kind in ("ConstantOfShape", "Expand"):
+            count = math.prod(int(extent) for extent in given[-1].reshape(-1))
+        elif node.kind == "Tile":
+            count = given[0].size * math.prod(int(repeat) for repeat in given[1].reshape(-1))
+        else:
+            raise Unsupported("of constants; allowed: of what the network computes")
+        if not count <= MAX_VALUES:
+            raise Unsupported(f"gives {count:.0f} numbers; allowed: {MAX_VALUES}")
+
+    def value(self, node: OnnxNode, place: int) -> Value | None:
+        """Return an input; None if it is left out."""
+        name = node.inputs[place] if place < len(node.inputs) else ""
+        return self.values[name] if name else None
+
+    def constant(self, node: OnnxNode, place: int) -> Array | None:
+        """Return an input that has to be known without images; None if it is left out."""
+        found = self.value(node, place)
+        if found is None or isinstance(found, np.ndarray):
+            return found
+        if isinstance(found, Sizes) and all(isinstance(item, int | float) for item in found.items):
+            return np.array(found.items[0] if found.scalar else found.items)
+        raise Unsupported(f"has an input {node.inputs[place]!r} that the network computes; allowed: a constant")
+
+    def known(self, node: OnnxNode, place: int) -> Array | None:
+        """Return an input if it is a constant, else None."""
+        found = self.value(node, place)
+        return found if isinstance(found, np.ndarray) else None
+
+    def ints(self, node: OnnxNode, place: int, attribute: str = "") -> list[Any] | None:
+        """Return whole numbers, or sizes that the network computes, from an attribute or an input; None if neither."""
+        if attribute in node.attributes:
+            given = node.attributes[attribute]
+            return list(given) if isinstance(given, list) else [given]
+        found = self.value(node, place)
+        if found is None:
+            return None
+        if isinstance(found, Sizes):
+            return list(found.items)
+        if isinstance(found, np.ndarray):
+            return [int(value) for value in found.reshape(-1)]
+        raise Unsupported(f"has an input {node.inputs[place]!r} that the network computes; allowed: sizes")
+
+    def tensor(self, name: str) -> fx.Node:
+        """Return a tensor as a node of the graph; constants become parameters (buffers, if they are no floats)."""
+        found = self.values[name]
+        if isinstance(found, fx.Node):
+            return found
+        if isinstance(found, Sizes):
+            kind = torch.float32 if any(isinstance(item, float) for item in found.items) else torch.int64
+            return self.call(torch.tensor, found.items[0] if found.scalar else found.items, dtype=kind)
+        if name not in self._attributes:
+            self._attributes[name] = self.parameter(name, found)
+        return self._attributes[name]
+
+    def input(self, node: OnnxNode, place: int) -> fx.Node:
+        """Return an input as a node of the graph."""
+        return self.tensor(node.inputs[place])
+
+    def parameter(self, name: str, values: Array) -> fx.Node:
+        """Put an array among the network's parameters."""
+        target = self._free(name)
+        tensor = torch.from_numpy(np.array(values))
+        if tensor.is_floating_point():
+            self.root.register_parameter(target, nn.Parameter(tensor.float()))
+        else:
+            self.root.register_buffer(target, tensor)
+        return self._tried(self.graph.get_attr(target), getattr(self.root, target))
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
+        """Append a call."""
+        node = self.graph.call_function(function, args, kwargs)
+        return self._tried(node, self._run(lambda: function(*self._fakes(args), **self._fakes(kwargs))))
+
+    def method(self, name: str, x: fx.Node, *args: Any) -> fx.Node:
+        """Append a call of a tensor's method."""
+        node = self.graph.call_method(name, (x, *args))
+        return self._tried(node, self._run(lambda: getattr(self._fakes(x), name)(*self._fakes(args))))
+
+    def module(self, module: nn.Module, node: OnnxNode, *args: fx.Node) -> fx.Node:
+        """Append a module under the operation's name."""
+        target = self._free(node.name)
+        self.root.add_module(target, module.eval())
+        called = self.graph.call_module(target, args)
+        return self._tried(called, self._run(lambda: module(*self._fakes(args))))
+
+    def size(self, x: fx.Node, axis: int) -> Any:
+        """Return an extent: a number of the graph where it may differ from image to image, else a number."""
+        is_open = axis == 0 or any(None in shape[1:] for shape in self.source.inputs.values())
+        return self.method("size", x, axis) if is_open else int(shape_of(x)[axis])
+
+    def number(self, function: Callable[..., Any], *items: Any) -> Any:
+        """Return what a function makes of numbers: in the graph, where one of them is there."""
+        if any(isinstance(item, fx.Node) for item in items):
+            return self.call(function, *items)
+        return function(*items)
+
+    def product(self, items: Iterable[Any]) -> Any:
+        """Return the product of numbers, some of them of the graph."""
+        found: Any = 1
+        for item in items:
+            found = item if isinstance(found, int) and found == 1 else self.number(operator.mul, found, item)
+        return found
+
+    def _run(self, function: Callable[[], Any]) -> Any:
+        with self._fake, torch.no_grad():
+            return function()
+
+    def _fakes(self, value: Any) -> Any:
+        return fx.map_arg(value, lambda node: node.meta["val"])
+
+    def _tried(self, node: fx.Node, value: Any) -> fx.Node:
+        if isinstance(value, Tensor) and not isinstance(value, FakeTensor):
+            value = self._fake.from_tensor(value)
+        node.meta["val"] = value
+        return node
+
+    def _free(self, name: str) -> str:
+        """Return a name for a module or parameter that is not taken."""
+        wanted = _identifier(name)
+        taken = {*self.root._modules, *self.root._parameters, *self.root._buffers}  # noqa: SLF001 - all three
+        found, count = wanted, 1
+        while found in taken or hasattr(nn.Module, found):
+            found, count = f"{wanted}_{count}", count + 1
+        return found
+
+
+def shape_of(x: fx.Node) -> list[int]:
+    """Return the shape that a tensor has where the network is tried."""
+    return [int(extent) for extent in x.meta["val"].shape]
+
+
+def _identifier(name: str) -> str:
+    found = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")[:200] or "value"
+    return f"_{found}" if found[0].isdigit() else found
