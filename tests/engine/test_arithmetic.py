@@ -52,6 +52,12 @@ class Net(nn.Module):
         y = F.gelu(y) * x.sum(-1, keepdim=True) + x.amax(-1, keepdim=True)
         return F.softmax(y, -1) * x.mean((1, 2))[:, None, None, :]
 
+    @staticmethod
+    def standardized(weight: Tensor) -> Tensor:
+        """Weights of mean 0 and variance 1, made anew in each call."""
+        flat = weight.view(1, len(weight), -1)
+        return F.batch_norm(flat, None, None, training=True, eps=1e-6).view_as(weight)
+
     def squeezed(self, x: Tensor) -> Tensor:
         """A number for each channel."""
         y: Tensor = self.up(F.relu(self.down(F.adaptive_avg_pool2d(x, 1))))
@@ -77,6 +83,8 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "parameter by tensor": lambda n, x: n.gamma / (x.abs() + 1),
     "parameters": lambda n, x: (x - n.gamma) / n.gamma + n.number - (n.gamma - x) * n.number,
     "constants": lambda n, x: x * (n.gamma.exp() + n.number) + torch.ones(1) * 0.5,
+    "weights in use": lambda n, x: F.conv2d(x, n.standardized(n.inner.weight)),
+    "response": lambda n, x: x + torch.addcmul(n.gamma, n.gamma, x * x.abs().mean((2, 3), keepdim=True), value=0.5),
     "mean added": lambda _, x: x + x.mean((2, 3), keepdim=True),
     "mean of rows": lambda n, x: x * n.squeezed(x).mean(1, keepdim=True),
     "silu": lambda n, x: x * x.sigmoid() + torch.sigmoid(n.inner(x)) * n.inner(x),
