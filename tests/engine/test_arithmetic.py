@@ -31,7 +31,7 @@ class Net(nn.Module):
         self.inner, self.gate = nn.Conv2d(CHANNELS, CHANNELS, 1), nn.Conv2d(CHANNELS, 1, 3, padding=1)
         self.down, self.up = nn.Conv2d(CHANNELS, 5, 1), nn.Conv2d(5, CHANNELS, 1)
         self.number, self.gamma = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.rand(1, CHANNELS, 1, 1) + 0.5)
-        self.map = nn.Parameter(torch.rand(9, 7))
+        self.map, self.free = nn.Parameter(torch.rand(9, 7)), nn.Parameter(torch.randn(CHANNELS, CHANNELS, 1, 1))
         self.layer, self.group = nn.LayerNorm(CHANNELS), nn.GroupNorm(4, CHANNELS)
         self.instance = nn.InstanceNorm2d(CHANNELS, affine=True)
         self.tracked = nn.InstanceNorm2d(CHANNELS, affine=True, track_running_stats=True)
@@ -55,7 +55,7 @@ class Net(nn.Module):
     @staticmethod
     def standardized(weight: Tensor) -> Tensor:
         """Weights of mean 0 and variance 1, made anew in each call."""
-        flat = weight.view(1, len(weight), -1)
+        flat = weight.view(1, CHANNELS, -1)
         return F.batch_norm(flat, None, None, training=True, eps=1e-6).view_as(weight)
 
     def squeezed(self, x: Tensor) -> Tensor:
@@ -83,7 +83,8 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "parameter by tensor": lambda n, x: n.gamma / (x.abs() + 1),
     "parameters": lambda n, x: (x - n.gamma) / n.gamma + n.number - (n.gamma - x) * n.number,
     "constants": lambda n, x: x * (n.gamma.exp() + n.number) + torch.ones(1) * 0.5,
-    "weights in use": lambda n, x: F.conv2d(x, n.standardized(n.inner.weight)),
+    "computed number": lambda _, x: x / (x.shape[2] * x.shape[3]),
+    "weights in use": lambda n, x: F.conv2d(x, n.standardized(n.free)),
     "response": lambda n, x: x + torch.addcmul(n.gamma, n.gamma, x * x.abs().mean((2, 3), keepdim=True), value=0.5),
     "mean added": lambda _, x: x + x.mean((2, 3), keepdim=True),
     "mean of rows": lambda n, x: x * n.squeezed(x).mean(1, keepdim=True),
@@ -173,10 +174,18 @@ def test_norms_of_every_shape(channels: int, height: int, width: int) -> None:
     np.testing.assert_allclose(expected.numpy(), Norms()(x).numpy(), rtol=0, atol=2e-3)
 
 
-def test_sums_end_convolutions_and_differences_do_not() -> None:
-    model = nn.Sequential(Net(CASES["scaled residual"])).eval()
-    kinds = [operation["op"] for operation in make_program(model, torch.zeros(1, 3, 9, 7)).operations]
-    assert kinds == ["input", "direct", "direct", "eltwise", "direct", "output"]
+@pytest.mark.parametrize(
+    ("function", "kinds"),
+    [
+        (CASES["scaled residual"], ["direct", "eltwise"]),
+        (lambda n, x: sum([x, n.inner(x)]) * 1.0, ["direct"]),
+        (lambda n, x: x - n.inner(x), ["direct", "binary"]),
+        (lambda _, x: 2 * x + 1, ["eltwise"]),
+    ],
+)
+def test_sums_end_the_operation_before_them(function: Any, kinds: list[str]) -> None:
+    operations = make_program(Net(function).eval(), torch.zeros(1, 3, 9, 7)).operations
+    assert [operation["op"] for operation in operations] == ["input", "direct", *kinds, "direct", "output"]
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {

@@ -64,7 +64,8 @@ def _product(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
         return _binary(im, "multiply", x, y)
     tensor, numbers = _apart(im, x, y)
-    return im.alike(ElementWise(scale=_per_channel(im, tensor, numbers)), tensor)
+    scale = _per_channel(im, tensor, numbers)
+    return tensor if (scale == 1).all() else im.alike(ElementWise(scale=scale), tensor)
 
 
 def _add_product(im: Importer, a: dict[str, Any]) -> Value:
@@ -119,12 +120,10 @@ def _expand(im: Importer, a: dict[str, Any]) -> Value:
 
 
 def _operand(im: Importer, x: Any) -> Operand:
-    if isinstance(x, fx.Node):
-        return im.values[x] if x in im.values else _parameter(im, x)
-    return torch.tensor(float(x))
-
-
-def _parameter(im: Importer, x: fx.Node) -> Tensor:
+    if not isinstance(x, fx.Node) or not isinstance(x.meta["val"], Tensor):
+        return torch.tensor(float(im.number(x) if isinstance(x, fx.Node) else x))
+    if x in im.values:
+        return im.values[x]
     found = im.tensor(x)
     assert found is not None
     return found.detach().float()
@@ -175,7 +174,9 @@ def _sum(im: Importer, x: Operand, y: Operand) -> Value:
             return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
         return _binary(im, "add", x, y)
     tensor, numbers = _apart(im, x, y)
-    return im.alike(ElementWise(bias=_per_channel(im, tensor, numbers)), tensor)
+    bias = _per_channel(im, tensor, numbers)
+    # The first summand of Python's sum() is 0.
+    return tensor if (bias == 0).all() else im.alike(ElementWise(bias=bias), tensor)
 
 
 def _difference(im: Importer, x: Operand, y: Operand) -> Value:
