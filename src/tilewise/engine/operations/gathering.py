@@ -13,6 +13,8 @@ from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Simulated
 
+PAD, CUT = 0, 2
+"""Kinds of the moves that put zeros around, and that take slices."""
 NO_END = 2**48
 """End of a slice that goes to the end of the image, as the native operation has it."""
 
@@ -28,7 +30,7 @@ class Move(NamedTuple):
 
 def pad(before: int, after: int) -> Move:
     """Return the move that puts zeros before and after."""
-    return Move(0, before, after)
+    return Move(PAD, before, after)
 
 
 def repeat(factor: int) -> Move:
@@ -38,7 +40,7 @@ def repeat(factor: int) -> Move:
 
 def cut(begin: int, end: int, step: int) -> Move:
     """Return the move that takes a slice."""
-    return Move(2, begin, min(end, NO_END), step)
+    return Move(CUT, begin, min(end, NO_END), step)
 
 
 FILL = Move(3)
@@ -69,6 +71,23 @@ class Gather(Op):
             y=writer.number(node), first=np.array([part.first for part in self.parts], np.int64),
             rows=_moves([part.rows for part in self.parts]), cols=_moves([part.cols for part in self.parts]),
         )  # fmt: skip
+
+    @property
+    def only_cuts(self) -> bool:
+        """Whether it takes slices of one image, and nothing else."""
+        return len(self.parts) == 1 and all(move.kind == CUT for move in (*self.parts[0].rows, *self.parts[0].cols))
+
+    @property
+    def zeros_around(self) -> tuple[int, int, int, int] | None:
+        """Rows of zeros above and below, columns to the left and to the right, if it does nothing but add them."""
+        if len(self.parts) > 1 or self.parts[0].first != 0:
+            return None
+        found: list[int] = []
+        for moves in (self.parts[0].rows, self.parts[0].cols):
+            if len(moves) > 1 or any(move.kind != PAD for move in moves):
+                return None
+            found += [moves[0].a, moves[0].b] if moves else [0, 0]
+        return found[0], found[1], found[2], found[3]
 
     def then(self, i: int, inner: Gather) -> Gather:
         """Return what input ``i``, made by ``inner`` from one image, and this do together."""
