@@ -31,7 +31,7 @@ class Net(nn.Module):
         self.inner, self.gate = nn.Conv2d(CHANNELS, CHANNELS, 1), nn.Conv2d(CHANNELS, 1, 3, padding=1)
         self.down, self.up = nn.Conv2d(CHANNELS, 5, 1), nn.Conv2d(5, CHANNELS, 1)
         self.number, self.gamma = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.rand(1, CHANNELS, 1, 1) + 0.5)
-        self.map, self.free = nn.Parameter(torch.rand(9, 7)), nn.Parameter(torch.randn(CHANNELS, CHANNELS, 1, 1))
+        self.map = nn.Parameter(torch.rand(9, 7))
         self.layer, self.group = nn.LayerNorm(CHANNELS), nn.GroupNorm(4, CHANNELS)
         self.instance = nn.InstanceNorm2d(CHANNELS, affine=True)
         self.tracked = nn.InstanceNorm2d(CHANNELS, affine=True, track_running_stats=True)
@@ -40,6 +40,7 @@ class Net(nn.Module):
                 norm.weight.uniform_(0.5, 1.5)
                 norm.bias.uniform_(-1, 1)
             self.tracked.running_mean.uniform_(-1, 1)  # type: ignore[union-attr,operator]
+        self.free = nn.Parameter(torch.randn(CHANNELS, CHANNELS, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
