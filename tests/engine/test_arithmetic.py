@@ -40,6 +40,7 @@ class Net(nn.Module):
                 norm.weight.uniform_(0.5, 1.5)
                 norm.bias.uniform_(-1, 1)
             self.tracked.running_mean.uniform_(-1, 1)  # type: ignore[union-attr,operator]
+        self.free = nn.Parameter(torch.randn(CHANNELS, CHANNELS, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
@@ -51,6 +52,12 @@ class Net(nn.Module):
         y = self.gamma.flatten() * x + x.mean((1, 2), keepdim=True)
         y = F.gelu(y) * x.sum(-1, keepdim=True) + x.amax(-1, keepdim=True)
         return F.softmax(y, -1) * x.mean((1, 2))[:, None, None, :]
+
+    @staticmethod
+    def standardized(weight: Tensor) -> Tensor:
+        """Weights of mean 0 and variance 1, made anew in each call."""
+        flat = weight.view(1, CHANNELS, -1)
+        return F.batch_norm(flat, None, None, training=True, eps=1e-6).view_as(weight)
 
     def squeezed(self, x: Tensor) -> Tensor:
         """A number for each channel."""
@@ -77,6 +84,9 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "parameter by tensor": lambda n, x: n.gamma / (x.abs() + 1),
     "parameters": lambda n, x: (x - n.gamma) / n.gamma + n.number - (n.gamma - x) * n.number,
     "constants": lambda n, x: x * (n.gamma.exp() + n.number) + torch.ones(1) * 0.5,
+    "computed number": lambda _, x: x / (x.shape[2] * x.shape[3]),
+    "weights in use": lambda n, x: F.conv2d(x, n.standardized(n.free)),
+    "response": lambda n, x: x + torch.addcmul(n.gamma, n.gamma, x * x.abs().mean((2, 3), keepdim=True), value=0.5),
     "mean added": lambda _, x: x + x.mean((2, 3), keepdim=True),
     "mean of rows": lambda n, x: x * n.squeezed(x).mean(1, keepdim=True),
     "silu": lambda n, x: x * x.sigmoid() + torch.sigmoid(n.inner(x)) * n.inner(x),
@@ -165,10 +175,18 @@ def test_norms_of_every_shape(channels: int, height: int, width: int) -> None:
     np.testing.assert_allclose(expected.numpy(), Norms()(x).numpy(), rtol=0, atol=2e-3)
 
 
-def test_sums_end_convolutions_and_differences_do_not() -> None:
-    model = nn.Sequential(Net(CASES["scaled residual"])).eval()
-    kinds = [operation["op"] for operation in make_program(model, torch.zeros(1, 3, 9, 7)).operations]
-    assert kinds == ["input", "direct", "direct", "eltwise", "direct", "output"]
+@pytest.mark.parametrize(
+    ("function", "kinds"),
+    [
+        (CASES["scaled residual"], ["direct", "eltwise"]),
+        (lambda n, x: sum([x, n.inner(x)]) * 1.0, ["direct"]),
+        (lambda n, x: x - n.inner(x), ["direct", "binary"]),
+        (lambda _, x: 2 * x + 1, ["eltwise"]),
+    ],
+)
+def test_sums_end_the_operation_before_them(function: Any, kinds: list[str]) -> None:
+    operations = make_program(Net(function).eval(), torch.zeros(1, 3, 9, 7)).operations
+    assert [operation["op"] for operation in operations] == ["input", "direct", *kinds, "direct", "output"]
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {

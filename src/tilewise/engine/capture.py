@@ -150,14 +150,22 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
 
 
 def compute_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
-    """Add what a graph computes from ``tensors`` and numbers alone to them."""
-    for node in graph.nodes:
-        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
-            continue
+    """Replace what a graph computes from ``tensors`` and numbers alone by placeholders, and add it to them."""
+    found: dict[fx.Node, Any] = {node: tensors[node.name] for node in graph.nodes if node.name in tensors}
+    for node in list(graph.nodes):
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        constant = all(x.name in tensors for x in node.all_input_nodes)
-        if constant and not random and operation(node) != "tilewise::layer":
-            tensors[node.name] = node.target(*fx.map_arg(node.args, lambda x: tensors[x.name]), **node.kwargs)
+        of_numbers = not isinstance(node.meta.get("val"), Tensor | tuple | list)
+        known = node.op == "call_function" and all(x in found for x in node.all_input_nodes)
+        if not known or random or of_numbers or operation(node) == "tilewise::layer":
+            continue
+        found[node] = node.target(*fx.map_arg(node.args, lambda x: found[x]), **node.kwargs)
+        if isinstance(found[node], Tensor):
+            with graph.inserting_before(node):
+                constant = graph.placeholder(f"{node.name}_constant")
+            constant.meta = {"val": node.meta["val"]}
+            node.replace_all_uses_with(constant)
+            found[constant] = tensors[constant.name] = found[node]
+    graph.eliminate_dead_code()
 
 
 def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.export.ExportedProgram:

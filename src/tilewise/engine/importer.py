@@ -92,7 +92,7 @@ class Importer:
             chw = Chw(*(hint(size) for size in node.meta["val"].shape[1:]))
             self.values[node] = Value(self.add(make_input(name, node), [], chw, name), chw)
         for node in self.captured.graph.nodes:
-            if node.op == "call_function" and not _is_size(node) and node.name not in self.captured.tensors:
+            if node.op == "call_function" and not _is_size(node):
                 self.node = node
                 self.values[node] = self.handler(node)(self, arguments(node))
         for name, node in self.captured.outputs.items():

@@ -70,8 +70,6 @@ class Run:
                 if node in given:
                     chw = tuple(given[node].shape[1:])
                     self._axes[node] = chw, of_image(chw)
-            elif node.name in self.captured.tensors:
-                self.values[node] = self.captured.tensors[node.name]
             elif node.op == "call_function":
                 self.values[node] = self._compute(node)
                 self._note(node)

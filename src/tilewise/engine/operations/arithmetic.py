@@ -57,11 +57,20 @@ def _multiply(im: Importer, a: dict[str, Any]) -> Value:
     gated = gated_by_itself(im.node)
     if gated is not None:
         return im.alike(Activate(Activation(function="silu")), im.value(gated))
-    x, y = _operand(im, a["self"]), _operand(im, a["other"])
+    return _product(im, _operand(im, a["self"]), _operand(im, a["other"]))
+
+
+def _product(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
         return _binary(im, "multiply", x, y)
     tensor, numbers = _apart(im, x, y)
-    return im.alike(ElementWise(scale=_per_channel(im, tensor, numbers)), tensor)
+    scale = _per_channel(im, tensor, numbers)
+    return tensor if (scale == 1).all() else im.alike(ElementWise(scale=scale), tensor)
+
+
+def _add_product(im: Importer, a: dict[str, Any]) -> Value:
+    x, first, second = (_operand(im, a[name]) for name in ("self", "tensor1", "tensor2"))
+    return _sum(im, x, _times(im, _product(im, first, second), a["value"]))
 
 
 def _divide(im: Importer, a: dict[str, Any]) -> Value:
@@ -111,12 +120,10 @@ def _expand(im: Importer, a: dict[str, Any]) -> Value:
 
 
 def _operand(im: Importer, x: Any) -> Operand:
-    if isinstance(x, fx.Node):
-        return im.values[x] if x in im.values else _parameter(im, x)
-    return torch.tensor(float(x))
-
-
-def _parameter(im: Importer, x: fx.Node) -> Tensor:
+    if not isinstance(x, fx.Node) or not isinstance(x.meta["val"], Tensor):
+        return torch.tensor(float(im.number(x) if isinstance(x, fx.Node) else x))
+    if x in im.values:
+        return im.values[x]
     found = im.tensor(x)
     assert found is not None
     return found.detach().float()
@@ -167,7 +174,9 @@ def _sum(im: Importer, x: Operand, y: Operand) -> Value:
             return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
         return _binary(im, "add", x, y)
     tensor, numbers = _apart(im, x, y)
-    return im.alike(ElementWise(bias=_per_channel(im, tensor, numbers)), tensor)
+    bias = _per_channel(im, tensor, numbers)
+    # The first summand of Python's sum() is 0.
+    return tensor if (bias == 0).all() else im.alike(ElementWise(bias=bias), tensor)
 
 
 def _difference(im: Importer, x: Operand, y: Operand) -> Value:
@@ -212,6 +221,10 @@ def _simulate_subtract(_: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     return _added(first, second, -a.get("alpha", 1))
 
 
+def _simulate_add_product(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    return _added(a["self"], a["tensor1"] * a["tensor2"], a["value"])
+
+
 def _added(x: Any, y: Any, factor: float) -> Tensor:
     """Return ``x + factor * y``, the product rounded on its own."""
     total: Tensor = x + torch.as_tensor(y, dtype=torch.float32) * factor
@@ -253,12 +266,15 @@ IMPORTS: dict[str, Handler] = {
     "aten::add": _add, "aten::sub": _subtract, "aten::rsub": _subtract_from, "aten::mul": _multiply,
     "aten::div": _divide, "aten::minimum": _extremum("minimum"), "aten::maximum": _extremum("maximum"),
     "aten::neg": _negative, "aten::pow": _power, "aten::rsqrt": _inverse_root, "aten::expand": _expand,
-    "aten::expand_as": _expand,
+    "aten::expand_as": _expand, "aten::addcmul": _add_product,
 }  # fmt: skip
-BROADCAST = ("aten::add", "aten::sub", "aten::rsub", "aten::mul", "aten::div", "aten::minimum", "aten::maximum")
+BROADCAST = (
+    "aten::add", "aten::sub", "aten::rsub", "aten::mul", "aten::div", "aten::minimum", "aten::maximum",
+    "aten::addcmul",
+)  # fmt: skip
 """Operations that take an extent of 1 for any other."""
 SIMULATIONS: dict[str, Simulated] = {
     "aten::add": _simulate_add, "aten::sub": _simulate_subtract, "aten::rsub": _simulate_subtract,
     "aten::mul": _simulate_multiply, "aten::div": _simulate_divide, "aten::pow": _simulate_power,
-    "aten::rsqrt": _simulate_power,
+    "aten::rsqrt": _simulate_power, "aten::addcmul": _simulate_add_product,
 }  # fmt: skip
