@@ -242,7 +242,7 @@ class Importer:
 
     def along(self, x: Any, axis: int) -> tuple[Value, int]:
         """Return a tensor of which an axis, the batch being axis 0, is channels, rows or columns, and which."""
-        found = self.value(x)
+        found = x if isinstance(x, Value) else self.value(x)
         for base in range(3):
             if whole(found.axes[axis - 1], base, found.node.chw[base]):
                 return found, base
