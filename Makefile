@@ -19,19 +19,19 @@ setup: $(VENV)/.ready
 # Editable: Python changes work at once; a change under native/ sets up again.
 $(VENV)/.ready: constraints.txt pyproject.toml CMakeLists.txt $(shell find native -type f)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,distributed,sweep]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,sweep]"
 	touch $@
 
 demo: setup
 	$(BIN)/tilewise demo --json summary.json
 
 bench: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,distributed,sweep,bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,sweep,bench]"
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 # Zensical checks links to pages and headings, the test those to pictures and files.
 docs: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,distributed,sweep,docs]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev,sweep,docs]"
 	$(BIN)/python -m pytest tests/test_docs.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/zensical build --strict --clean
 

@@ -22,6 +22,7 @@
 #include "bindings/arrays.h"
 #include "bindings/engine.h"
 #include "bindings/training.h"
+#include "bindings/without_lock.h"
 #include "kernels/set.h"
 #include "kernels/winograd/contract.h"
 #include "kernels/winograd/reference.h"
@@ -59,7 +60,7 @@ WinogradStages winograd_conv2d(const Input<std::int16_t, 4>& x, const Input<std:
 
   winograd::Stages stages;
   try {
-    const nb::gil_scoped_release release;
+    const WithoutLock released;
     stages = winograd::convolve(problem);
   } catch (const std::overflow_error& error) {
     // To Python it is one more bad value, not an OverflowError. A registered translator would do the same to
@@ -91,7 +92,7 @@ nb::dict measure_peaks(const std::string& isa) {
   const KernelSet& set = kernel_set(isa.c_str());
   Peaks peaks;
   {
-    const nb::gil_scoped_release release;
+    const WithoutLock released;
     peaks = set.measure_peaks();
   }
   nb::dict result;
@@ -106,6 +107,9 @@ nb::dict measure_peaks(const std::string& isa) {
 }  // namespace tilewise
 
 NB_MODULE(_native, module) {
+  // A daemon thread that sleeps in a call when the process ends holds its objects: no leak that anybody can mend.
+  nb::set_leak_warnings(false);
+  nb::module_::import_("atexit").attr("register")(nb::cpp_function(&tilewise::WithoutLock::interpreter_ends));
   // noconvert: an array of another dtype or layout is refused; converting it would cut values silently.
   module.def("winograd_conv2d", &tilewise::winograd_conv2d, "x"_a.noconvert(), "u"_a.noconvert(),
              "bt"_a.noconvert(), "mult"_a.noconvert(), "at"_a.noconvert(), "scale"_a.noconvert(),

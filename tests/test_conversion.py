@@ -23,7 +23,7 @@ class Net(nn.Module):
         self.blocks = nn.Sequential(nn.Conv2d(8, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1))
         self.point = nn.Conv2d(8, 8, 1)
         self.depth = nn.Conv2d(8, 8, 3, padding=1, groups=8)
-        self.wide = nn.Conv2d(8, 8, 3, padding=2, dilation=2)
+        self.wide = nn.Conv2d(8, 8, 3, padding=8, dilation=8)
         self.flat = nn.Conv2d(8, 8, (1, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,8 +39,8 @@ def test_report_says_what_stays_direct_and_why() -> None:
         "stem": "it has fewer than 4 input channels",
         "blocks.2": "its stride is (2, 2): with fewer than 96 channels F4 of 2+1 taps would be slower",
         "point": "its kernel is 1x1",
-        "depth": "it has 8 groups",
-        "wide": "its dilation is (2, 2)",
+        "depth": "it has 8 groups of fewer than 8 channels",
+        "wide": "its dilation is (8, 8): beyond 4 it would be slower",
         "flat": "its kernel 1x3 is not square",
     }
     assert all(r.bits == 10 for r in reports.values())

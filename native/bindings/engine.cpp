@@ -16,6 +16,7 @@
 
 #include "base/aligned.h"
 #include "base/check.h"
+#include "bindings/without_lock.h"
 #include "c_api/tilewise.h"
 #include "program/sizes.h"
 
@@ -76,7 +77,7 @@ class PyEngine {
     tilewise_error error;
     tilewise_status status;
     {
-      const nb::gil_scoped_release release;
+      const WithoutLock released;
       status = tilewise_load_memory(content.data(), content.size(), &options, &engine_, &error);
     }
     check(status, error);
@@ -98,7 +99,7 @@ class PyEngine {
     tilewise_error error;
     tilewise_status status;
     {
-      const nb::gil_scoped_release release;
+      const WithoutLock released;
       status = tilewise_prepare(engine_, shapes.data(), shapes.size(), results.data(), results.size(), &error);
     }
     check(status, error);
@@ -112,7 +113,7 @@ class PyEngine {
     tilewise_error error;
     tilewise_status status;
     {
-      const nb::gil_scoped_release release;
+      const WithoutLock released;
       status = tilewise_run(engine_, in.data(), in.size(), out.data(), out.size(), &error);
     }
     check(status, error);
@@ -125,7 +126,7 @@ class PyEngine {
     tilewise_error error;
     tilewise_status status;
     {
-      const nb::gil_scoped_release release;
+      const WithoutLock released;
       status = tilewise_measure(engine_, in.data(), in.size(), out.data(), out.size(), repeats, &found, &error);
     }
     check(status, error);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "bindings/without_lock.h"
 #include "engine/thread_pool.h"
 #include "training/step.h"
 
@@ -108,7 +109,7 @@ class TrainingStep {
     const TrainingKernels& found = training::kernels(set_, conv_);
     const Filters<const float> filters = filters_of("weight", weight);
     ValueRange range{};
-    const nb::gil_scoped_release release;
+    const WithoutLock released;
     training::forward(found, conv_,
                       {x.data(), filters, bias ? bias->data() : nullptr, u.data(), scale.data(), y.data(),
                        v_absmax.data(), &range},
@@ -144,7 +145,7 @@ class TrainingStep {
                                   data(dat),
                                   data(dg),
                                   data(dbt)};
-    const nb::gil_scoped_release release;
+    const WithoutLock released;
     training::backward(found, conv_, call, threads_);
   }
 
@@ -195,7 +196,7 @@ std::pair<float, float> quantize(const Floats<1>& x, const Result<1>& q, Pair gr
   check_shape("q", q, {static_cast<std::int64_t>(x.shape(0))});
   const KernelSet& set = training_set(isa);
   const int count = checked_threads(threads);
-  const nb::gil_scoped_release release;
+  const WithoutLock released;
   const ValueRange range =
       training::quantize(set, {factor, static_cast<float>(grid.first), static_cast<float>(grid.second)}, step,
                          x.data(), q.data(), static_cast<std::int64_t>(x.shape(0)), count);
@@ -208,7 +209,7 @@ void quantize_backward(const Floats<1>& x, const Floats<1>& dq, const Result<1>&
   check_shape("dx", dx, {static_cast<std::int64_t>(x.shape(0))});
   const KernelSet& set = training_set(isa);
   const int count = checked_threads(threads);
-  const nb::gil_scoped_release release;
+  const WithoutLock released;
   training::quantize_backward(set, {factor, static_cast<float>(grid.first), static_cast<float>(grid.second)},
                               gradient, x.data(), dq.data(), dx.data(), static_cast<std::int64_t>(x.shape(0)),
                               count);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/forks.h"
 #include "engine/memory.h"
 #include "engine/thread_pool.h"
 #include "kernels/op.h"
@@ -107,6 +108,12 @@ class Engine {
   std::vector<Port> piece_inputs_, piece_outputs_;
   std::mutex turn_;
   ThreadPool pool_;
+  // A fork waits until nobody is at work: the child finds everything whole, and starts threads of its own.
+  ForkWatch watch_{[this] { turn_.lock(); },
+                   [this](bool in_child) {
+                     if (in_child) pool_.forget_threads();
+                     turn_.unlock();
+                   }};
 };
 
 }  // namespace tilewise

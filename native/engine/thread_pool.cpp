@@ -43,35 +43,50 @@ bool is_new(std::uint32_t gate, std::uint32_t seen) { return (gate & kOpen) && g
 }  // namespace
 
 ThreadPool::ThreadPool(int threads)
-    : spins_(threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {
+    : threads_(threads), spins_(threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {
   if (threads < 1 || threads > kMaxThreads) refuse("threads is ", threads, ", must be 1..", kMaxThreads);
-  workers_.reserve(static_cast<std::size_t>(threads - 1));
+  start();
+}
+
+void ThreadPool::start() {
+  workers_.reserve(static_cast<std::size_t>(threads_ - 1));
   try {
-    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back(&ThreadPool::worker, this, thread);
+    for (int thread = 1; thread < threads_; ++thread) workers_.emplace_back(&ThreadPool::worker, this, thread);
   } catch (...) {
     stop();
     throw;
   }
 }
 
+void ThreadPool::forget_threads() {
+  // Kept for ever: to destroy a thread that is not there, or a lock that it holds, is not allowed, and joining it would
+  // wait for ever.
+  static_cast<void>(new std::vector<std::thread>(std::move(workers_)));
+  static_cast<void>(sleep_.release());
+  workers_.clear();
+  sleep_ = std::make_unique<Sleep>();
+  gate_.fetch_and(~(kInside | kOpen), std::memory_order_relaxed);
+}
+
 ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::stop() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(sleep_->mutex);
     stopping_.store(true, std::memory_order_relaxed);
   }
-  wake_.notify_all();
+  sleep_->wake.notify_all();
   for (std::thread& worker : workers_) worker.join();
   workers_.clear();
 }
 
 void ThreadPool::run_erased(const Job& job) noexcept {
   if (job.tasks <= 0) return;
-  if (workers_.empty() || job.tasks == 1) {
+  if (threads_ == 1 || job.tasks == 1) {
     job.call(job.context, 0, job.tasks, 0);
     return;
   }
+  if (workers_.empty()) start_or_go_alone();
   job_ = job;
   job_.piece = std::max<std::int64_t>(1, job.tasks / (threads() * kPiecesPerThread));
   next_.store(0, std::memory_order_relaxed);
@@ -80,14 +95,23 @@ void ThreadPool::run_erased(const Job& job) noexcept {
   close();
 }
 
+// After a fork. A system that gives no threads makes the run slower, not impossible.
+void ThreadPool::start_or_go_alone() noexcept {
+  try {
+    start();
+  } catch (...) {
+    stopping_.store(false, std::memory_order_relaxed);
+  }
+}
+
 void ThreadPool::open() noexcept {
   {
     // Under the lock, so that a worker can not miss it between its last look and falling asleep.
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(sleep_->mutex);
     const std::uint32_t number = gate_.load(std::memory_order_relaxed) / kJob + 1;
     gate_.store(number * kJob + kOpen, std::memory_order_release);
   }
-  wake_.notify_all();
+  sleep_->wake.notify_all();
 }
 
 void ThreadPool::close() noexcept {
@@ -141,8 +165,8 @@ std::uint32_t ThreadPool::next_gate(std::uint32_t seen) noexcept {
       }
     } while (std::chrono::steady_clock::now() < end);
   }
-  std::unique_lock lock(mutex_);
-  wake_.wait(lock, ready);
+  std::unique_lock lock(sleep_->mutex);
+  sleep_->wake.wait(lock, ready);
   return gate_.load(std::memory_order_acquire);
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -23,7 +24,10 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
+
+  // In the child of a fork: its parent's threads are not there. The next run starts others.
+  void forget_threads();
 
   // Calls function(begin, end, thread) for pieces that cover 0 .. tasks-1, each once, and returns when all
   // are done. thread is 0 .. threads-1, and no two calls at a time have the same. One run at a time. The
@@ -45,6 +49,14 @@ class ThreadPool {
     void (*call)(const void* context, std::int64_t begin, std::int64_t end, int thread) = nullptr;
   };
 
+  // What a thread that is gone may have left locked.
+  struct Sleep {
+    std::mutex mutex;
+    std::condition_variable wake;
+  };
+
+  void start();
+  void start_or_go_alone() noexcept;
   void run_erased(const Job& job) noexcept;
   void open() noexcept;
   void close() noexcept;
@@ -59,9 +71,9 @@ class ThreadPool {
   std::atomic<std::int64_t> next_{0};  // first task that nobody has taken
   std::atomic<bool> stopping_{false};
   Job job_;
+  int threads_;
   bool spins_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
+  std::unique_ptr<Sleep> sleep_ = std::make_unique<Sleep>();
   std::vector<std::thread> workers_;
 };
 

@@ -68,6 +68,17 @@ class Convolution : public Operation {
             windows_along(name, "width", x.width, padding_.width(), reach.width, step.width)};
   }
 
+  // The groups of a convolution whose weights have so many input channels.
+  std::int64_t groups_of(std::int64_t channels, const char* weights, const TensorType& x, const TensorType& y) const {
+    if (channels < 1 || x.channels % channels != 0)
+      refuse(name, ": the number of input channels of ", weights, " is ", channels, ", must divide ", x.channels,
+             ", the channels of x");
+    const std::int64_t groups = x.channels / channels;
+    if (y.channels % groups != 0)
+      refuse(name, ": the channels of y are ", y.channels, ", must be a multiple of ", groups, ", the number of groups");
+    return groups;
+  }
+
   void check_input(const TensorType& x, Dtype expected, const std::string& weights) const {
     if (x.dtype != expected)
       refuse(name, ": x is ", name_of(x.dtype), ", must be ", name_of(expected), " as the weights are ", weights);

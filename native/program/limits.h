@@ -15,7 +15,7 @@
 
 namespace tilewise {
 
-inline constexpr std::int64_t kMaxKernel = 256;
+inline constexpr std::int64_t kMaxKernel = 4096;
 inline constexpr std::int64_t kMaxStep = 1024;  // strides and dilations
 inline constexpr std::int64_t kMaxFactor = 256;
 inline constexpr std::int64_t kMaxBlock = 4096;  // tiles

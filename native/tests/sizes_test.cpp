@@ -27,6 +27,7 @@ void test_every_operation() {
   const std::pair<const char*, Size> expected[] = {
       {"image", {13, 11}},  {"guide", {13, 11}},    {"stem", {13, 11}},    {"skip", {13, 11}}, {"inner", {13, 11}},
       {"sum", {13, 11}},    {"pooled", {7, 6}},     {"strided", {7, 6}},   {"wrapped", {7, 6}}, {"residues", {7, 6}},
+      {"grouped", {7, 6}},  {"apart", {7, 6}},      {"each", {7, 6}},
       {"both", {8, 7}},     {"words", {8, 7}},      {"more_words", {8, 7}}, {"real", {8, 7}},  {"wide", {8, 7}},
       {"shuffled", {16, 14}}, {"map", {13, 11}},    {"resized", {5, 5}},   {"repeated", {5, 5}}, {"mean", {1, 1}},
       {"average", {1, 1}},  {"joined", {1, 1}},     {"half", {1, 1}}};

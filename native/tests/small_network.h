@@ -25,6 +25,7 @@ struct FastAlgorithm {
   std::string name;
   std::int64_t m, r, n, stride;
   std::vector<float> bt, at;
+  std::int64_t dilation = 1, groups = 1;
 };
 struct WrappingAlgorithm {
   std::string name = "F2";
@@ -51,9 +52,9 @@ class NetworkBuilder {
   }
 
   void direct(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t kernel, const EndingFields& ending = {},
-              bool whole = false) {
+              bool whole = false, std::int64_t groups = 1) {
     const std::int64_t filters = channels(y), pad = kernel / 2;
-    auto arrays = weights("weight", x, {filters, kernel, kernel, channels(x)}, {filters});
+    auto arrays = weights("weight", x, {filters, kernel, kernel, channels(x) / groups}, {filters});
     arrays.emplace_back("bias", bias(filters));
     add("direct", name, x, y,
         {{"stride", numbers({1, 1})}, {"padding", numbers({pad, pad, pad, pad})}, {"dilation", numbers({1, 1})},
@@ -64,16 +65,18 @@ class NetworkBuilder {
   // F(2,3), with stride 2 of 2 + 1 taps. `halves`: in bfloat16, if x is of floats.
   void fast(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t stride = 1, const EndingFields& ending = {},
             bool halves = false) {
-    const std::vector<float> one = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1},
-                             two = {-1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0};
+    const std::vector<float> two = {-1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     if (stride == 2) return fast_by(name, x, y, {"F2", 2, 3, 5, 2, two, {1, 1, 0, 1, 0, 0, 1, 1, 0, 1}}, ending, halves);
-    fast_by(name, x, y, {"F2", 2, 3, 4, 1, one, {1, 1, 1, 0, 0, 1, -1, -1}}, ending, halves);
+    fast_by(name, x, y, f2(), ending, halves);
+  }
+  static FastAlgorithm f2(std::int64_t dilation = 1, std::int64_t groups = 1) {
+    return {"F2", 2, 3, 4, 1, {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1}, {1, 1, 1, 0, 0, 1, -1, -1}, dilation, groups};
   }
   void fast_by(const std::string& name, std::int64_t x, std::int64_t y, const FastAlgorithm& algorithm,
                const EndingFields& ending = {}, bool halves = false) {
-    const std::int64_t n = algorithm.n, t = algorithm.stride * (algorithm.m - 1) + algorithm.r, pad = algorithm.r / 2;
+    const std::int64_t n = algorithm.n, t = algorithm.stride * (algorithm.m - 1) + algorithm.r, pad = algorithm.r / 2 * algorithm.dilation;
     const std::int64_t filters = channels(y);
-    auto arrays = weights("u", x, {n * n, filters, channels(x)}, {n * n, filters}, halves);
+    auto arrays = weights("u", x, {n * n, filters, channels(x) / algorithm.groups}, {n * n, filters}, halves);
     if (dtype(x) != "float32") {
       std::vector<std::int32_t> mult;
       for (std::int64_t i = 0; i < n * n * channels(x); ++i) mult.push_back(static_cast<std::int32_t>(random_() % 24000 + 8000));
@@ -84,8 +87,8 @@ class NetworkBuilder {
     arrays.emplace_back("bias", bias(filters));
     add("fast", name, x, y,
         {{"algorithm", json(algorithm.name)}, {"integer", json(true)}, {"v_limit", json(dtype(x) == "int16" ? 2047 : 127)},
-         {"fraction_bits", json(15)}, {"stride", json(algorithm.stride)}, {"padding", numbers({pad, pad, pad, pad})},
-         {"block", json(0)}},
+         {"fraction_bits", json(15)}, {"stride", json(algorithm.stride)}, {"dilation", json(algorithm.dilation)},
+         {"padding", numbers({pad, pad, pad, pad})}, {"block", json(0)}},
         ending, arrays);
   }
 
@@ -260,8 +263,12 @@ inline Draft small_network(bool agreeing) {
   b.fast("strided", sum, strided, 2, {.low = json(0)});
   b.wrapping("wrapped", strided, wrapped, {.low = json(0)});
   b.residue("residues", wrapped, residues, 4, {8191, 8189});
-  const std::int64_t both = d.bytes(37), words = d.words(6), more_words = d.words(9, -2047), real = d.floats(5);
-  b.gather("both", {pooled, residues}, both, {0, 0, 0, 1, 0, 1, 0, 0, 1, 0});  // a row and a column of zeros after
+  const std::int64_t grouped = d.bytes(34, -127), apart = d.bytes(34), each = d.bytes(34);
+  b.direct("grouped", residues, grouped, 1, {}, false, 17);
+  b.fast_by("apart", grouped, apart, NetworkBuilder::f2(2, 2));
+  b.direct("each", apart, each, 3, {}, false, 34);
+  const std::int64_t both = d.bytes(54), words = d.words(6), more_words = d.words(9, -2047), real = d.floats(5);
+  b.gather("both", {pooled, each}, both, {0, 0, 0, 1, 0, 1, 0, 0, 1, 0});  // a row and a column of zeros after
   b.direct("words", both, words, 1);
   b.fast("more_words", words, more_words);
   b.direct("real", more_words, real, 3, {.function = "gelu"});

@@ -84,6 +84,16 @@ void test_short_lives() {
   }
 }
 
+// As in the child of a fork. (The threads that are forgotten sleep on in this process.)
+void test_forgotten_threads() {
+  ThreadPool pool(3);
+  run_and_check(pool, 40, "before");
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until they sleep
+  pool.forget_threads();
+  for (int repeat = 0; repeat < 20; ++repeat) run_and_check(pool, 40, "after the threads were forgotten");
+  pool.forget_threads();
+}
+
 void test_refusals() {
   for (const int threads : {-1, 0, kMaxThreads + 1}) {
     CHECK(throws<std::invalid_argument>([&] { ThreadPool pool(threads); }, "must be 1..256"),
@@ -101,6 +111,7 @@ int main() {
   test_runs_at_once();
   test_many_pools();
   test_short_lives();
+  test_forgotten_threads();
   test_refusals();
   std::cout << "thread_pool: passed\n";
 }

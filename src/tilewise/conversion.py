@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import operator
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 from tilewise.common.modules import replace_modules
@@ -16,17 +19,31 @@ from tilewise.nn import (
     Conv2d,
     Fallback,
     FoldedNorm,
+    Linear,
     LosslessConv2d,
     Quantize,
     QuantizedConv,
+    Surrounded,
+    Transposed,
     WinogradConv2d,
+    convolutions,
+    has_hooks,
+    is_plain,
+    keep_hooks,
+    plain_copy,
+    surround,
     unsuitable,
+    unwrapped,
 )
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 Skips: TypeAlias = Literal["float", "quantized"]
 SKIPS = "quantized_skips"
 """The submodule of a converted model that holds its :class:`tilewise.nn.Quantize` modules."""
+LARGE = 2**20
+"""Weights from which a linear layer is quantized with the convolutions: reading them is what such a layer takes."""
+BYTE_BITS = 8
+"""Widest numbers of a quantized linear layer that no pattern of its own asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +64,7 @@ class LayerReport:
     spec : Spec or None
         Its spec; None for a convolution that no pattern matched.
     reason : str
-        Why it is direct although a fast algorithm was asked, or empty.
+        Why it is direct although a fast algorithm was asked, or stays in float, or empty.
     """
 
     name: str
@@ -63,14 +80,24 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
 
     Layers are matched by dotted name with shell patterns (``*``, ``?``, ``[...]``); the first pattern that matches a
     layer decides. Layers that none matches stay as they are. What a fast algorithm can not serve (stride above 2,
-    dilation, 1x1, groups), or would make slower (few channels), becomes direct at the same bit width;
+    1x1), or would make slower (few channels, in all or in a group), becomes direct at the same bit width;
     :func:`describe` says which and why. Weights carry over bit for bit. Converted models can be converted again, for
     example to adapt an int8 direct network to int8 F4.
+
+    At 32 bits the copy computes what the model computes. Hooks stay. Weight norm, spectral norm, pruning and other
+    parametrizations are carried out once. A subclass of ``torch.nn.Conv2d`` keeps its own code around the convolution
+    (padding, activations); weights that the code computes are computed once. A subclass whose code is not one
+    convolution stays as it is.
+
+    A transposed convolution becomes a convolution of stride 1, ``pieces`` by name, and a pixel shuffle
+    (:class:`tilewise.nn.Transposed`); with float specs it stays as it is. Linear layers become direct ones at the same
+    width where a pattern matches no convolution, and so is meant for them; patterns that match convolutions too take
+    in, at up to 8 bits, those of :data:`LARGE` weights and more. The others stay float, as papers have it.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Any model; it is not changed.
+        Any model; it is not changed. ``DataParallel`` and ``torch.compile`` are taken off.
     specs : mapping of str to Direct, Winograd, Exact or Residue
         For example ``{"layer*": Winograd("F4"), "*": Direct(bits=8)}``.
     skips : {"float", "quantized"}
@@ -86,56 +113,120 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     Raises
     ------
     ValueError
-        If a pattern matches no convolution, a weight is not finite, a lossless layer's moduli do not suffice for its
-        weights, or the model can not be traced.
+        If a pattern matches no layer, a weight is not finite or of half precision, a lossless layer's moduli do not
+        suffice for its weights, the model can not be traced, or it is a TorchScript program.
     TypeError
         If a spec is none of these.
     """
-    convs = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    _check(convs, specs)
     if skips not in get_args(Skips):
         raise ValueError(f"skips is {skips!r}; allowed: {', '.join(get_args(Skips))}")
-    converted = _with_float_skips(copy.deepcopy(model))
+    model = unwrapped(model)
+    _check(_layers(model), specs)
+    converted = _with_float_skips(plain_copy(model))
+    layers = _layers(converted)
     replacement: dict[nn.Module, nn.Module] = {}
-    for name in convs:
-        conv = converted.get_submodule(name)
-        assert isinstance(conv, nn.Conv2d)
-        spec = next((s for pattern, s in specs.items() if fnmatchcase(name, pattern)), None)
-        if spec is not None:
-            replacement[conv] = _layer(conv, spec)
-            _check_choice(name, replacement[conv])
+    broad = {
+        pattern for pattern in specs if any(_matches(pattern, n, m) for n, m in layers.items() if not _is_linear(m))
+    }
+    for name, layer in layers.items():
+        found = (s for p, s in specs.items() if _matches(p, name, layer) and _is_meant(s, layer, broad=p in broad))
+        spec = next(found, None)
+        if spec is not None and (made := _converted(name, layer, spec)) is not None:
+            replacement[layer] = made
     converted = replace_modules(converted, replacement)
     return converted if skips == "float" else _with_quantized_skips(converted)
 
 
-def _check(convs: Mapping[str, nn.Conv2d], specs: Mapping[str, object]) -> None:
+OTHERS = (nn.ConvTranspose2d, nn.Linear)
+"""What is converted beside convolutions and their subclasses."""
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return what a spec may be meant for, by name."""
+    convs = convolutions(model)
+    return {name: convs.get(name, m) for name, m in model.named_modules() if name in convs or type(m) in OTHERS}
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear | Linear)
+
+
+def _matches(pattern: str, name: str, layer: nn.Module) -> bool:
+    """Whether a pattern matches a layer; what a transposed one becomes is matched by either name."""
+    names = [name]
+    if isinstance(layer, nn.ConvTranspose2d):
+        names.append(f"{name}.pieces" if name else "pieces")
+    if name.endswith(".pieces"):
+        names.append(name.removesuffix(".pieces"))
+    return any(fnmatchcase(n, pattern) for n in names)
+
+
+def _is_meant(spec: Spec, layer: nn.Module, *, broad: bool) -> bool:
+    """Whether a spec is for a layer that its pattern matches; ``broad``: the pattern matches convolutions too."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS) and layer.stride[0] == layer.stride[1]
+    if not isinstance(layer, nn.Linear):
+        return True
+    large = layer.weight.numel() >= LARGE and spec.bits <= BYTE_BITS
+    return spec.bits < FLOAT_BITS and not spec.rules.quantizes_all_stages and (large or not broad)
+
+
+def _check(layers: Mapping[str, nn.Module], specs: Mapping[str, object]) -> None:
     for pattern, spec in specs.items():
         if not isinstance(spec, Spec):
             allowed = ", ".join(kind.__name__ for kind in get_args(Spec))
             raise TypeError(f"spec for {pattern!r} is {type(spec).__name__}; allowed: {allowed}")
-        if not any(fnmatchcase(name, pattern) for name in convs):
-            known = ", ".join(convs) or "none at all"
+        if not any(_matches(pattern, name, layer) for name, layer in layers.items()):
+            known = ", ".join(layers) or "none at all"
             raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
-    for name, conv in convs.items():
-        if not torch.isfinite(conv.weight).all():
+    for name, layer in layers.items():
+        assert isinstance(weight := layer.weight, torch.Tensor)
+        if isinstance(weight, nn.parameter.UninitializedParameter):
+            raise ValueError(f"weights of {name} have no values yet; call the model on images once")  # noqa: TRY004
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"weights of {name} are {weight.dtype}; allowed: float32, by model.float()")
+        if not torch.isfinite(weight).all():
             raise ValueError(f"weights of {name} contain NaN or infinity; convert a model with finite weights")
 
 
+def _converted(name: str, layer: nn.Module, spec: Spec) -> nn.Module | None:
+    """Return what takes the place of a layer; None if its class does more than can be told apart from a convolution."""
+    made: nn.Module
+    if isinstance(layer, nn.ConvTranspose2d):
+        made = Transposed.from_conv(layer)
+        made.pieces = _checked(name, _layer(made.pieces, spec))
+    elif isinstance(layer, nn.Linear):
+        fallback = None if isinstance(spec, Direct) else Fallback(spec, "it is linear")
+        made = Linear.from_linear(layer, Direct(bits=spec.bits, quantizer=spec.quantizer), fallback)
+    else:
+        assert isinstance(layer, nn.Conv2d)
+        if not isinstance(layer, QuantizedConv) and not is_plain(layer):
+            whole = surround(layer)
+            if whole is not None:
+                whole.layer = _checked(name, _layer(whole.layer, spec))
+            return whole
+        made = _checked(name, _layer(layer, spec))
+    keep_hooks(made, layer)
+    return made
+
+
 def _layer(conv: nn.Conv2d, spec: Spec) -> QuantizedConv:
+    direct = Linear if isinstance(conv, Linear) else Conv2d
     if isinstance(spec, Direct):
-        return Conv2d.from_conv(conv, spec)
-    if reason := unsuitable(conv, spec):
-        return Conv2d.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
+        return direct.from_conv(conv, spec)
+    if reason := "it is linear" if isinstance(conv, Linear) else unsuitable(conv, spec):
+        return direct.from_conv(conv, Direct(bits=spec.bits, quantizer=spec.quantizer), Fallback(spec, reason))
     return (WinogradConv2d if isinstance(spec, Winograd) else LosslessConv2d).from_conv(conv, spec)
 
 
-def _check_choice(name: str, layer: nn.Module) -> None:
+def _checked(name: str, layer: QuantizedConv) -> QuantizedConv:
     """Refuse moduli that do not suffice for a layer, by its name, as soon as its input range is known."""
     if isinstance(layer, LosslessConv2d) and layer.get_range("input_range").ready:
         try:
             layer.choice()
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
+    return layer
 
 
 def describe(model: nn.Module) -> list[LayerReport]:
@@ -146,14 +237,17 @@ def describe(model: nn.Module) -> list[LayerReport]:
     model : torch.nn.Module
         Converted or not.
     """
-    return [_report(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    return [_report(name, conv) for name, conv in convolutions(unwrapped(model)).items()]
 
 
 def _report(name: str, conv: nn.Conv2d) -> LayerReport:
-    kernel = "x".join(map(str, conv.kernel_size))
+    kernel = "linear" if isinstance(conv, Linear) else "x".join(map(str, conv.kernel_size))
     shape = f"{conv.in_channels} -> {conv.out_channels}, {kernel}"
-    if conv.stride != (1, 1):
-        shape += f", stride {conv.stride[0]}"
+    if tuple(conv.stride) != (1, 1):
+        high, wide = conv.stride
+        shape += f", stride {high}" if high == wide else f", stride {high}x{wide}"
+    if conv.groups != 1:
+        shape += f", {conv.groups} groups"
     spec = conv.spec if isinstance(conv, QuantizedConv) else None
     return LayerReport(
         name=name,
@@ -161,8 +255,14 @@ def _report(name: str, conv: nn.Conv2d) -> LayerReport:
         algorithm=_algorithm(conv),
         bits=spec.bits if spec else 32,
         spec=spec,
-        reason=conv.fallback.reason if isinstance(conv, QuantizedConv) and conv.fallback else "",
+        reason=_reason(conv),
     )
+
+
+def _reason(conv: nn.Conv2d) -> str:
+    if isinstance(conv, QuantizedConv):
+        return conv.fallback.reason if conv.fallback else ""
+    return "" if is_plain(conv) else f"its class {type(conv).__name__} has code of its own"
 
 
 def _algorithm(conv: nn.Conv2d) -> str:
@@ -173,7 +273,7 @@ def _algorithm(conv: nn.Conv2d) -> str:
 
 def specs_of(model: nn.Module) -> dict[str, Spec]:
     """Return the specs by layer name, as they were asked for, that rebuild a converted model from the plain one."""
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv)}
+    layers = {name: m for name, m in convolutions(model).items() if isinstance(m, QuantizedConv)}
     return {name: m.fallback.asked if m.fallback else m.spec for name, m in layers.items()}
 
 
@@ -215,9 +315,12 @@ def _with_quantized_skips(model: nn.Module) -> nn.Module:
             f"skips is 'quantized', but torch.fx can not trace the model: {reason}; allowed for it: float"
         ) from error
     traced = fx.GraphModule(model, graph, type(model).__name__)
+    keep_hooks(traced, model)
     setattr(traced, SKIPS, nn.ModuleList())
+    calls = Counter(traced.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module")
     for node in list(graph.nodes):
-        readers = [user for user in node.users if not _asks_for_shape(user)]
+        # A convolution that is called twice has one range for all that it reads: it quantizes its input itself.
+        readers = [user for user in node.users if not _asks_for_shape(user) and not _is_reused(traced, user, calls)]
         convs = [m for user in readers if (m := _quantized_conv(traced, user)) is not None]
         if convs and len(readers) > 1:
             _quantize_for(traced, node, readers, convs)
@@ -252,6 +355,8 @@ def _fold_norms(model: fx.GraphModule) -> None:
     targets = [node.target for node in calls]
     for node in calls:
         conv, readers = _quantized_conv(model, node), list(node.users)
+        while conv is not None and conv.phases and len(readers) == 1 and _moves_pixels(readers[0]):
+            readers = list(readers[0].users)
         if conv is None or len(readers) != 1 or readers[0].op != "call_module":
             continue
         norm = model.get_submodule(str(readers[0].target))
@@ -262,12 +367,23 @@ def _fold_norms(model: fx.GraphModule) -> None:
             conv.norm = (norm,)
 
 
+def _moves_pixels(node: fx.Node) -> bool:
+    """Whether a node is what a transposed convolution does after its convolution."""
+    return node.op == "call_function" and node.target in (F.pixel_shuffle, operator.getitem)
+
+
 def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
-    """Return the quantized convolution that a node calls, if it does."""
+    """Return the quantized convolution that a node calls, if it does, and no hook comes between."""
     module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if isinstance(module, QuantizedConv) and module.spec.bits < FLOAT_BITS and module.policy.is_contract:
-        return module
-    return None
+    if not isinstance(module, QuantizedConv) or has_hooks(module):
+        return None
+    return module if module.spec.bits < FLOAT_BITS and module.policy.is_contract else None
+
+
+def _is_reused(model: nn.Module, node: fx.Node, calls: Counter[nn.Module]) -> bool:
+    """Whether a node calls a quantized convolution that other nodes call too."""
+    conv = _quantized_conv(model, node)
+    return conv is not None and calls[conv] > 1
 
 
 def _asks_for_shape(node: fx.Node) -> bool:
@@ -281,4 +397,4 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         leaf: bool = super().is_leaf_module(m, module_qualified_name)
-        return leaf or isinstance(m, QuantizedConv | Quantize)
+        return leaf or isinstance(m, nn.Conv2d | Quantize | Surrounded)

@@ -111,6 +111,9 @@ def test_bad_shapes_and_entries_are_refused() -> None:
         replace(a, G=[[0.5] * 3] * 4)
     with pytest.raises(ValueError, match="'x' is not a rational"):
         replace(a, G=[["x"] * 3] * 4)
+    for endless in ("1e999999999", "1" * 101, "1/" + "3" * 100):
+        with pytest.raises(ValueError, match="is not a rational number such as '1/2' of at most 100 digits"):
+            replace(a, G=[[endless] * 3] * 4)
     with pytest.raises(ValueError, match="m and r must be at least 1"):
         replace(a, m=0)
     with pytest.raises(ValueError, match="dim is 0"):
@@ -181,7 +184,7 @@ def test_published_points_have_names_wherever_their_number_serves() -> None:
 
 
 def test_unknown_names_are_refused_with_what_is_allowed() -> None:
-    for name in ("F5", "F4-best", "SFC5", "SFC12", "winograd", "", "F4-paper"):
+    for name in ("F5", "F4-best", "SFC5", "SFC12", "winograd", "", "F4-paper", "SFC6(99999)", "SFC99999"):
         with pytest.raises(ValueError, match=r"unknown algorithm .* allowed: direct, F2, F4, F6"):
             algorithm(name)
     with pytest.raises(ValueError, match="r is 4"):

@@ -104,7 +104,7 @@ def test_bad_input(batches: list[Tensor], options: dict[str, Any], message: str)
 
 
 def test_a_network_without_convolutions_is_refused() -> None:
-    with pytest.raises(ValueError, match="matches no convolution"):
+    with pytest.raises(ValueError, match="has no convolution to examine"):
         tw.doctor(nn.Linear(3, 2), [torch.rand(2, 3)])
 
 

@@ -90,7 +90,7 @@ class Interpreter:
         scale: Floats | None = None, slope: Floats | None = None,
     ) -> None:  # fmt: skip
         weight = widened(weight) if weight.dtype == np.uint16 else weight
-        (k, kh, kw, _), (sh, sw), (dh, dw) = weight.shape, stride, dilation
+        (k, kh, kw, channels), (sh, sw), (dh, dw) = weight.shape, stride, dilation
         values = self.real(x) if scale is None else self.steps(x)
         assert not whole or values.shape[1:3] == (kh, kw)
         image = padded(values, padding)
@@ -98,10 +98,10 @@ class Interpreter:
         total = np.zeros((len(image), height, width, k), F32 if ordered else float if scale is None else int)
         for i, j in itertools.product(range(kh), range(kw)):
             window = image[:, i * dh :: sh, j * dw :: sw][:, :height, :width]
-            if ordered:
-                for c in range(window.shape[-1]):
-                    total = total + window[..., c : c + 1] * weight[:, i, j, c]
-            else:
+            for c in range(channels if ordered or channels < window.shape[-1] else 0):
+                first = np.arange(k) // (k * channels // window.shape[-1]) * channels  # of each output channel's group
+                total = total + window[..., first + c] * weight[:, i, j, c].astype(total.dtype)
+            if not ordered and channels == window.shape[-1]:
                 total = total + window @ weight[:, i, j].astype(total.dtype).T
         self.finish(
             y,
@@ -131,44 +131,55 @@ class Interpreter:
 
     def fast(
         self, x: int, y: int, algorithm: str, bt: Floats, at: Floats, integer: bool, u: NDArray[Any], v_limit: int,
-        fraction_bits: int, bias: Floats, stride: int, padding: Any, residual: Any, function: str, act_low: Any,
-        act_high: Any, mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
+        fraction_bits: int, bias: Floats, stride: int, dilation: int, padding: Any, residual: Any, function: str,
+        act_low: Any, act_high: Any, mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
         slope: Floats | None = None,
     ) -> None:  # fmt: skip
         assert algorithm
         assert block >= 0
+        image = padded(self.real(x) if scale is None else self.steps(x), padding)
+        u = of_all_inputs(u, image.shape[-1])
         assert mult is None or mult.shape[1] in (1, u.shape[2])
         (m, n), size = at.shape, bt.shape[1]
-        image = padded(self.real(x) if scale is None else self.steps(x), padding)
         r, step = size - stride * (m - 1), stride * m
-        height, width = ((pixels - r) // stride + 1 for pixels in image.shape[1:3])
-        rows, cols = -(-height // m), -(-width // m)
-        beyond = ((rows - 1) * step + size - image.shape[1], (cols - 1) * step + size - image.shape[2])
-        image = padded(image, (0, max(0, beyond[0]), 0, max(0, beyond[1])))
-        tiles = np.stack([
-            np.stack([image[:, i::step, j::step][:, :rows, :cols] for j in range(size)])
-            for i in range(size)
-        ])  # fmt: skip
-        if scale is None:
-            v = sandwich(bt.astype(float), tiles).reshape(n * n, -1, u.shape[2])
-            if u.dtype == np.uint16:
-                v, u = widened(to_bf16(v)), widened(u)
-            z = np.einsum("tpc,tkc->tpk", v, u.astype(float)).reshape(n, n, -1, u.shape[1])
-            out = sandwich(at.astype(float), z).astype(F32)
-        else:
-            assert mult is not None
-            v = sandwich(bt.astype(np.int64) if integer else bt, tiles if integer else tiles.astype(F32))
-            v, factor = v.reshape(n * n, -1, u.shape[2]), mult[:, None, :]
-            if integer:
-                vq = (v * factor + (1 << fraction_bits - 1)) >> fraction_bits
+
+        def tiled(image: NDArray[Any]) -> Floats:
+            height, width = ((pixels - r) // stride + 1 for pixels in image.shape[1:3])
+            rows, cols = -(-height // m), -(-width // m)
+            beyond = ((rows - 1) * step + size - image.shape[1], (cols - 1) * step + size - image.shape[2])
+            image = padded(image, (0, max(0, beyond[0]), 0, max(0, beyond[1])))
+            tiles = np.stack([
+                np.stack([image[:, i::step, j::step][:, :rows, :cols] for j in range(size)])
+                for i in range(size)
+            ])  # fmt: skip
+            if scale is None:
+                v, weights = sandwich(bt.astype(float), tiles).reshape(n * n, -1, u.shape[2]), u
+                if u.dtype == np.uint16:
+                    v, weights = widened(to_bf16(v)), widened(u)
+                z = np.einsum("tpc,tkc->tpk", v, weights.astype(float)).reshape(n, n, -1, u.shape[1])
+                out = sandwich(at.astype(float), z).astype(F32)
             else:
-                assert v.dtype == F32
-                vq = np.floor(v * (factor.astype(F32) / F32(2**fraction_bits)) + F32(0.5))
-            product = np.einsum("tpc,tkc->tpk", vq.clip(-v_limit, v_limit).astype(np.int64), u.astype(np.int64))
-            z = product.astype(F32) * scale[:, None, :]
-            out = sandwich(at, z.reshape(n, n, -1, u.shape[1]))
-        full = out.reshape(m, m, len(image), rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
-        full = full.reshape(len(image), rows * m, cols * m, -1)[:, :height, :width]
+                assert mult is not None
+                v = sandwich(bt.astype(np.int64) if integer else bt, tiles if integer else tiles.astype(F32))
+                v, factor = v.reshape(n * n, -1, u.shape[2]), mult[:, None, :]
+                if integer:
+                    vq = (v * factor + (1 << fraction_bits - 1)) >> fraction_bits
+                else:
+                    assert v.dtype == F32
+                    vq = np.floor(v * (factor.astype(F32) / F32(2**fraction_bits)) + F32(0.5))
+                product = np.einsum("tpc,tkc->tpk", vq.clip(-v_limit, v_limit).astype(np.int64), u.astype(np.int64))
+                z = product.astype(F32) * scale[:, None, :]
+                out = sandwich(at, z.reshape(n, n, -1, u.shape[1]))
+            full = out.reshape(m, m, len(image), rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
+            return full.reshape(len(image), rows * m, cols * m, -1)[:, :height, :width]
+
+        if dilation == 1:
+            full = tiled(image)
+        else:  # pixels that lie apart are images of their own
+            height, width = (pixels - dilation * (r - 1) for pixels in image.shape[1:3])
+            full = np.zeros((len(image), height, width, u.shape[1]), F32)
+            for row, col in itertools.product(range(min(height, dilation)), range(min(width, dilation))):
+                full[:, row::dilation, col::dilation] = tiled(image[:, row::dilation, col::dilation])
         self.finish(y, full, bias, residual, function, slope, act_low, act_high)
 
     def pool(
@@ -349,6 +360,16 @@ def padded(x: NDArray[Any], padding: Sequence[int]) -> NDArray[Any]:
     """Zeros above, below, to the left and to the right."""
     top, bottom, left, right = padding
     return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
+def of_all_inputs(u: NDArray[Any], channels: int) -> NDArray[Any]:
+    """U with zeros for the channels of other groups."""
+    taps, k, c = u.shape
+    whole = np.zeros((taps, k, channels), u.dtype)
+    for filter_ in range(k):
+        first = filter_ // (k * c // channels) * c
+        whole[:, filter_, first : first + c] = u[:, filter_]
+    return whole
 
 
 def moved(x: Floats, axis: int, goal: int | None, kind: int, a: int, b: int, c: int) -> Floats:

@@ -102,7 +102,6 @@ LAYERS: dict[str, tuple[nn.Conv2d, Any, str]] = {
     ),
     "quantizer": (nn.Conv2d(4, 4, 3), tw.Direct(quantizer="paper"), "quantizer is 'paper'; the engine allows 'tap'"),
     "products": (nn.Conv2d(4, 4, 3), tw.Winograd("F4", hadamard_bits=8), "hadamard_bits is 8; the engine allows None"),
-    "groups": (nn.Conv2d(4, 4, 3, groups=2), tw.Direct(), "groups is 2; the engine allows 1"),
     "padding": (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), tw.Direct(), "padding_mode is 'circular'"),
 }
 
@@ -138,8 +137,9 @@ def test_unsigned_grids_of_16_bits() -> None:
 
 
 def test_plain_layers() -> None:
-    with pytest.raises(ValueError, match="layer '0': groups is 2"):
-        tw.compile(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), X)
+    model = tw.convert(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")), {"*": tw.Direct(bits=32)})
+    with pytest.raises(ValueError, match="layer '0': padding_mode is 'circular'"):
+        tw.compile(model, X)
 
 
 def test_what_was_never_calibrated() -> None:

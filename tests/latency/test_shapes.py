@@ -35,9 +35,11 @@ def test_same_padding_is_a_number() -> None:
     assert shape.out == (8, 8)
 
 
-def test_groups_are_refused() -> None:
-    with pytest.raises(ValueError, match="groups is 2"):
-        layer_shapes(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), torch.zeros(1, 4, 8, 8))
+def test_groups_divide_the_work() -> None:
+    layers = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(8, 8, 1))
+    first, second = layer_shapes(layers, torch.zeros(1, 4, 8, 8)).values()
+    assert (first.groups, second.groups) == (2, 1)
+    assert first.operations == 2 * 6 * 6 * 8 * 2 * 9
 
 
 def test_a_layer_of_two_sizes_is_refused() -> None:

@@ -124,8 +124,6 @@ def test_wrong_type_is_refused() -> None:
     [
         ({"stride": 3}, "stride is .3, 3."),
         ({"stride": (1, 2)}, "stride is .1, 2."),
-        ({"dilation": 2}, "dilation"),
-        ({"groups": 2}, "2 groups"),
     ],
 )
 def test_what_no_fast_algorithm_serves_is_refused(kwargs: dict[str, Any], message: str) -> None:

@@ -88,6 +88,17 @@ def test_product_bits() -> None:
     assert Winograd("F4", bits=32, hadamard_bits=9).product_bits == 32
 
 
+@pytest.mark.parametrize("bits", [3.5, 8.0, True, "8", 1, 17, 31])
+def test_widths_are_integers_in_range(bits: Any) -> None:
+    for make in (
+        lambda: Direct(bits=bits),
+        lambda: Winograd("F4", bits=bits),
+        lambda: Winograd("F4", hadamard_bits=bits),
+    ):
+        with pytest.raises(ValueError, match=rf"bits is {bits}; allowed: 2 to 16, or 32 for float"):
+            make()
+
+
 def test_quantizer_grids() -> None:
     assert QUANTIZERS["paper"].limits(8) == (-128, 127)
     assert QUANTIZERS["paper"].steps(8) == 127.5

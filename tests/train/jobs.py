@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import nn
 
 import tilewise as tw
@@ -117,3 +119,33 @@ def die_in_the_second() -> None:
     if not Processes.here().first:
         os.kill(os.getpid(), signal.SIGKILL)
     Processes.here().sum(torch.zeros(1))
+
+
+def wait_for_ever(folder: str) -> None:
+    """Speak to the other process once, leave word, and wait."""
+    dist.barrier()
+    Path(folder, f"{os.getpid()}.pid").touch()
+    time.sleep(1000)
+
+
+def written(folder: Path, count: int) -> list[int]:
+    """Return the numbers of the processes that wait, once there are so many."""
+    for _ in range(600):
+        if len(found := list(folder.glob("*.pid"))) == count:
+            return [int(path.stem) for path in found]
+        time.sleep(0.1)
+    raise TimeoutError(f"of {count} processes {len(found)} wait")
+
+
+LOOPBACK = {"0100007F", "0" * 24 + "01000000", "0" * 16 + "FFFF00000100007F"}
+"""Addresses as in /proc/net: 127.0.0.1, ::1, and the former as the latter's kind."""
+
+
+def listeners(pid: int) -> list[str]:
+    """Return the addresses on which a process listens."""
+    targets = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    sockets = {target.removeprefix("socket:[").removesuffix("]") for target in targets if target.startswith("socket:")}
+    tables = [Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:] for kind in ("tcp", "tcp6")]
+    lines = [line.split() for table in tables for line in table]
+    listening = "0A"
+    return [words[1].partition(":")[0] for words in lines if words[3] == listening and words[9] in sockets]

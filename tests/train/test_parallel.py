@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def together(stopped: Path) -> dict[str, Any]:
     """Return what two processes came to: started once for all tests, as a start takes seconds."""
-    pytest.importorskip("lightning_fabric")
     torch.set_num_threads(2)
     found = launch(jobs.everything, stopped, devices=2)
     assert found is not None
@@ -77,9 +77,31 @@ def test_a_batch_smaller_than_the_processes_is_refused(together: dict[str, Any])
 
 
 def test_a_process_that_dies_ends_the_others() -> None:
-    pytest.importorskip("lightning_fabric")
     with pytest.raises(RuntimeError, match=r"SIGKILL; a run with --out continues with --resume"):
         launch(jobs.die_in_the_second, devices=2)
+
+
+def test_processes_speak_on_this_machine_only_and_end_with_their_parent(tmp_path: Path) -> None:
+    path = [str(Path(__file__).parent), *sys.path]
+    script = f"import sys; sys.path[:0] = {path}\nimport jobs\nfrom tilewise.train import launch\n"
+    (tmp_path / "wait.py").write_text(
+        f"{script}if __name__ == '__main__':\n    launch(jobs.wait_for_ever, {str(tmp_path)!r}, devices=2)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "wait.py"], cwd=tmp_path)
+    try:
+        children = jobs.written(tmp_path, 2)
+        listening = {pid: jobs.listeners(pid) for pid in children}
+        assert any(listening.values())
+        for addresses in listening.values():
+            assert all(address in jobs.LOOPBACK for address in addresses), listening
+    finally:
+        parent.kill()
+        parent.wait()
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in children):
+            return
+        time.sleep(0.1)
+    pytest.fail("a child lives on")
 
 
 def test_one_process_needs_nothing() -> None:
@@ -96,9 +118,6 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         launch(divmod, 7, 2, devices=2, device="cuda")
     with pytest.raises(ValueError, match="device is 'meta'; allowed with 2 devices: cpu, cuda"):
         launch(divmod, 7, 2, devices=2, device="meta")
-    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    with pytest.raises(RuntimeError, match=r"pip install 'tilewise\[distributed\]'"):
-        launch(divmod, 7, 2, devices=2)
 
 
 def command_line(folder: Path, *start: str, batch: int, more: tuple[str, ...] = ()) -> Any:
@@ -109,7 +128,6 @@ def command_line(folder: Path, *start: str, batch: int, more: tuple[str, ...] = 
 
 
 def test_under_torchrun_the_first_process_prints_and_writes(tmp_path: Path) -> None:
-    pytest.importorskip("lightning_fabric")
     run = command_line(
         tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", batch=20
     )  # fmt: skip
@@ -120,7 +138,6 @@ def test_under_torchrun_the_first_process_prints_and_writes(tmp_path: Path) -> N
 
 
 def test_what_goes_wrong_with_devices_is_one_line(tmp_path: Path) -> None:
-    pytest.importorskip("lightning_fabric")
     run = command_line(tmp_path, batch=39, more=("--devices", "2"))
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1] == "error: ValueError: a batch has 1 images, fewer than the 2 processes"

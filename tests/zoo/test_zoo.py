@@ -12,11 +12,16 @@ from tilewise import zoo
 @pytest.mark.parametrize(
     ("name", "shape", "parameters"),
     [
+        ("inception", (2, 3, 32, 32), 1_390_746),
         ("lenet5", (2, 1, 28, 28), 61_706),
+        ("mobilenet_v2", (2, 3, 64, 64), 2_236_682),
         ("resnet18", (2, 3, 32, 32), 11_156_778),
         ("resnet18_224", (2, 3, 64, 64), 11_181_642),
         ("resnet20", (2, 3, 32, 32), 269_722),
+        ("resnet50", (2, 3, 64, 64), 23_528_522),
+        ("resnext20", (2, 3, 32, 32), 3_876_170),
         ("small", (2, 1, 32, 32), 72_666),
+        ("squeezenet", (2, 3, 32, 32), 730_570),
         ("vgg16", (2, 3, 32, 32), 134_301_514),
     ],
 )
@@ -34,6 +39,17 @@ def test_networks_that_enlarge(name: str, fixed: int, scale: int) -> None:
     last = scale**2 * (32 * 9 + 1)
     assert sum(p.numel() for p in model.parameters()) == fixed + last
     assert zoo.build(name, channels=3, scale=scale)(torch.zeros(1, 3, 5, 7)).shape == (1, 3, 5 * scale, 7 * scale)
+
+
+def test_networks_that_make_images_of_any_size() -> None:
+    compact, dncnn = zoo.build("compact").eval(), zoo.build("dncnn").eval()
+    assert sum(p.numel() for p in compact.parameters()) == 621_424
+    assert list(compact.state_dict())[-3:] == ["body.33.weight", "body.34.weight", "body.34.bias"]
+    x = torch.rand(1, 1, 5, 7)
+    with torch.no_grad():
+        assert compact(torch.zeros(2, 3, 5, 7)).shape == (2, 3, 20, 28)
+        assert zoo.build("compact", scale=2)(torch.zeros(1, 3, 5, 7)).shape == (1, 3, 10, 14)
+        torch.testing.assert_close(dncnn(x), x - dncnn.layers(x))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 32), (45, 60), (17, 31)])
@@ -55,11 +71,11 @@ def test_unet_is_a_unet() -> None:
 
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_network_converts(name: str) -> None:
-    channels = 1 if name in ("edsr", "espcn", "lenet5", "small") else 3
+    channels = 1 if name in ("dncnn", "edsr", "espcn", "lenet5", "small") else 3
     model = tw.convert(zoo.build(name, channels=channels), {"*": tw.Winograd("F4")})
     tw.calibrate(model, [torch.randn(2, channels, 32, 32)])
     served = [r for r in tw.describe(model) if r.algorithm == "F4"]
-    assert served
+    assert bool(served) != (name == "mobilenet_v2")  # which has nothing but 1x1, depthwise and strided layers
     if name == "resnet18":
         reasons = {r.reason for r in tw.describe(model)} - {""}
         assert reasons == {"its kernel is 1x1", "it has fewer than 4 input channels"}
@@ -68,6 +84,11 @@ def test_every_network_converts(name: str) -> None:
 def test_image_networks_have_the_usual_names() -> None:
     """So that weights trained elsewhere load; these are the last of each kind, all others follow the same lists."""
     with torch.device("meta"):
+        mobile = zoo.mobilenet_v2().state_dict()
+        assert tuple(mobile["features.1.conv.1.weight"].shape) == (16, 32, 1, 1)
+        assert tuple(mobile["features.17.conv.1.0.weight"].shape) == (960, 1, 3, 3)
+        assert tuple(mobile["classifier.1.weight"].shape) == (1000, 1280)
+        assert len(zoo.resnet50().state_dict()) == 320
         resnet, vgg = zoo.resnet18_224().state_dict(), zoo.vgg16().state_dict()
     assert (len(resnet), len(vgg)) == (122, 32)
     expected = {
@@ -97,7 +118,8 @@ def test_resnet20_loads_a_checkpoint(tmp_path: Path) -> None:
 
 def test_bad_names_and_widths_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="unknown model 'vgg'; allowed: edsr, espcn, lenet5, resnet18, resnet18_224, resnet20, small"
+        ValueError,
+        match="unknown model 'vgg'; allowed: compact, dncnn, edsr, espcn, inception, lenet5, mobilenet_v2, resnet",
     ):
         zoo.build("vgg")
     with pytest.raises(ValueError, match="only edsr, resnet18, unet have a width"):
@@ -108,5 +130,5 @@ def test_bad_names_and_widths_are_refused() -> None:
     for scaled in (zoo.espcn, zoo.edsr):
         with pytest.raises(ValueError, match="scale is 5; allowed: 2, 3, 4"):
             scaled(scale=5)  # type: ignore[operator]
-    with pytest.raises(ValueError, match="scale is 2, but unet does not enlarge images; only edsr, espcn do"):
+    with pytest.raises(ValueError, match="scale is 2, but unet does not enlarge images; only compact, edsr, espcn"):
         zoo.build("unet", scale=2)

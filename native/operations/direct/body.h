@@ -2,6 +2,7 @@
 // by region (kernels/regions.h), so that what lies outside the image is left out, or, where a zero is not
 // stored as 0, read from a row of zeros. 1x1 convolutions and linear layers are the same with one segment.
 //
+// Of grouped convolutions each slice (kernels/slices.h) is a product of its own.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +17,8 @@
 #include "kernels/op.h"
 #include "kernels/regions.h"
 #include "kernels/sixteen_dots.h"
+#include "kernels/slices.h"
+#include "operations/direct/depthwise.h"
 #include "operations/direct/params.h"
 
 namespace tilewise::TILEWISE_SET {
@@ -30,12 +33,13 @@ class DirectOp final : public Op {
       : x_(*conv.x),
         y_(*conv.y),
         window_(conv.window),
+        slices_(slices_of(conv.groups, conv.y->channels, conv.x->channels)),
         scale_(conv.scale.begin(), conv.scale.end()),
         finish_(conv.epilogue, y_),
         state_(shared_state<Packed<Dot>>(conv.shared, [&] { return packed(conv, weight); })),
         packed_(*state_),
         regions_(regions(window_, x_, y_,
-                         {.joined = window_.dilation_w == 1 && x_.stride == packed_.groups() * Dot::kGroup,
+                         {.joined = window_.dilation_w == 1 && slices_.count == 1 && x_.stride == packed_.groups() * Dot::kGroup,
                           .skips = x_.grid.zero == Dot::kRowOffset,
                           .mixes = std::is_integral_v<Sum>,
                           .segment_work = packed_.groups() * packed_.vectors(0)})) {
@@ -43,11 +47,11 @@ class DirectOp final : public Op {
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
   }
 
-  // A task is a chunk of output pixels with one panel of output channels; panels run fastest, so that a
+  // A task is a chunk of output pixels with one panel of output channels of a slice; panels run fastest, so that a
   // thread that takes several tasks in a row builds each chunk's table of pointers once.
   std::int64_t tasks(const Call& call) const override {
-    const std::int64_t chunk = pixels_per_task(call.images * y_.pixels(), packed_.panels(), call.threads);
-    return (call.images * y_.pixels() + chunk - 1) / chunk * packed_.panels();
+    const std::int64_t chunk = pixels_per_task(call.images * y_.pixels(), panels(), call.threads);
+    return (call.images * y_.pixels() + chunk - 1) / chunk * panels();
   }
 
   std::size_t scratch_bytes() const override {
@@ -61,18 +65,19 @@ class DirectOp final : public Op {
                       reinterpret_cast<std::int64_t*>(scratch + table_bytes()),
                       reinterpret_cast<Sum*>(scratch + table_bytes() + kMostPixels * sizeof(std::int64_t))};
     const std::int64_t pixels = call.images * y_.pixels();
-    const std::int64_t size = pixels_per_task(pixels, packed_.panels(), call.threads);
-    std::int64_t built = -1;
+    const std::int64_t size = pixels_per_task(pixels, panels(), call.threads);
+    std::int64_t built = -1, built_slice = 0;
     for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t first = task / packed_.panels() * size, panel = task % packed_.panels();
+      const std::int64_t first = task / panels() * size, count = std::min(size, pixels - first);
+      const std::int64_t slice = task % panels() / packed_.panels(), panel = task % packed_.panels();
       const bool build = first != built;
+      if (!build && slice != built_slice) shift_table(count, (slice - built_slice) * slices_.channels, chunk);
       std::int64_t calls = 0;
-      for_runs(first, std::min(size, pixels - first),
-               [&](const Region& region, std::int64_t at, const Run& run) {
-                 if (build) fill_table(region, at, run, chunk);
-                 multiply(region, at, run.pixels, panel, chunk, calls);
-               });
-      built = first;
+      for_runs(first, count, [&](const Region& region, std::int64_t at, const Run& run) {
+        if (build) fill_table(region, at, run, slice * slices_.channels, chunk);
+        multiply(region, at, run.pixels, slice, panel, chunk, calls);
+      });
+      built = first, built_slice = slice;
     }
   }
 
@@ -80,11 +85,17 @@ class DirectOp final : public Op {
   static constexpr std::int64_t kMostPixels = 96;
 
   static std::shared_ptr<const Packed<Dot>> packed(const DirectConv& conv, const typename Dot::Weight* weight) {
-    const auto made = std::make_shared<Packed<Dot>>(1, conv.y->channels, conv.window.height * conv.window.width,
-                                                    conv.x->channels);
-    made->pack(0, weight, conv.x->grid.zero);
+    const Slices slices = slices_of(conv.groups, conv.y->channels, conv.x->channels);
+    const std::int64_t segments = conv.window.height * conv.window.width;
+    const auto made = std::make_shared<Packed<Dot>>(slices.count, slices.filters, segments, slices.channels);
+    for (std::int64_t slice = 0; slice < slices.count; ++slice) {
+      const auto* const from = weight + slice * slices.filters * segments * conv.group_channels();
+      made->pack(slice, slices.together == 1 ? from : dense(slices, from, segments).data(), conv.x->grid.zero);
+    }
     return made;
   }
+
+  std::int64_t panels() const { return slices_.count * packed_.panels(); }
 
   // Of the pixels of a task, in the order of the regions: pointers to what each reads from the first segment
   // of each stretch on, table[segment * kMostPixels + p], and its number.
@@ -116,8 +127,16 @@ class DirectOp final : public Op {
     }
   }
 
-  void fill_table(const Region& region, std::int64_t at, const Run& run, const Chunk& chunk) const {
-    const In* const image = reinterpret_cast<const In*>(x_.data) + run.image * x_.pixels() * x_.stride;
+  // Lets the table, of `count` pixels, point to other channels. (There are as many zeros as channels.)
+  void shift_table(std::int64_t count, std::int64_t by, const Chunk& chunk) const {
+    for (std::int64_t segment = 0; segment < packed_.segments(); ++segment) {
+      const In** const row = chunk.table + segment * kMostPixels;
+      for (std::int64_t p = 0; p < count; ++p) row[p] += by;
+    }
+  }
+
+  void fill_table(const Region& region, std::int64_t at, const Run& run, std::int64_t channel, const Chunk& chunk) const {
+    const In* const image = reinterpret_cast<const In*>(x_.data) + run.image * x_.pixels() * x_.stride + channel;
     Corner corners[kMostPixels];
     for (std::int64_t p = 0; p < run.pixels;) {  // row by row
       const std::int64_t row = region.first_row + (run.first + p) / region.cols,
@@ -162,14 +181,14 @@ class DirectOp final : public Op {
     return {row, col, (row * x_.width + col) * x_.stride};
   }
 
-  void multiply(const Region& region, std::int64_t at, std::int64_t count, std::int64_t panel,
+  void multiply(const Region& region, std::int64_t at, std::int64_t count, std::int64_t slice, std::int64_t panel,
                 const Chunk& chunk, std::int64_t& calls) const {
-    const std::int64_t vectors = packed_.vectors(panel), channel = panel * kPanel;
+    const std::int64_t vectors = packed_.vectors(panel), channel = slice * slices_.filters + panel * kPanel;
     for (std::int64_t p = at, rows = 0; p < at + count; p += rows) {
       rows = rows_together<Dot>(at + count - p, vectors);
       micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, region.stretches, packed_.groups(),
-                                    packed_.weights(panel, 0), packed_.ahead(panel, calls++),
-                                    packed_.init(panel, 0), {chunk.sums, kPanel, kLanes});
+                                    packed_.weights(panel, slice), packed_.ahead(panel, calls++),
+                                    packed_.init(panel, slice), {chunk.sums, kPanel, kLanes});
       for_vectors(vectors,
                   [&](auto constant) { finish<constant>(chunk.sums, rows, chunk.pixels + p, channel); });
     }
@@ -194,6 +213,7 @@ class DirectOp final : public Op {
 
   TensorRef x_, y_;
   Window window_;
+  Slices slices_;
   AlignedVector<float> scale_;
   Finish finish_;
   std::shared_ptr<const Packed<Dot>> state_;
@@ -202,23 +222,29 @@ class DirectOp final : public Op {
   std::vector<Region> regions_;
 };
 
+template <class Dot, class Taps>
+std::unique_ptr<Op> make_direct(const DirectConv& conv, const typename Dot::Weight* weight) {
+  if (conv.is_depthwise()) return std::make_unique<DepthwiseOp<Taps>>(conv, weight);
+  return std::make_unique<DirectOp<Dot>>(conv, weight);
+}
+
 inline std::unique_ptr<Op> make_direct_int8(const DirectConv& conv) {
-  return std::make_unique<DirectOp<Int8Dot>>(conv, conv.weight_int8.data());
+  return make_direct<Int8Dot, ByteTaps>(conv, conv.weight_int8.data());
 }
 
 inline std::unique_ptr<Op> make_direct_int16(const DirectConv& conv) {
-  return std::make_unique<DirectOp<Int16Dot>>(conv, conv.weight_int16.data());
+  return make_direct<Int16Dot, WordTaps>(conv, conv.weight_int16.data());
 }
 
 inline std::unique_ptr<Op> make_direct_f32(const DirectConv& conv) {
-  if (conv.ordered) return std::make_unique<DirectOp<OrderedFloatDot>>(conv, conv.weight_f32.data());
-  return std::make_unique<DirectOp<FloatDot>>(conv, conv.weight_f32.data());
+  if (conv.ordered) return make_direct<OrderedFloatDot, OrderedFloatTaps>(conv, conv.weight_f32.data());
+  return make_direct<FloatDot, FloatTaps>(conv, conv.weight_f32.data());
 }
 
 // The products are a parameter, for machines that have an instruction for them.
 template <class Dot>
 std::unique_ptr<Op> make_direct_bf16_with(const DirectConv& conv) {
-  return std::make_unique<DirectOp<Dot>>(conv, conv.weight_bf16.data());
+  return make_direct<Dot, HalfTaps>(conv, conv.weight_bf16.data());
 }
 inline std::unique_ptr<Op> make_direct_bf16(const DirectConv& conv) {
   return make_direct_bf16_with<Bf16Dot>(conv);

@@ -13,7 +13,8 @@ class Direct final : public Convolution<DirectConv> {
   void fields(Fields& fields) override {
     wires(fields);
     fields.array("weight", weight_, {"int8", "int16", "uint16", "float32"}, 4,
-                 "[K, height, width, C]; its type decides what is computed in, uint16 being the bits of bfloat16.");
+                 "[K, height, width, C / groups]; its type decides what is computed in, uint16 being the bits of bfloat16. "
+                 "Output channels come in as many groups, and each reads the input channels of its own.");
     fields.may_have("scale", scale_, {"float32"}, 1, "[K], what a sum of integers is multiplied by; integer weights only.");
     fields.integers("stride", stride_, {1, kMaxStep}, "Rows and columns from one window to the next.");
     fields.integers("dilation", dilation_, {1, kMaxStep}, "Rows and columns from one pixel of a window to the next.");
@@ -33,7 +34,7 @@ class Direct final : public Convolution<DirectConv> {
  private:
   void check_numbers(const TensorType& x, const TensorType& y) override {
     check_equal(name, "the number of output channels of weight", weight_.shape[0], y.channels, "the channels of y");
-    check_equal(name, "the number of input channels of weight", weight_.shape[3], x.channels, "the channels of x");
+    conv_.groups = groups_of(weight_.shape[3], "weight", x, y);
     check_range(name, "the height of the window", weight_.shape[1], 1, kMaxKernel);
     check_range(name, "the width of the window", weight_.shape[2], 1, kMaxKernel);
     conv_.window = {.height = weight_.shape[1],
@@ -44,7 +45,7 @@ class Direct final : public Convolution<DirectConv> {
                     .pad_left = padding_.left(),
                     .dilation_h = dilation_[0],
                     .dilation_w = dilation_[1]};
-    window_values_ = conv_.window.height * conv_.window.width * x.channels;
+    window_values_ = conv_.window.height * conv_.window.width * weight_.shape[3];
     check_weights(x, y);
     take(conv_.scale, scale_);
   }

@@ -38,15 +38,16 @@ class Direct final : public ImageOp<DirectConv> {
 
   Sum window_sum(std::int64_t image, std::int64_t row, std::int64_t col, std::int64_t k) const {
     const Window& w = conv_.window;
+    const std::int64_t channels = x_.channels / conv_.groups, first = k / (y_.channels / conv_.groups) * channels;
     Sum sum = 0;
     for (std::int64_t i = 0; i < w.height; ++i) {
       for (std::int64_t j = 0; j < w.width; ++j) {
-        for (std::int64_t c = 0; c < x_.channels; ++c) {
+        for (std::int64_t c = 0; c < channels; ++c) {
           const double q = value(x_, image, row * w.stride_h - w.pad_top + i * w.dilation_h,
-                                 col * w.stride_w - w.pad_left + j * w.dilation_w, c);
+                                 col * w.stride_w - w.pad_left + j * w.dilation_w, first + c);
           sum += static_cast<Sum>(q) *
                  static_cast<Sum>(
-                     weight_[static_cast<std::size_t>(((k * w.height + i) * w.width + j) * x_.channels + c)]);
+                     weight_[static_cast<std::size_t>(((k * w.height + i) * w.width + j) * channels + c)]);
         }
       }
     }

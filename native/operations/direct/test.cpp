@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/kernel_compare.h"
 #include "tests/refusals.h"
 
 namespace tilewise::testing {
@@ -42,10 +43,12 @@ void test_refusals() {
     return [=](Draft& d) { d.array("conv", "weight").shape = extents; };
   };
   bad("the number of output channels of weight is 3, must be 5, the channels of y", shape({3, 3, 3, 5}));
-  bad("the number of input channels of weight is 9, must be 3, the channels of x", shape({5, 3, 1, 9}));
-  bad("the height of the window is 0, must be 1..256", [](Draft& d) { d.array("conv", "weight") = values_of({5, 0, 3, 3}, std::vector<std::int8_t>()); });
-  bad("the width of the window is 257, must be 1..256",
-      [](Draft& d) { d.array("conv", "weight") = values_of({5, 1, 257, 3}, std::vector<std::int8_t>(5 * 257 * 3)); });
+  bad("the number of input channels of weight is 9, must divide 3, the channels of x", shape({5, 3, 1, 9}));
+  bad("the number of input channels of weight is 0, must divide 3", shape({5, 3, 3, 0}));
+  bad("the channels of y are 5, must be a multiple of 3, the number of groups", shape({5, 3, 3, 1}));
+  bad("the height of the window is 0, must be 1..4096", [](Draft& d) { d.array("conv", "weight") = values_of({5, 0, 3, 3}, std::vector<std::int8_t>()); });
+  bad("the width of the window is 4097, must be 1..4096",
+      [](Draft& d) { d.array("conv", "weight") = values_of({5, 1, 4097, 3}, std::vector<std::int8_t>(5 * 4097 * 3)); });
   bad("stride is 0, must be 1..1024", [](Draft& d) { d("conv", "stride") = numbers({1, 0}); });
   bad("dilation is 1025, must be 1..1024", [](Draft& d) { d("conv", "dilation") = numbers({1025, 1}); });
   bad("padding is -1, must be 0..65536", [](Draft& d) { d("conv", "padding") = numbers({-1, 0, 0, 0}); });
@@ -94,9 +97,68 @@ void test_accumulators() {
   }
 }
 
+struct Grouped {
+  std::int64_t channels, filters, groups, height, width;
+  Window window;
+};
+// Depthwise ones with every remainder of a block of channels, groups of whole vectors of filters and of less, windows
+// of every kind of border, and what is larger than the image.
+constexpr Grouped kGrouped[] = {
+    {16, 16, 16, 8, 9, {3, 3, 1, 1, 1, 1, 1, 1}},   {5, 5, 5, 1, 1, {3, 3, 1, 1, 1, 1, 1, 1}},
+    {72, 72, 72, 7, 6, {5, 5, 2, 2, 2, 2, 1, 1}},   {33, 33, 33, 9, 13, {3, 3, 1, 2, 2, 3, 2, 3}},
+    {130, 130, 130, 3, 4, {7, 7, 1, 1, 3, 3, 1, 1}}, {48, 48, 48, 6, 5, {1, 4, 1, 1, 0, 1, 1, 1}},
+    {3, 3, 3, 11, 4, {11, 1, 1, 1, 5, 0, 1, 1}},    {6, 12, 3, 5, 6, {3, 3, 1, 1, 1, 1, 1, 1}},
+    {8, 6, 2, 6, 7, {2, 3, 2, 1, 0, 1, 1, 2}},      {64, 32, 2, 9, 5, {3, 3, 1, 1, 1, 1, 1, 1}},
+    {40, 40, 5, 4, 9, {3, 3, 1, 1, 1, 1, 1, 1}},    {36, 192, 2, 12, 11, {3, 3, 1, 1, 1, 1, 1, 1}},
+    {2, 32, 2, 8, 5, {1, 1, 1, 1, 0, 0, 1, 1}},     {10, 160, 10, 5, 5, {3, 1, 2, 2, 1, 0, 1, 1}},
+};
+
+void test_groups() {
+  Random random(4);
+  int turn = 0;
+  for (const Grouped& layer : kGrouped) {
+    for (const Dtype input : kInputs) {
+      for (const Store& store : kStores) {
+        const Window& w = layer.window;
+        const std::int64_t images = 1 + ++turn % 2, narrow = turn % 3 == 0 ? 4 : 16;
+        Memory x(tensor(input, layer.height, layer.width, layer.channels, turn % 2 == 0, narrow), images, 0);
+        fill(x, images, kFills[turn % 4], random);
+        const auto along = [](std::int64_t in, std::int64_t pad, std::int64_t taps, std::int64_t dilation, std::int64_t stride) {
+          return (in + 2 * pad - dilation * (taps - 1) - 1) / stride + 1;
+        };
+        const TensorRef y = tensor(store.dtype, along(layer.height, w.pad_top, w.height, w.dilation_h, w.stride_h),
+                                   along(layer.width, w.pad_left, w.width, w.dilation_w, w.stride_w), layer.filters,
+                                   store.is_signed);
+        Memory residual(tensor(kResiduals[turn % 3], y.height, y.width, y.channels, true), images, 0);
+        fill(residual, images, Fill::kRandom, random);
+        const std::int64_t sum_of = w.height * w.width * (layer.channels / layer.groups);
+        const auto count = static_cast<std::size_t>(layer.filters * sum_of);
+        const std::int64_t largest = std::max(-x.tensor.grid.low, x.tensor.grid.high);
+        const auto w8 = int8s(count, kFills[turn % 3], random);
+        const auto w16 = int16s(count, kMaxInt32 / largest / sum_of, kFills[turn % 3], random);
+        const auto wf = floats(count, 0.1F, random);
+        const auto wh = bf16s(wf);
+        DirectConv conv{.x = &x.tensor, .y = &y, .window = w, .groups = layer.groups, .weight_int8 = {}, .weight_int16 = {},
+                        .weight_bf16 = {}, .weight_f32 = {}, .scale = {}, .ordered = turn % 2 == 0,
+                        .epilogue = epilogue(turn, &residual.tensor, layer.filters, random)};
+        const bool integers = input == Dtype::kUint8 || input == Dtype::kInt16;
+        if (integers) conv.scale = floats(static_cast<std::size_t>(layer.filters), input == Dtype::kUint8 ? 1e-4F : 1e-8F, random);
+        if (input == Dtype::kUint8) conv.weight_int8 = w8;
+        if (input == Dtype::kInt16) conv.weight_int16 = w16;
+        if (input == Dtype::kBf16) conv.weight_bf16 = wh;
+        if (input == Dtype::kFloat32) conv.weight_f32 = wf;
+        const bool exact = integers || (conv.ordered && input == Dtype::kFloat32);
+        if (!exact && store.dtype != Dtype::kFloat32) continue;  // a rounding error can move what is stored by a step
+        compare(conv, images, exact ? 0 : 1e-5, "grouped, turn " + std::to_string(turn));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void test_direct() {
+  test_groups();
   test_sizes();
   test_refusals();
   test_accumulators();

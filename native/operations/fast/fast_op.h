@@ -15,6 +15,7 @@
 #include "kernels/blocking.h"
 #include "kernels/dot.h"
 #include "kernels/op.h"
+#include "kernels/slices.h"
 #include "operations/fast/dot_input.h"
 #include "operations/fast/input_stage.h"
 #include "operations/fast/output_stage.h"
@@ -46,17 +47,24 @@ template <class Dot, typename Pixel>
 struct FastState {
   std::unique_ptr<InputStage<Pixel, typename Dot::In>> input;
   std::unique_ptr<OutputStage<typename Dot::Sum>> output;
-  Packed<Dot> packed;
+  Slices slices;
+  Packed<Dot> packed;  // by slice, then by tap
 
-  // u is [taps][K][C].
+  // u is [taps][K][C / groups].
   FastState(const FastConv& conv, const typename Dot::Weight* u,
             std::unique_ptr<InputStage<Pixel, typename Dot::In>> in,
             std::unique_ptr<OutputStage<typename Dot::Sum>> out)
-      : input(std::move(in)), output(std::move(out)), packed(conv.taps(), conv.y->channels, 1, conv.x->channels) {
-    const std::int64_t size = conv.y->channels * conv.x->channels;
-    for (std::int64_t tap = 0; tap < conv.taps(); ++tap) {
+      : input(std::move(in)),
+        output(std::move(out)),
+        slices(slices_of(conv.groups, conv.y->channels, conv.x->channels)),
+        packed(slices.count * conv.taps(), slices.filters, 1, slices.channels) {
+    const std::int64_t size = slices.filters * (conv.x->channels / conv.groups);
+    for (std::int64_t i = 0; i < slices.count * conv.taps(); ++i) {
+      const std::int64_t slice = i / conv.taps(), tap = i % conv.taps();
+      const auto* const from = u + (tap * slices.count + slice) * size;
       // In bytes V is stored with 128 added, which the products' starting value takes away again.
-      packed.pack(tap, u + tap * size, std::is_same_v<typename Dot::In, std::uint8_t> ? 128 : 0);
+      packed.pack(i, slices.together == 1 ? from : dense(slices, from, 1).data(),
+                  std::is_same_v<typename Dot::In, std::uint8_t> ? 128 : 0);
     }
   }
 };
@@ -75,10 +83,13 @@ class FastOp final : public Op {
         m_(conv.m),
         t_(conv.t()),
         stride_(conv.stride),
+        dilation_(conv.dilation),
         taps_(conv.taps()),
-        tile_rows_((y_.height + conv.m - 1) / conv.m),
-        tile_cols_((y_.width + conv.m - 1) / conv.m),
+        tile_rows_((y_.height + conv.m * dilation_ - 1) / (conv.m * dilation_)),
+        tile_cols_((y_.width + conv.m * dilation_ - 1) / (conv.m * dilation_)),
+        image_tiles_(dilation_ * dilation_ * tile_rows_ * tile_cols_),
         state_(std::move(state)),
+        slices_(state_->slices),
         packed_(state_->packed),
         finish_(conv.epilogue, y_),
         width_(state_->input->width()) {
@@ -87,7 +98,7 @@ class FastOp final : public Op {
                             : most_tiles({.v_bytes = taps_ * width_ * static_cast<std::int64_t>(sizeof(In)),
                                           .m_bytes = taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)),
                                           .rows = kTallRows<Dot>},
-                                         tile_rows_ * tile_cols_);
+                                         image_tiles_);
   }
 
   // A task is a block of tiles with some of the panels; where blocks are few, panels are shared out too, and
@@ -109,7 +120,7 @@ class FastOp final : public Op {
            StageSeconds* seconds) const override {
     const Block work{reinterpret_cast<In*>(scratch), reinterpret_cast<Sum*>(scratch + v_bytes()),
                      reinterpret_cast<const Pixel**>(scratch + v_bytes() + m_bytes())};
-    const std::int64_t tiles = call.images * tile_rows_ * tile_cols_, panels = packed_.panels();
+    const std::int64_t tiles = call.images * image_tiles_, panels = slices_.count * packed_.panels();
     const Blocks b = blocks(call);
     StageClock clock(seconds != nullptr);
     clock.start();
@@ -124,11 +135,13 @@ class FastOp final : public Op {
         transformed = first;
         clock.charge(&StageSeconds::input_transform, seconds);
       }
-      for (std::int64_t panel = part * panels / b.parts; panel < (part + 1) * panels / b.parts; ++panel) {
-        for (std::int64_t tap = 0; tap < taps_; ++tap) multiply(tap, panel, count, work);
+      for (std::int64_t i = part * panels / b.parts; i < (part + 1) * panels / b.parts; ++i) {
+        const std::int64_t slice = i / packed_.panels(), panel = i % packed_.panels();
+        for (std::int64_t tap = 0; tap < taps_; ++tap) multiply(tap, slice, panel, count, work);
         clock.charge(&StageSeconds::multiply, seconds);
         for (std::int64_t tile = 0; tile < count; ++tile) {
-          state_->output->run(work.m + tile * taps_ * kPanel, panel, packed_.vectors(panel), target(first + tile), finish_);
+          state_->output->run(work.m + tile * taps_ * kPanel, slice * slices_.filters + panel * kPanel,
+                              packed_.vectors(panel), target(first + tile), finish_);
         }
         clock.charge(&StageSeconds::output_transform, seconds);
       }
@@ -143,8 +156,8 @@ class FastOp final : public Op {
   };
 
   Blocks blocks(const Call& call) const {
-    return share_out({.tiles = call.images * tile_rows_ * tile_cols_,
-                      .panels = packed_.panels(),
+    return share_out({.tiles = call.images * image_tiles_,
+                      .panels = slices_.count * packed_.panels(),
                       .most = most_,
                       .threads = call.threads});
   }
@@ -164,14 +177,18 @@ class FastOp final : public Op {
   struct Place {
     std::int64_t image, row, col;  // of a tile's first output
   };
+  // Pixels that lie `dilation_` apart make images of their own, tile after tile. The later ones may have a row or a
+  // column less, and so a last tile without outputs.
   Place place(std::int64_t tile) const {
-    const std::int64_t per_image = tile_rows_ * tile_cols_;
-    return {tile / per_image, tile % per_image / tile_cols_ * m_, tile % tile_cols_ * m_};
+    const std::int64_t in = tile % image_tiles_, phase = in / (tile_rows_ * tile_cols_);
+    const std::int64_t row = in / tile_cols_ % tile_rows_, col = in % tile_cols_;
+    return {tile / image_tiles_, phase / dilation_ + row * m_ * dilation_, phase % dilation_ + col * m_ * dilation_};
   }
   Target target(std::int64_t tile) const {
     const Place at = place(tile);
-    return {(at.image * y_.height + at.row) * y_.width + at.col, std::min(m_, y_.height - at.row),
-            std::min(m_, y_.width - at.col), y_.width};
+    const auto outputs = [&](std::int64_t pixels) { return std::min(m_, (pixels + dilation_ - 1) / dilation_); };
+    return {(at.image * y_.height + at.row) * y_.width + at.col, outputs(y_.height - at.row), outputs(y_.width - at.col),
+            y_.width * dilation_, dilation_};
   }
 
   // Where each of the t x t pixels of a tile lies; pixels outside the image are the row of zeros.
@@ -179,9 +196,9 @@ class FastOp final : public Op {
     const Place at = place(tile);
     const Pixel* const image = reinterpret_cast<const Pixel*>(x_.data) + at.image * x_.pixels() * x_.stride;
     for (std::int64_t i = 0; i < t_; ++i) {
-      const std::int64_t row = stride_ * at.row + i - pad_top_;
+      const std::int64_t row = stride_ * at.row + i * dilation_ - pad_top_;
       for (std::int64_t j = 0; j < t_; ++j) {
-        const std::int64_t col = stride_ * at.col + j - pad_left_;
+        const std::int64_t col = stride_ * at.col + j * dilation_ - pad_left_;
         const bool inside = 0 <= row && row < x_.height && 0 <= col && col < x_.width;
         *pixels++ = inside ? image + (row * x_.width + col) * x_.stride : zeros_.data();
       }
@@ -212,22 +229,24 @@ class FastOp final : public Op {
     state_->input->run(work.pixels, work.v + slot * width_, tap_distance(), requantize);
   }
 
-  void multiply(std::int64_t tap, std::int64_t panel, std::int64_t count, const Block& work) const {
-    const std::int64_t vectors = packed_.vectors(panel);
+  void multiply(std::int64_t tap, std::int64_t slice, std::int64_t panel, std::int64_t count, const Block& work) const {
+    const std::int64_t vectors = packed_.vectors(panel), product = slice * taps_ + tap;
+    const In* const v = work.v + tap * tap_distance() + slice * slices_.channels;
     const In* rows[kTallRows<Dot>];
     for (std::int64_t slot = 0, height = 0, call = 0; slot < count; slot += height, ++call) {
       height = rows_together<Dot>(count - slot, vectors);
-      for (std::int64_t r = 0; r < height; ++r) rows[r] = work.v + tap * tap_distance() + (slot + r) * width_;
+      for (std::int64_t r = 0; r < height; ++r) rows[r] = v + (slot + r) * width_;
       micro_for<Dot>(height, vectors)(
-          rows, kTallRows<Dot>, kOneSegment, packed_.groups(), packed_.weights(panel, tap),
-          packed_.ahead(panel, call), packed_.init(panel, tap),
+          rows, kTallRows<Dot>, kOneSegment, packed_.groups(), packed_.weights(panel, product),
+          packed_.ahead(panel, call), packed_.init(panel, product),
           {work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes});
     }
   }
 
   TensorRef x_, y_;
-  std::int64_t pad_top_, pad_left_, m_, t_, stride_, taps_, tile_rows_, tile_cols_;
+  std::int64_t pad_top_, pad_left_, m_, t_, stride_, dilation_, taps_, tile_rows_, tile_cols_, image_tiles_;
   std::shared_ptr<const FastState<Dot, Pixel>> state_;
+  Slices slices_;
   const Packed<Dot>& packed_;
   Finish finish_;
   std::int64_t width_, most_ = 0;  // of a row of V; tiles of a block

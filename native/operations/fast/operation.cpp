@@ -18,12 +18,13 @@ class Fast final : public Convolution<FastConv> {
     fields.array("at", at_, {"float32"}, 2, "A^T [m, n].");
     fields.flag("integer", conv_.integer, "B^T holds integers, and V is computed exactly.");
     fields.array("u", u_, {"int8", "int16", "uint16", "float32"}, 3,
-                 "U [n*n, K, C]; its type decides what is computed in, uint16 being the bits of bfloat16.");
+                 "U [n*n, K, C / groups]; its type decides what is computed in, uint16 being the bits of bfloat16.");
     fields.may_have("mult", mult_, {"int32"}, 2, "[n*n, 1 or C], requantizes V, in units of 2^-fraction_bits; integers only.");
     fields.may_have("scale", scale_, {"float32"}, 2, "[n*n, K], the real value of one step of M; integers only.");
     fields.integer("v_limit", conv_.v_limit, {1, 32767}, "The requantized V lies in -v_limit..v_limit.");
     fields.integer("fraction_bits", fraction_bits_, {15, 31}, "Of mult.");
     fields.integer("stride", conv_.stride, {1, kMaxStep}, "Rows and columns from one output's window to the next.");
+    fields.integer("dilation", conv_.dilation, {1, kMaxStep}, "Rows and columns between the pixels of a tile; 1 unless the stride is.");
     fields.integer("block", conv_.block, {0, kMaxBlock}, "Tiles that go through the stages together; 0: as the machine's caches allow.");
     padding_and_ending(fields);
   }
@@ -42,16 +43,17 @@ class Fast final : public Convolution<FastConv> {
     const std::int64_t taps = conv_.n * conv_.n;
     check_equal(name, "the number of taps of u", u_.shape[0], taps, "the square of the rows of bt");
     check_equal(name, "the number of output channels of u", u_.shape[1], y.channels, "the channels of y");
-    check_equal(name, "the number of input channels of u", u_.shape[2], x.channels, "the channels of x");
+    conv_.groups = groups_of(u_.shape[2], "u", x, y);
     check_weights(x);
     conv_.pad_top = padding_.top(), conv_.pad_left = padding_.left();
     conv_.fraction_bits = static_cast<int>(fraction_bits_);
     take(conv_.bt, bt_), take(conv_.at, at_), take(conv_.mult, mult_), take(conv_.scale, scale_);
-    window_values_ = conv_.r * conv_.r * x.channels;
+    window_values_ = conv_.r * conv_.r * u_.shape[2];
   }
 
   Size size_of(const Size& x) const override {
-    return windows(x, {conv_.r, conv_.r}, {conv_.stride, conv_.stride});
+    const std::int64_t reach = (conv_.r - 1) * conv_.dilation + 1;
+    return windows(x, {reach, reach}, {conv_.stride, conv_.stride});
   }
 
   Made kernel(const KernelSet& set) const override {
@@ -69,6 +71,7 @@ class Fast final : public Convolution<FastConv> {
     check_range(name, "the number of columns of bt", t, 1, kMaxTransform);
     check_range(name, "the number of rows of at", m, 1, (t - 1) / conv_.stride + 1);
     check_equal(name, "the number of columns of at", at_.shape[1], n, "the rows of bt");
+    if (conv_.stride > 1) check_range(name, "dilation", conv_.dilation, 1, 1);
     check_finite(name, "bt", bt_);
     check_finite(name, "at", at_);
     conv_.m = m, conv_.n = n;

@@ -11,13 +11,13 @@
 
 namespace tilewise::TILEWISE_SET {
 
-// Where the outputs of one tile go: the number of its first pixel, how many rows and columns lie in the image, and the
-// width of the image.
+// Where the outputs of one tile go: the number of its first pixel, how many rows and columns lie in the image, and how
+// many pixels apart they are.
 struct Target {
-  std::int64_t pixel, rows, cols, width;
+  std::int64_t pixel, rows, cols, row_step, col_step;
 };
 
-// One tile and panel of output channels; m holds [vector of the panel][tap][kLanes].
+// One tile and a panel of output channels from `channel` on; m holds [vector of the panel][tap][kLanes].
 template <typename Sum>
 class OutputStage {
  public:
@@ -26,7 +26,7 @@ class OutputStage {
   OutputStage(const OutputStage&) = delete;
   OutputStage& operator=(const OutputStage&) = delete;
 
-  virtual void run(const Sum* m, std::int64_t panel, std::int64_t vectors, const Target& target,
+  virtual void run(const Sum* m, std::int64_t channel, std::int64_t vectors, const Target& target,
                    const Finish& finish) const = 0;
 };
 
@@ -45,9 +45,9 @@ class Output final : public OutputStage<Sum> {
     }
   }
 
-  void run(const Sum* m, std::int64_t panel, std::int64_t vectors, const Target& target,
+  void run(const Sum* m, std::int64_t channel, std::int64_t vectors, const Target& target,
            const Finish& finish) const override {
-    for_vectors(vectors, [&](auto count) { tile<count>(m, panel * kPanel, target, finish); });
+    for_vectors(vectors, [&](auto count) { tile<count>(m, channel, target, finish); });
   }
 
  private:
@@ -64,7 +64,7 @@ class Output final : public OutputStage<Sum> {
     }
     for (std::int64_t i = 0; i < target.rows; ++i) {
       for (std::int64_t j = 0; j < target.cols; ++j) {
-        finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.width + j,
+        finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.row_step + j * target.col_step,
                                             channel);
       }
     }

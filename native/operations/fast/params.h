@@ -16,6 +16,8 @@ struct FastConv {
   // Outputs, filter taps, products, inputs from one output to the next.
   std::int64_t m, r, n, stride;
   std::int64_t pad_top, pad_left;
+  std::int64_t groups = 1;    // divides C and K
+  std::int64_t dilation = 1;  // rows and columns between the pixels of a tile; 1 unless the stride is
   std::vector<float> bt, at;  // [n][t], [m][n]
   bool integer = false;       // bt holds integers, and V is computed exactly
 
@@ -30,7 +32,7 @@ struct FastConv {
   std::int64_t block = 0;  // tiles that go through the stages together; 0: blocking.h decides
   std::vector<std::int32_t> mult;
   std::vector<float> scale;
-  // [n*n][K][C], one of the four. int16: `integer` is set, sum of abs(u) * v_limit < 2^31 for every tap and
+  // [n*n][K][C / groups], one of the four. int16: `integer` is set, sum of abs(u) * v_limit < 2^31 for every tap and
   // k. bf16: x is kFloat32, V is rounded to bf16, sums are float.
   std::span<const std::int8_t> u_int8;
   std::span<const std::int16_t> u_int16;

@@ -25,8 +25,11 @@ class Fast final : public ImageOp<FastConv> {
 
  private:
   void convolve(std::int64_t image) const override {
-    for (std::int64_t row = 0; row < y_.height; row += conv_.m) {
-      for (std::int64_t col = 0; col < y_.width; col += conv_.m) tile(image, row, col);
+    const std::int64_t step = conv_.m * conv_.dilation;
+    for (std::int64_t row = 0; row < y_.height; ++row) {
+      for (std::int64_t col = 0; col < y_.width; ++col) {
+        if (row % step < conv_.dilation && col % step < conv_.dilation) tile(image, row, col);
+      }
     }
   }
 
@@ -46,7 +49,8 @@ class Fast final : public ImageOp<FastConv> {
                        std::vector<Sum>& v) const {
     const auto bt = [&](std::int64_t a, std::int64_t i) { return conv_.bt[static_cast<std::size_t>(a * conv_.t() + i)]; };
     const auto pixel = [&](std::int64_t i, std::int64_t j) {
-      return value(x_, image, row * conv_.stride + i - conv_.pad_top, col * conv_.stride + j - conv_.pad_left, c);
+      return value(x_, image, row * conv_.stride + i * conv_.dilation - conv_.pad_top,
+                   col * conv_.stride + j * conv_.dilation - conv_.pad_left, c);
     };
     winograd::transform_input<Real>(conv_.n, conv_.t(), bt, pixel, [&](std::int64_t tap, Real sum) {
       v[static_cast<std::size_t>(tap * x_.channels + c)] = static_cast<Sum>(requantize(sum, tap, c));
@@ -64,17 +68,20 @@ class Fast final : public ImageOp<FastConv> {
   void output_transform(std::int64_t image, std::int64_t row, std::int64_t col, std::int64_t k,
                         const std::vector<Sum>& v) const {
     const auto scaled = [&](std::int64_t tap) { return k < y_.channels ? product(tap, k, v) : 0.0F; };
-    winograd::transform_output(conv_.n, conv_.at, scaled, std::min(conv_.m, y_.height - row),
-                               std::min(conv_.m, y_.width - col), [&](std::int64_t i, std::int64_t j, float sum) {
-                                 finish(conv_.epilogue, y_, sum, image, row + i, col + j, k);
+    const std::int64_t d = conv_.dilation;
+    winograd::transform_output(conv_.n, conv_.at, scaled, std::min(conv_.m, (y_.height - row + d - 1) / d),
+                               std::min(conv_.m, (y_.width - col + d - 1) / d),
+                               [&](std::int64_t i, std::int64_t j, float sum) {
+                                 finish(conv_.epilogue, y_, sum, image, row + i * d, col + j * d, k);
                                });
   }
 
   float product(std::int64_t tap, std::int64_t k, const std::vector<Sum>& v) const {
+    const std::int64_t channels = x_.channels / conv_.groups, first = k / (y_.channels / conv_.groups) * channels;
     Sum sum = 0;
-    for (std::int64_t c = 0; c < x_.channels; ++c) {
-      sum += static_cast<Sum>(u_[static_cast<std::size_t>((tap * y_.channels + k) * x_.channels + c)]) *
-             v[static_cast<std::size_t>(tap * x_.channels + c)];
+    for (std::int64_t c = 0; c < channels; ++c) {
+      sum += static_cast<Sum>(u_[static_cast<std::size_t>((tap * y_.channels + k) * channels + c)]) *
+             v[static_cast<std::size_t>(tap * x_.channels + first + c)];
     }
     const auto scaled = static_cast<float>(sum);
     return kQuantized ? scaled * conv_.scale[static_cast<std::size_t>(tap * y_.channels + k)] : scaled;

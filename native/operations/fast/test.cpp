@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/kernel_algorithms.h"
+#include "tests/kernel_compare.h"
 #include "tests/refusals.h"
 
 namespace tilewise::testing {
@@ -31,6 +33,10 @@ void test_sizes() {
   d("conv", "padding") = numbers({0, 0, 0, 0});
   size_refused(d, {{2, 9}}, "conv: the height of its input is 2, must be at least 3");
   size_refused(d, {{9, 2}}, "conv: the width of its input is 2, must be at least 3");
+  Draft apart = network();
+  apart("conv", "dilation") = json(3);
+  check_size(apart, {{7, 9}}, {3, 5});
+  size_refused(apart, {{4, 9}}, "conv: the height of its input is 4, must be at least 5");
 }
 
 void test_refusals() {
@@ -67,7 +73,7 @@ void test_refusals() {
   };
   bad("the number of taps of u is 4, must be 16, the square of the rows of bt", shape("u", {4, 5, 3}));
   bad("the number of output channels of u is 4, must be 5, the channels of y", shape("u", {16, 4, 3}));
-  bad("the number of input channels of u is 2, must be 3, the channels of x", shape("u", {16, 5, 2}));
+  bad("the number of input channels of u is 2, must divide 3, the channels of x", shape("u", {16, 5, 2}));
   bad("the number of rows of mult is 15, must be 16", shape("mult", {15, 3}));
   bad("mult has 2 columns, must be 1 or 3, the channels of x", shape("mult", {16, 2}));
   bad("the number of rows of scale is 15, must be 16", shape("scale", {15, 5}));
@@ -120,9 +126,61 @@ void test_accumulators() {
   }
 }
 
+struct Layer {
+  std::int64_t channels, filters, groups, dilation, height, width;
+};
+// Slices of one group and of several, whole panels and less; pixels apart, and so far that phases have a tile less.
+constexpr Layer kLayers[] = {{32, 32, 2, 1, 9, 7},    {24, 24, 3, 1, 8, 11},  {160, 160, 2, 1, 5, 6}, {24, 40, 1, 2, 13, 10},
+                             {16, 16, 1, 3, 7, 16},   {32, 64, 4, 2, 9, 8},   {6, 12, 2, 5, 12, 6},   {20, 48, 1, 6, 25, 30}};
+
+void test_groups_and_dilation() {
+  Random random(5);
+  int turn = 0;
+  for (const Layer& layer : kLayers) {
+    for (const std::size_t which : {0, 1, 3}) {  // F2, F4, SFC6
+      const BilinearCase& algorithm = kAlgorithms[which];
+      for (const Dtype input : {Dtype::kUint8, Dtype::kInt16, Dtype::kFloat32}) {
+        const std::int64_t images = 1 + ++turn % 2, pad = layer.dilation * (turn % 3);
+        const std::int64_t height = layer.height + 2 * pad - 2 * layer.dilation,
+                           width = layer.width + 2 * pad - 2 * layer.dilation;
+        if (height < 1 || width < 1) continue;
+        const bool floats = input == Dtype::kFloat32, words = input == Dtype::kInt16;
+        const Store& store = kStores[floats ? 2 : turn % 5];
+        Memory x(tensor(input, layer.height, layer.width, layer.channels, turn % 2 == 0), images, 0);
+        fill(x, images, kFills[turn % 4], random);
+        const TensorRef y = tensor(store.dtype, height, width, layer.filters, store.is_signed);
+        Memory residual(tensor(kResiduals[turn % 3], height, width, layer.filters, true), images, 0);
+        fill(residual, images, Fill::kRandom, random);
+        const std::int64_t taps = algorithm.n * algorithm.n, each = layer.channels / layer.groups;
+        const auto count = static_cast<std::size_t>(taps * layer.filters * each);
+        const std::int64_t limit = words ? 2047 : 127;
+        const auto u8 = int8s(count, kFills[turn % 3], random);
+        const auto u16 = int16s(count, kMaxInt32 / limit / each, kFills[turn % 3], random);
+        const auto uf = testing::floats(count, 0.1F, random);
+        FastConv conv{.x = &x.tensor, .y = &y, .m = algorithm.m, .r = algorithm.r, .n = algorithm.n, .stride = 1,
+                      .pad_top = pad, .pad_left = pad, .groups = layer.groups, .dilation = layer.dilation,
+                      .bt = algorithm.bt, .at = algorithm.at, .integer = true, .v_limit = limit, .fraction_bits = 15,
+                      .mult = {}, .scale = {}, .u_int8 = {}, .u_int16 = {}, .u_bf16 = {}, .u_f32 = {},
+                      .epilogue = epilogue(floats ? 0 : turn, &residual.tensor, layer.filters, random)};
+        if (floats) conv.u_f32 = uf;
+        if (words) conv.u_int16 = u16;
+        if (input == Dtype::kUint8) conv.u_int8 = u8;
+        if (!floats) {
+          conv.scale = testing::floats(static_cast<std::size_t>(taps * layer.filters), words ? 1e-8F : 1e-4F, random);
+          const std::int64_t columns = turn % 2 == 0 ? 1 : layer.channels;
+          for (std::int64_t i = 0; i < taps * columns; ++i)
+            conv.mult.push_back(std::uniform_int_distribution<std::int32_t>(1, 32767)(random));
+        }
+        compare(conv, images, floats ? 1e-3 : 0, std::string("groups or dilation, ") + algorithm.name + ", turn " + std::to_string(turn));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void test_fast() {
+  test_groups_and_dilation();
   test_sizes();
   test_refusals();
   test_words_and_floats();

@@ -162,9 +162,9 @@ class ResidueOutput final : public OutputStage<std::int32_t> {
     sums_ = sums[static_cast<std::size_t>((t_ / 2 + 1) / 2 - 2)];
   }
 
-  void run(const std::int32_t* m, std::int64_t panel, std::int64_t vectors, const Target& target,
+  void run(const std::int32_t* m, std::int64_t channel, std::int64_t vectors, const Target& target,
            const Finish& finish) const override {
-    for_vectors(vectors, [&](auto count) { tile<count>(m, panel * kPanel, target, finish); });
+    for_vectors(vectors, [&](auto count) { tile<count>(m, channel, target, finish); });
   }
 
  private:
@@ -186,7 +186,7 @@ class ResidueOutput final : public OutputStage<std::int32_t> {
     }
     for (std::int64_t i = 0; i < target.rows; ++i) {
       for (std::int64_t j = 0; j < target.cols; ++j) {
-        finish.template operator()<Vectors>(values[i * m_ + j], target.pixel + i * target.width + j, channel);
+        finish.template operator()<Vectors>(values[i * m_ + j], target.pixel + i * target.row_step + j * target.col_step, channel);
       }
     }
   }

@@ -49,9 +49,9 @@ class WrappingOutput final : public OutputStage<std::int32_t> {
     scale_.resize(static_cast<std::size_t>(conv.y->stride), 0.0F);
   }
 
-  void run(const std::int32_t* m, std::int64_t panel, std::int64_t vectors, const Target& target,
+  void run(const std::int32_t* m, std::int64_t channel, std::int64_t vectors, const Target& target,
            const Finish& finish) const override {
-    for_vectors(vectors, [&](auto count) { tile<count>(m, panel * kPanel, target, finish); });
+    for_vectors(vectors, [&](auto count) { tile<count>(m, channel, target, finish); });
   }
 
  private:
@@ -68,7 +68,7 @@ class WrappingOutput final : public OutputStage<std::int32_t> {
     }
     for (std::int64_t i = 0; i < target.rows; ++i) {
       for (std::int64_t j = 0; j < target.cols; ++j) {
-        finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.width + j,
+        finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.row_step + j * target.col_step,
                                             channel);
       }
     }

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Rational: TypeAlias = int | str | Fraction
 Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
 T = TypeVar("T")
+MAX_DIGITS = 100
+"""Characters of a number in a file."""
 
 
 class Growth(NamedTuple):
@@ -260,10 +262,14 @@ def rational(value: Rational) -> Fraction:
     TypeError
         For floats: 0.1 is not 1/10, so the writer must say which is meant.
     ValueError
-        For strings that are no rational number.
+        For strings that are no rational number, or one of more than 100 digits: files come from strangers.
     """
     if isinstance(value, bool) or not isinstance(value, int | str | Fraction):
         raise TypeError(f"{value!r} is not exact; write it as an integer, a Fraction or a string such as '1/2'")
+    if isinstance(value, str) and (len(value) > MAX_DIGITS or "e" in value.lower()):
+        raise ValueError(
+            f"{value[:MAX_DIGITS]!r} is not a rational number such as '1/2' of at most {MAX_DIGITS} digits"
+        )
     try:
         return Fraction(value)
     except (ValueError, ZeroDivisionError) as error:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tilewise.calibration.ranges import calibrate
 from tilewise.common.progress import bar
 from tilewise.conversion import convert
-from tilewise.nn import QuantizedConv, WinogradConv2d
+from tilewise.nn import QuantizedConv, WinogradConv2d, convolutions
 from tilewise.nn.stages import input_transform, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
@@ -127,9 +127,11 @@ def doctor(
     images, labels = [x for x, _ in kept if len(x)], [y for _, y in kept if y is not None and len(y)]
     if not images:
         raise ValueError("no images to examine the network on")
+    if not any(isinstance(m, nn.Conv2d) for m in model.modules()):
+        raise ValueError("the model has no convolution to examine")
     plain = convert(model, {"*": Direct(bits=FLOAT_BITS)}).eval()
     examination = _Examination(plain, images, labels)
-    convs = {name: m for name, m in plain.named_modules() if isinstance(m, nn.Conv2d)}
+    convs = convolutions(plain)
     findings = []
     with bar(enabled=progress) as display:
         for name, conv in display.track(convs.items(), description="examine"):
@@ -223,7 +225,7 @@ def _stages(layer: WinogradConv2d, inputs: Sequence[Tensor]) -> tuple[float, flo
         v = input_transform(layer.quantized("input_range", x)[0], bt, layer.tiling(x))
         v_pairs.append((v, requantize_(v.clone(), mult, low, high) / mult - v))
     q, scale = layer.policy.transformed_weights(layer, g, step / mult)
-    u = weight_transform(layer.weight, g) * (step / mult).transpose(1, 2)
+    u = weight_transform(layer.of_all_inputs(layer.weight), g) * (step / mult).transpose(1, 2)
     return _tapwise(v_pairs), _tapwise([(u, q * scale - u)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
@@ -17,6 +17,8 @@ from tilewise.quant import FLOAT_BITS
 from tilewise.quant.fake import Range
 
 M = TypeVar("M", bound=nn.Module)
+GROUP_VALUES = 2**22
+"""Numbers in the images that are measured at once, at most: 27 images of 224x224, 1365 of CIFAR."""
 
 
 def calibrate(
@@ -30,9 +32,10 @@ def calibrate(
 ) -> M:
     """Measure the ranges of all quantized layers on data, forgetting earlier ones. No label is used.
 
-    Layers see the outputs of already quantized layers before them. Ranges are the largest absolute values seen. With
-    a config each layer is then refined against the network in float: that reads the data several times and needs
-    seconds per layer.
+    Layers see the outputs of already quantized layers before them. Ranges are the largest absolute values seen. How
+    many images a batch has makes no difference: they are measured in groups of its own. A layer that reads nothing
+    but zeros gives its bias, whatever its range; it gets one of 1. With a config each layer is then refined against
+    the network in float: that reads the data several times and needs seconds per layer.
 
     Parameters
     ----------
@@ -58,7 +61,7 @@ def calibrate(
     Raises
     ------
     ValueError
-        If there is no data, an input range is not finite or zero, or a layer's quantizer can not be refined.
+        If there is no data or it is all zeros, a range is not finite, or a layer's quantizer can not be refined.
     """
     layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv | Quantize)}
     if config is not None:
@@ -71,12 +74,34 @@ def calibrate(
     model.to(device).eval()
     images = ((x if isinstance(x, Tensor) else x[0]).to(device) for x in itertools.islice(batches, limit))
     if config is None:
-        _measure(model, images, layers, progress=progress)
+        _measure(model, grouped(images), layers, progress=progress)
         return model
-    kept = list(images)
+    kept = list(grouped(images))
     _measure(model, kept, layers, progress=progress)
     refine(model, kept, config, progress=progress)
     return model
+
+
+def grouped(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the images of some batches, in their order, in groups that depend on the images alone.
+
+    A layer's range depends on which images the layers before it had seen by then; so it must not depend on how a
+    loader happens to batch them.
+
+    Parameters
+    ----------
+    batches : iterable of Tensor of shape (N, ...)
+        Where the shape of an image changes, a group ends.
+    """
+    waiting: list[Tensor] = []
+    for batch in batches:
+        for x in torch.split(batch, 1):
+            if waiting and (waiting[0].shape != x.shape or (len(waiting) + 1) * x.numel() > GROUP_VALUES):
+                yield torch.cat(waiting)
+                waiting = []
+            waiting.append(x)
+    if waiting:
+        yield torch.cat(waiting)
 
 
 @torch.no_grad()
@@ -88,25 +113,28 @@ def _measure(
     Raises
     ------
     ValueError
-        If there are no images, a range is not finite, or an input never differed from zero.
+        If there are no images, they are all zeros, or a range is not finite.
     """
     for layer in layers.values():
         layer.reset_ranges()
         layer.calibrating = True
-    count = 0
+    count, anything = 0, False
     try:
         for x in track(images, "calibrate", enabled=progress):
             model(x)
             count += len(x)
+            anything = anything or bool(x.any())
     finally:
         for layer in layers.values():
             layer.calibrating = False
     if count == 0:
         raise ValueError("no images to calibrate on")
+    if not anything:
+        raise ValueError("the images to calibrate on are nothing but zeros; calibrate on real ones")
     for name, module in model.named_modules():
         if not isinstance(module, Range):
             continue
         if not torch.isfinite(module.absmax).all():
             raise ValueError(f"range {name} is not finite: weights or calibration data contain NaN or infinity")
-        if name.endswith("input_range") and module.ready and not module.absmax.any():
-            raise ValueError(f"range {name} saw nothing but zeros: calibrate on real inputs")
+        if module.ready and not module.absmax.any():
+            module.absmax.fill_(1.0)

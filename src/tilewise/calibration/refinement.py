@@ -21,7 +21,7 @@ from torch.func import functional_call
 from tilewise.calibration.config import CalibrationConfig
 from tilewise.common.progress import track
 from tilewise.conversion import convert
-from tilewise.nn import QuantizedConv, WinogradConv2d
+from tilewise.nn import Linear, QuantizedConv, WinogradConv2d, convolutions
 from tilewise.nn.stages import input_transform, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct
 from tilewise.quant.fake import Range
@@ -56,11 +56,12 @@ def refine(model: nn.Module, batches: Sequence[Tensor], config: CalibrationConfi
     if not any(_is_quantized(m) for m in model.modules()):
         return
     reference = convert(model, {"*": Direct(bits=FLOAT_BITS)}).eval()
-    names = [name for name in _in_order(reference, batches[0][:1]) if _is_quantized(model.get_submodule(name))]
+    layers, plain = convolutions(model), convolutions(reference)
+    names = [name for name in _in_order(reference, batches[0][:1]) if _is_quantized(layers[name])]
     for name in track(names, "refine layers", enabled=progress):
-        layer = model.get_submodule(name)
+        layer = layers[name]
         assert isinstance(layer, QuantizedConv)
-        inputs, wanted = _inputs(model, layer, batches), _outputs(reference, reference.get_submodule(name), batches)
+        inputs, wanted = _inputs(model, layer, batches), _outputs(reference, plain[name], batches)
         with _without_norm(layer):
             refine_layer(layer, LayerPairs(inputs, wanted), config)
 
@@ -118,7 +119,9 @@ def error(layer: QuantizedConv, sample: LayerPairs) -> float:
 def correct_bias(layer: QuantizedConv, sample: LayerPairs) -> None:
     """Move the bias by the mean error of each output channel; a layer without a bias gets one."""
     pairs = list(zip(*sample, strict=True))
-    total = torch.stack([(y - layer(x)).double().sum((0, 2, 3)) for x, y in pairs]).sum(0)
+    channels = -1 if isinstance(layer, Linear) else 1
+    axes = [axis for axis in range(pairs[0][1].ndim) if axis != channels % pairs[0][1].ndim]
+    total = torch.stack([(y - layer(x)).double().sum(axes) for x, y in pairs]).sum(0)
     values = sum(y.numel() // layer.out_channels for y in sample.wanted)
     bias = torch.zeros_like(layer.weight[:, 0, 0, 0]) if layer.bias is None else layer.bias
     layer.bias = nn.Parameter(bias + (total / values).to(bias.dtype))
@@ -180,7 +183,7 @@ def _search_balance(layer: WinogradConv2d, sample: LayerPairs) -> None:
     if layer.spec.scales == "tensor":
         return
     largest_v = _lifted(layer.get_range("v_range").absmax)
-    largest_u = _lifted(weight_transform(layer.weight, layer.transforms()[1]).abs().amax(1))
+    largest_u = _lifted(weight_transform(layer.of_all_inputs(layer.weight), layer.transforms()[1]).abs().amax(1))
     candidates = [torch.ones_like(largest_v)] + [largest_v**a / largest_u ** (1 - a) for a in BALANCES]
     errors = []
     for balance in candidates:
@@ -306,8 +309,7 @@ def _in_order(model: nn.Module, x: Tensor) -> list[str]:
     order: dict[str, None] = {}
     hooks = [
         m.register_forward_pre_hook(lambda _, __, name=name: order.update({name: None}))
-        for name, m in model.named_modules()
-        if isinstance(m, nn.Conv2d)
+        for name, m in convolutions(model).items()
     ]
     model(x)
     for hook in hooks:

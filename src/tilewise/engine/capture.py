@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,50 +16,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from tilewise.nn import Quantize, QuantizedConv
+from tilewise.common.modules import copy_model
+from tilewise.engine.standins import KeepWeights, put_standins
+from tilewise.nn import Quantize, QuantizedConv, unwrapped
 
 Example: TypeAlias = tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: tensors by position, or by the names of its arguments."""
-
-
-@torch.library.custom_op("tilewise::layer", mutates_args=(), schema="(Tensor x, str name, SymInt[] shape) -> Tensor")
-def _layer(x: Tensor, name: str, shape: list[int]) -> Tensor:
-    """Stand for the layer ``name`` in an exported graph."""
-    raise NotImplementedError(f"{name} is computed by the engine, or by its simulation")
-
-
-@_layer.register_fake
-def _(x: Tensor, name: str, shape: list[int]) -> Tensor:  # noqa: ARG001 - the operator's signature
-    return x.new_empty(shape)
-
-
-class _Standin(nn.Module):
-    """Calls ``tilewise::layer`` in place of a layer."""
-
-    def __init__(self, name: str, layer: QuantizedConv | Quantize) -> None:
-        super().__init__()
-        self.name = name
-        self.sizes = None if isinstance(layer, Quantize) else _sizes(layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor of the layer's shape."""
-        shape = list(x.shape)
-        if self.sizes is not None:
-            channels, axes = self.sizes
-            out = [(size + pad - span) // stride + 1 for size, (pad, span, stride) in zip(shape[2:], axes, strict=True)]
-            shape = [shape[0], channels, *out]
-        result: Tensor = torch.ops.tilewise.layer(x, self.name, shape)
-        return result
-
-
-def _sizes(conv: nn.Conv2d) -> tuple[int, list[tuple[int, int, int]]]:
-    """Output channels; padding, extent of the window and stride of both axes."""
-    spans = [d * (k - 1) + 1 for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-    if isinstance(conv.padding, str):
-        pads = [span - 1 if conv.padding == "same" else 0 for span in spans]
-    else:
-        pads = [2 * p for p in conv.padding]
-    return conv.out_channels, list(zip(pads, spans, conv.stride, strict=True))
 
 
 class Axis(NamedTuple):
@@ -145,7 +107,7 @@ def check_tensor(name: str, x: Any) -> Tensor:
 
 
 @torch.no_grad()
-def capture(model: nn.Module, example: Example, *, any_size: bool) -> Captured:
+def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool = False) -> Captured:
     """Export a copy of the model in evaluation mode.
 
     Parameters
@@ -156,17 +118,24 @@ def capture(model: nn.Module, example: Example, *, any_size: bool) -> Captured:
         Images as the engine shall serve them.
     any_size : bool
         Whether to export it for all heights and widths that it allows, else for those of the example.
+    settled : bool
+        Whether the model has run: some compute weights of their layers when they are called.
 
     Raises
     ------
     ValueError
         If the model can not be exported.
     """
-    model = copy.deepcopy(model).cpu().eval()
+    given, model = model, copy_model(unwrapped(model)).cpu().eval()
     if isinstance(model, QuantizedConv | Quantize):
         model = nn.Sequential(model)
-    layers = _put_standins(model)
+    layers = put_standins(model)
+    writes = KeepWeights.within(model)
     program = _export(model, example, any_size=any_size)
+    if writes.found and not settled:  # what the model writes to its own weights, it has to have written
+        model = copy_model(unwrapped(given)).cpu().eval()
+        model(**example) if isinstance(example, dict) else model(*example)
+        return capture(model, example, any_size=any_size, settled=True)
     graph, signature = program.graph, program.graph_signature
     graph.eliminate_dead_code()
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -177,6 +146,7 @@ def capture(model: nn.Module, example: Example, *, any_size: bool) -> Captured:
     tensors |= {p: value for p, name in constants.items() if isinstance(value := program.constants.get(name), Tensor)}
     compute_constants(graph, tensors)
     inputs = {node.name: node for node in graph.nodes if node.name in signature.user_inputs}
+    _fold_constants(graph, tensors)
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     outputs = _named_outputs(program, list(results))
     return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs), program.call_spec.out_spec)
@@ -213,8 +183,27 @@ def _export(model: nn.Module, example: Example, *, any_size: bool) -> torch.expo
     except Exception as error:  # the model's own code runs, on stand-ins for tensors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         shape = ", ".join(str(tuple(x.shape)) for x in (example.values() if isinstance(example, dict) else example))
-        raise ValueError(f"torch.export can not export the model for an input of shape {shape}: {reason}") from error
+        where = _raised_in(error)
+        raise ValueError(
+            f"torch.export can not export the model for an input of shape {shape}: {reason}{where}"
+        ) from error
     return program
+
+
+def _raised_in(error: Exception) -> str:
+    """Return the place of the model's own code that an error went through last."""
+    package = PurePath(__file__).parents[1]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(PurePath(frame.filename), package)
+    ]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f", in {last.name} ({PurePath(last.filename).name}:{last.lineno}: {last.line})"
+
+
+def _is_own(file: PurePath, package: PurePath) -> bool:
+    return "torch" not in file.parts and not file.is_relative_to(package)
 
 
 def _free_axes(x: Tensor) -> dict[int, Any]:
@@ -282,15 +271,24 @@ def _ask(condition: Any, hints: Mapping[str, int], asked: dict[str, Axis]) -> No
             asked[symbol] = Axis(hints.get(symbol, 0))
 
 
-def _put_standins(model: nn.Module) -> dict[str, QuantizedConv | Quantize]:
-    """Replace the quantized layers, in place; return them by name."""
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv | Quantize)}
-    standins: dict[nn.Module, nn.Module] = {layer: _Standin(name, layer) for name, layer in layers.items()}
-    for parent in list(model.modules()):  # by parent, so that a layer used twice stays one layer
-        for child_name, child in parent._modules.items():  # noqa: SLF001 - named_children() skips a second name
-            if child in standins:
-                setattr(parent, child_name, standins[child])
-    return layers
+def _fold_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
+    """Compute, once, what depends on parameters alone; it becomes a parameter itself."""
+    start = next(iter(graph.nodes))
+    for node in list(graph.nodes):
+        known = bool(node.all_input_nodes) and all(x.name in tensors for x in node.all_input_nodes)
+        if node.op != "call_function" or not known or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        value = node.target(*_values(node.args, tensors), **_values(node.kwargs, tensors))
+        with graph.inserting_before(start):
+            placeholder = graph.placeholder(node.name)
+        placeholder.meta = dict(node.meta)
+        tensors[placeholder.name] = value
+        node.replace_all_uses_with(placeholder)
+        graph.erase_node(node)
+
+
+def _values(arguments: Any, tensors: Mapping[str, Tensor]) -> Any:
+    return fx.map_arg(arguments, lambda node: tensors[node.name])
 
 
 def _is_in_place(node: fx.Node) -> bool:

@@ -75,11 +75,16 @@ class Engine:
             )
         except (ValueError, MemoryError) as error:
             raise ValueError(str(error) if origin is None else f"{origin}: {error}") from error
+        self._batch = batch
         self._content = content if origin is None else None
         self._origin = None if origin is None else Path(origin)
         self.choices = tuple(choices)
         self.inputs = tuple(Input(**_only(Input, entry)) for entry in self._engine.inputs)
         self.outputs = tuple(Output(**_only(Output, entry)) for entry in self._engine.outputs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make another one of the same file: what copying and pickling do."""
+        return _again, (self.content(), self.threads, self._batch, self.choices)
 
     @property
     def threads(self) -> int:
@@ -268,6 +273,11 @@ class Engine:
                 if not math.isfinite(images.sum()) and not np.isfinite(images).all():
                     raise ValueError(f"{name} contains NaN or infinity")
         return images, is_tensor
+
+
+def _again(content: bytes, threads: int, batch: int, choices: tuple[Choice, ...]) -> Engine:
+    """Return an engine in another process or machine, with as many threads as it may use there."""
+    return Engine(content, threads=min(threads, len(os.sched_getaffinity(0))), batch=batch, choices=choices)
 
 
 def _only(kind: type[Input | Output], entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ quantization in front of what only moves numbers, so that fewer bytes are moved.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 from tilewise.engine.graph import Graph, Node
 from tilewise.engine.operations.activation import Activate
@@ -16,6 +17,7 @@ from tilewise.engine.operations.convolution import Conv
 from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.gathering import Gather
 from tilewise.engine.operations.images import Images
+from tilewise.engine.operations.pixel_shuffle import Shuffle
 from tilewise.engine.operations.quantization import Quantization
 from tilewise.nn import WinogradConv2d
 from tilewise.quant import QuantGrid
@@ -28,6 +30,7 @@ def optimize(graph: Graph, precision: str = "float32") -> Graph:
     quantize_inputs(graph)
     while join_equal_quantizations(graph) or hoist(graph):
         pass
+    absorb_padding(graph)
     compose_gathers(graph)
     fuse(graph)
     widen_inputs(graph)
@@ -52,13 +55,25 @@ def fold_batch_norms(graph: Graph) -> None:
     for node in list(graph.nodes):
         if not isinstance(node.op, BatchNorm):
             continue
-        (x,) = node.inputs
-        if isinstance(x.op, Conv) and x.op.layer.affine() is None and graph.is_read_only_by(x, node, readers):
+        x = _maker(node, graph, readers)
+        if x is not None and isinstance(x.op, Conv) and x.op.layer.affine() is None:
             layer = copy.copy(x.op.layer)  # a layer used in two places may have a batch norm of its own in each
             layer.fold(*node.op.affine)
-            x.op = Conv(layer, x.op.whole)
-            _bypass(graph, node, x)
+            x.op = replace(x.op, layer=layer)
+            _bypass(graph, node, node.inputs[0])
             readers = graph.readers()
+
+
+def _maker(node: Node, graph: Graph, readers: dict[Node, list[Node]]) -> Node | None:
+    """Return the convolution that makes what a node alone reads; of a transposed one the pixels are moved between."""
+    x, moved = node.inputs[0], False
+    while graph.is_read_only_by(x, node, readers):
+        if isinstance(x.op, Conv):
+            return x if x.op.layer.phases or not moved else None
+        if not isinstance(x.op, Shuffle) and not (isinstance(x.op, Gather) and x.op.only_cuts):
+            return None
+        x, node, moved = x.inputs[0], x, True
+    return None
 
 
 def quantize_inputs(graph: Graph) -> None:
@@ -125,6 +140,20 @@ def _swap(graph: Graph, mover: Node, node: Node) -> None:
         graph.insert_after(x, before)
         mover.replace(x, before)
     _bypass(graph, node, mover)
+
+
+def absorb_padding(graph: Graph) -> None:
+    """Let a convolution pad its own input, where it alone reads what zeros are put around."""
+    for node in list(graph.nodes):
+        x = node.inputs[0] if node.inputs else node
+        if not isinstance(node.op, Conv) or node.op.flattened or not isinstance(x.op, Gather):
+            continue
+        zeros = x.op.zeros_around
+        if zeros is None or x.chw.channels != x.inputs[0].chw.channels:
+            continue
+        if graph.is_read_only_by(x, node, graph.readers()):
+            node.op = replace(node.op, padding=zeros)
+            _bypass(graph, x, x.inputs[0])
 
 
 def compose_gathers(graph: Graph) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from tilewise.engine.axes import CHANNEL, Axes, of_image, reshaped, shape_of, whole
 from tilewise.engine.capture import Captured, arguments, operation
 from tilewise.engine.views import VIEWS, viewed
-from tilewise.nn import Affine, QuantizedConv, affine_of
+from tilewise.nn import Affine, Linear, QuantizedConv, affine_of
 from tilewise.quant import FLOAT_BITS, QuantGrid
 
 KEEPS_GRID = VIEWS | {
@@ -46,10 +46,10 @@ class Run:
         What each node gave.
     grids : dict
         The grid of every tensor that lies in memory as integers.
+    folding : dict
+        The convolution or linear layer that takes a batch norm in: the one that nothing else reads.
     folded : dict
-        Batch norms by the convolution or linear layer that takes them in: the one that nothing else reads.
-    taken_in : set
-        The nodes of those batch norms.
+        What the batch norm does, by the layer that takes it in.
     ordered : bool
         Whether float sums are rounded in one order.
     """
@@ -59,8 +59,9 @@ class Run:
         self.values: dict[fx.Node, Any] = {}
         self.grids: dict[fx.Node, QuantGrid] = {}
         self._axes: dict[fx.Node, tuple[tuple[int, ...], Axes]] = {}
-        self.taken_in = {node for node in captured.graph.nodes if self._folds(node)}
-        self.folded = {_summed(node): self.affine(node) for node in self.taken_in}
+        found = ((node, self._folding(node)) for node in captured.graph.nodes)
+        self.folding = {node: layer for node, layer in found if layer is not None}
+        self.folded = {layer: self.affine(node) for node, layer in self.folding.items()}
         convs = (layer for layer in captured.layers.values() if isinstance(layer, QuantizedConv))
         self.ordered = any(conv.spec.bits != FLOAT_BITS for conv in convs)
 
@@ -93,14 +94,21 @@ class Run:
         assert var is not None
         return affine_of(weight, bias, mean, var, a["eps"])
 
-    def _folds(self, node: fx.Node) -> bool:
-        """Whether a node is a batch norm that the layer before it takes in."""
+    def _folding(self, node: fx.Node) -> fx.Node | None:
+        """Return the layer that takes a node in, if that is a batch norm: the one that makes what it alone reads."""
         if node.op != "call_function" or "batch_norm" not in operation(node):
-            return False
-        x = _summed(node)
-        if x.op != "call_function" or len(x.users) > 1:
-            return False
-        return operation(x) == "aten::linear" or self._is_conv(x)
+            return None
+        x, moved = node.all_input_nodes[0], False
+        while x.op == "call_function" and len(x.users) == 1:
+            if self._is_linear(x) or self._is_conv(x):
+                layer = self._layer(x)
+                return x if not moved or (layer is not None and layer.phases) else None
+            if operation(x) in ("aten::pixel_shuffle", "aten::slice"):  # as a transposed convolution has them
+                moved = True
+            elif operation(x) not in VIEWS:
+                return None
+            x = x.all_input_nodes[0]
+        return None
 
     def _compute(self, node: fx.Node) -> Any:
         found = self.simulated.get(operation(node))
@@ -124,7 +132,7 @@ class Run:
         shape = tuple(value.shape[1:])
         for source in sources:
             chw, axes = self._axes[source]
-            if operation(node) == "aten::linear" and axes and whole(axes[-1], CHANNEL, chw[0]):
+            if self._is_linear(node) and axes and whole(axes[-1], CHANNEL, chw[0]):
                 chw, axes = (shape[-1], *chw[1:]), (*axes[:-1], of_image((shape[-1], 1, 1))[0])
             elif operation(node) in VIEWS:
                 axes = viewed(node, axes) or ()
@@ -135,18 +143,18 @@ class Run:
         assert own is not None
         return chw, own
 
+    def _layer(self, node: fx.Node) -> QuantizedConv | None:
+        """Return the quantized layer that a node calls, if it does."""
+        found = self.captured.layers[arguments(node)["name"]] if operation(node) == "tilewise::layer" else None
+        return found if isinstance(found, QuantizedConv) else None
+
+    def _is_linear(self, node: fx.Node) -> bool:
+        return operation(node) == "aten::linear" or isinstance(self._layer(node), Linear)
+
     def _is_conv(self, node: fx.Node) -> bool:
-        if operation(node) != "tilewise::layer":
-            return operation(node) == "aten::conv2d"
-        return isinstance(self.captured.layers[arguments(node)["name"]], QuantizedConv)
-
-
-def _summed(norm: fx.Node) -> fx.Node:
-    """Return what a batch norm reads, behind views that nothing else reads."""
-    x = norm.all_input_nodes[0]
-    while x.op == "call_function" and operation(x) in VIEWS and len(x.users) == 1:
-        x = x.all_input_nodes[0]
-    return x
+        layer = self._layer(node)
+        is_layer = layer is not None and not isinstance(layer, Linear)
+        return is_layer or operation(node) in ("aten::conv2d", "aten::conv_transpose2d")
 
 
 Simulated: TypeAlias = Callable[[Run, fx.Node, dict[str, Any]], Any]

@@ -21,7 +21,7 @@ from tilewise.conversion import convert
 from tilewise.engine.engine import Choice, Engine
 from tilewise.engine.lossless import candidates
 from tilewise.engine.program import Program
-from tilewise.nn import QuantizedConv
+from tilewise.nn import QuantizedConv, convolutions
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 ALGORITHMS = ("F2", "F4", "F6")
@@ -39,7 +39,7 @@ def free_layers(model: nn.Module) -> list[str]:
     A quantized layer's algorithm is part of what was trained; and where a network has quantized layers, what is
     float keeps its order of rounding.
     """
-    convs = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    convs = convolutions(model)
     if any(isinstance(m, QuantizedConv) and m.spec.bits != FLOAT_BITS for m in convs.values()):
         return []
     return [name for name, m in convs.items() if not isinstance(m, QuantizedConv) or isinstance(m.spec, Direct)]

@@ -122,5 +122,6 @@ def with_ranges(model: nn.Module, example: Any) -> nn.Module:
 
 def _conv(shape: LayerShape, device: str = "cpu") -> nn.Conv2d:
     return nn.Conv2d(
-        shape.in_channels, shape.out_channels, shape.kernel, shape.stride, shape.padding, shape.dilation, device=device
-    )
+        shape.in_channels, shape.out_channels, shape.kernel, shape.stride, shape.padding, shape.dilation, shape.groups,
+        device=device,
+    )  # fmt: skip

@@ -21,6 +21,7 @@ from tilewise.latency.records import Convolution
 from tilewise.latency.shapes import LayerShape, ShapeGrid
 from tilewise.latency.table import LatencyTable, open_table
 from tilewise.latency.timing import ROUNDS, Here, Runner, Tally, Timed
+from tilewise.nn import convolutions
 from tilewise.quant import FLOAT_BITS
 
 Layers: TypeAlias = Mapping[str, Candidate]
@@ -82,7 +83,7 @@ def measure(
     chosen, images, tally = check_candidates(candidates), check_tensor("example", example), Tally(rounds)
     runner = runner or Here(threads)
     table = open_table(out, runner.machine)
-    convs = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    convs = list(convolutions(model))
     choices = [*uniform(convs, chosen), *shuffled(convs, chosen, seed)]
     for group in groups(model, images, choices, runner, table):
         tally.take(group, "measure")

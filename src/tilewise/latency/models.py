@@ -96,13 +96,13 @@ def amounts(work: Convolution) -> dict[str, float]:
 
     Notes
     -----
-    Channels count rounded up. A fast one makes ``tiles * n**2 * C * K`` products, tiles at the edge counted whole. Its
-    transforms are applied to rows, then to columns: ``n * t * (n + t)`` multiply-adds per tile and input channel,
-    ``m * n * (m + n)`` per output channel. Float transforms take twice as long.
+    Channels, of a group, count rounded up. A fast one makes ``tiles * n**2 * C * K`` products, tiles at the edge
+    counted whole. Its transforms are applied to rows, then to columns: ``n * t * (n + t)`` multiply-adds per tile and
+    input channel, ``m * n * (m + n)`` per output channel. Float transforms take twice as long.
     """
     shape, candidate = work.shape, work.candidate
     per_tile, tiles = _tiling(work)
-    c = _round_up(shape.in_channels, GROUP if candidate.algorithm == "direct" else LANES)
+    c = _round_up(shape.in_channels // shape.groups, GROUP if candidate.algorithm == "direct" else LANES)
     k = _round_up(shape.out_channels, LANES)
     found = dict.fromkeys(RATES, 0.0) | {"call": 1.0}
     found[f"products, {_factors(candidate)}"] = 2.0 * per_tile * tiles * c * k
@@ -120,7 +120,7 @@ def amounts(work: Convolution) -> dict[str, float]:
 def weight_bytes(work: Convolution) -> int:
     """Bytes of weights, as they are multiplied."""
     item = {"int8": 1, "int16": 2, "bf16": 2, "float32": 4}[_factors(work.candidate)]
-    return item * work.shape.in_channels * work.shape.out_channels * _tiling(work)[0]
+    return item * work.shape.in_channels // work.shape.groups * work.shape.out_channels * _tiling(work)[0]
 
 
 def _factors(candidate: Candidate) -> Dtype:

@@ -106,9 +106,9 @@ def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Mo
     weight = arrays[f"{i}.u" if node["op"] == "fast" else f"{i}.weight"]
     dtype = _DTYPES[str(weight.dtype)]
     candidate = Candidate("direct", dtype)
-    kernel, stride = weight.shape[1:3], (1, 1)
+    kernel, stride, dilation = weight.shape[1:3], (1, 1), (1, 1)
     if node["op"] == "direct":
-        stride = tuple(node["stride"])
+        stride, dilation = tuple(node["stride"]), tuple(node["dilation"])
     if node["op"] == "wrapping":
         candidate = Candidate(_lossless_name(node, model), dtype, lossless=True)
     if node["op"] == "residue":
@@ -119,6 +119,7 @@ def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Mo
         assert isinstance(layer, WinogradConv2d)
         candidate = Candidate.of(layer.spec, "bf16" if dtype == "bf16" else "float32")
         kernel, stride = layer.kernel_size, (node["stride"], node["stride"])
+        dilation = (node["dilation"], node["dilation"])
     residual = node["residual"]
     top, _, left, _ = node["padding"]
     return Convolution(
@@ -129,9 +130,10 @@ def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Mo
             kernel=(int(kernel[0]), int(kernel[1])),
             stride=(stride[0], stride[1]),
             padding=(top, left),
-            dilation=tuple(node.get("dilation", (1, 1))),
+            dilation=dilation,
             height=height,
             width=width,
+            groups=in_channels // weight.shape[-1],
         ),
         candidate=candidate,
         output=output,

@@ -50,9 +50,9 @@ class Convolution:
         s = self.shape
         kernel = "x".join(map(str, s.kernel))
         stride = "" if s.stride == (1, 1) else f", stride {s.stride[0]}"
-        size = (
-            f"{s.in_channels} -> {s.out_channels} channels, {kernel}{stride}, of {s.height}x{s.width}, batch {s.batch}"
-        )
+        groups = "" if s.groups == 1 else f", {s.groups} groups"
+        layer = f"{s.in_channels} -> {s.out_channels} channels, {kernel}{stride}{groups}"
+        size = f"{layer}, of {s.height}x{s.width}, batch {s.batch}"
         return f"{self.candidate} of {size}"
 
 

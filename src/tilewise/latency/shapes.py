@@ -26,6 +26,8 @@ class LayerShape:
         Rows and columns, as in ``torch.nn.Conv2d``.
     height, width : int
         Of the input.
+    groups : int
+        As in ``torch.nn.Conv2d``.
     """
 
     batch: int
@@ -37,6 +39,7 @@ class LayerShape:
     dilation: tuple[int, int] = (1, 1)
     height: int
     width: int
+    groups: int = 1
 
     @property
     def out(self) -> tuple[int, int]:
@@ -49,19 +52,12 @@ class LayerShape:
     def operations(self) -> int:
         """Two for each multiply-add of a direct convolution."""
         pixels = self.batch * self.out[0] * self.out[1]
-        return 2 * pixels * self.in_channels * self.out_channels * self.kernel[0] * self.kernel[1]
+        return 2 * pixels * self.in_channels * self.out_channels * self.kernel[0] * self.kernel[1] // self.groups
 
     @classmethod
     def of(cls, conv: nn.Conv2d, x: Tensor) -> LayerShape:
-        """Return the shape of a convolution without groups that reads ``x`` of shape (N, C, H, W).
-
-        Raises
-        ------
-        ValueError
-            If it has groups.
-        """
-        if conv.groups != 1:
-            raise ValueError(f"groups is {conv.groups}; latencies are kept of convolutions with groups = 1")
+        """Return the shape of a convolution that reads ``x`` of shape (N, C, H, W), or of a linear layer, (N, C)."""
+        height, width = x.shape[2:] if x.ndim == 4 else (1, 1)
         return cls(
             batch=x.shape[0],
             in_channels=conv.in_channels,
@@ -70,8 +66,9 @@ class LayerShape:
             stride=_pair(conv.stride),
             padding=padding_of(conv),
             dilation=_pair(conv.dilation),
-            height=x.shape[2],
-            width=x.shape[3],
+            height=height,
+            width=width,
+            groups=conv.groups,
         )
 
 
@@ -146,7 +143,7 @@ def layer_shapes(model: nn.Module, example: Tensor) -> dict[str, LayerShape]:
     Raises
     ------
     ValueError
-        If a convolution has groups, or reads maps of several sizes.
+        If a convolution reads maps of several sizes.
     """
     import torch
     from torch import nn

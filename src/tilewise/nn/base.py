@@ -57,6 +57,8 @@ class QuantizedConv(nn.Conv2d):
         self.folded: Affine | None = None
         self.norm: tuple[FoldedNorm, ...] = ()
         """A batch norm after the layer that it takes in during evaluation; in a tuple, as the network owns it."""
+        self.phases = 0
+        """Output channels that a pixel shuffle makes one of, if the layer is that of a transposed convolution."""
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, spec: Any, fallback: Fallback | None = None) -> Self:
@@ -80,6 +82,7 @@ class QuantizedConv(nn.Conv2d):
         )
         layer.to_empty(device=conv.weight.device)
         layer.reset_ranges()
+        layer.phases = getattr(conv, "phases", 0)
         layer.take(conv)
         return layer.train(conv.training)
 
@@ -110,7 +113,7 @@ class QuantizedConv(nn.Conv2d):
         Parameters
         ----------
         alpha, beta : Tensor of shape (out_channels,)
-            In the type of the weights.
+            In the type of the weights; of a transposed convolution one number for all phases of a channel.
 
         Raises
         ------
@@ -119,14 +122,18 @@ class QuantizedConv(nn.Conv2d):
         """
         if self.affine() is not None:
             raise ValueError("the layer has taken in a factor and an offset already")
+        channels = self.out_channels // max(1, self.phases)
         for name, value in (("alpha", alpha), ("beta", beta)):
-            if value.shape != (self.out_channels,):
-                raise ValueError(f"{name} has shape {tuple(value.shape)}; allowed: ({self.out_channels},)")
+            if value.shape != (channels,):
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; allowed: ({channels},)")
         self.folded = Affine(alpha.detach(), beta.detach())
 
     def affine(self) -> Affine | None:
         """What the layer has taken in, if anything."""
-        return self.folded or next((norm.folded() for norm in self.norm), None)
+        found = self.folded or next((norm.folded() for norm in self.norm), None)
+        if found is None or self.phases <= 1:
+            return found
+        return Affine(*(values.repeat_interleave(self.phases) for values in found))
 
     def folded_scale(self, scale: Tensor) -> Tensor:
         """Scale of the sums, shape (..., K or 1), with what was folded in."""

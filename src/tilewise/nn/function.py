@@ -150,8 +150,7 @@ class _Piece:
 
     def images_at_once(self, x: Tensor, tiling: Tiling) -> int:
         """How many images to take so that V and M together stay within a piece's bytes."""
-        rows, cols = tiling.grid
-        values = self.u.shape[0] * rows * cols * (x.shape[1] + self.u.shape[1])
+        values = self.u.shape[0] * tiling.tiles * (x.shape[1] + self.u.shape[1])
         limit = GPU_PIECE_BYTES if x.is_cuda else PIECE_BYTES
         return max(1, limit // max(1, values * x.element_size()))
 

@@ -68,7 +68,7 @@ class Policy:
         channels.
         """
         bits = layer.spec.bits
-        u = weight_transform(layer.weight, g) * v_step.transpose(1, 2)
+        u = weight_transform(layer.of_all_inputs(layer.weight), g) * v_step.transpose(1, 2)
         absmax = u.detach().abs()
         absmax = absmax.amax().view(1, 1, 1) if layer.spec.scales == "tensor" else absmax.amax(2, keepdim=True)
         scale = absmax.clamp_min(1e-30) / self.rules.steps(bits)
@@ -113,7 +113,7 @@ class AllStagesPolicy(Policy):
     def transformed_weights(self, layer: WinogradConv2d, g: Tensor, v_step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the integer U of quantized weights, and the scale of U*V, shape (1, 1, 1)."""
         q, step = layer.quantized("weight_range", layer.weight)
-        q, step = layer.quantized("u_range", weight_transform(q * step, g))
+        q, step = layer.quantized("u_range", weight_transform(layer.of_all_inputs(q * step), g))
         return q, (step * v_step).view(1, 1, 1)
 
     def output(self, layer: QuantizedConv, y: Tensor) -> Tensor:

@@ -20,6 +20,10 @@ STRUCTURES: dict[str, type[Static]] = {
 
 MIN_CHANNELS = 4
 """Fewest input channels: below, the transforms cost more than the products they save."""
+MIN_GROUP_CHANNELS = 8
+"""The same of a group, of inputs and of outputs."""
+MAX_DILATION = 4
+"""Beyond, the pixels of a tile are so far apart that tiles are cut off at the end of the map more than they save."""
 
 # Stride 2 (docs/results/engine.md, "Stride 2" has the measurements): what it takes to be faster than direct.
 MIN_STRIDED_CHANNELS = 96
@@ -39,13 +43,15 @@ def unservable(conv: nn.Conv2d, spec: Winograd | Exact | Residue) -> str:
         What is asked.
     """
     r, stride = conv.kernel_size[0], conv.stride[0]
-    strides = STRIDES if isinstance(spec, Winograd) else (1,)
+    is_winograd = isinstance(spec, Winograd)
+    strides = STRIDES if is_winograd else (1,)
+    apart = len(set(conv.dilation)) == 1 and stride == 1 and is_winograd
     reasons = {
         "its kernel is 1x1": tuple(conv.kernel_size) == (1, 1),
         f"its kernel {conv.kernel_size[0]}x{conv.kernel_size[1]} is not square": len(set(conv.kernel_size)) > 1,
         f"its stride is {conv.stride}": len(set(conv.stride)) > 1 or stride not in strides,
-        f"its dilation is {conv.dilation}": tuple(conv.dilation) != (1, 1),
-        f"it has {conv.groups} groups": conv.groups != 1,
+        f"its dilation is {conv.dilation}": tuple(conv.dilation) != (1, 1) and not apart,
+        f"it has {conv.groups} groups": conv.groups != 1 and not is_winograd,
         f"its padding mode is {conv.padding_mode}": conv.padding_mode != "zeros",
         "padding 'same' of an even kernel is lopsided": conv.padding == "same" and r % 2 == 0,
     }
@@ -76,6 +82,10 @@ def unsuitable(conv: nn.Conv2d, spec: Winograd | Exact | Residue) -> str:
         return reason
     if conv.in_channels < MIN_CHANNELS:
         return f"it has fewer than {MIN_CHANNELS} input channels"
+    if conv.groups > 1 and min(conv.in_channels, conv.out_channels) < MIN_GROUP_CHANNELS * conv.groups:
+        return f"it has {conv.groups} groups of fewer than {MIN_GROUP_CHANNELS} channels"
+    if conv.dilation[0] > MAX_DILATION:
+        return f"its dilation is {conv.dilation}: beyond {MAX_DILATION} it would be slower"
     if conv.stride[0] == 1 or not isinstance(spec, Winograd):
         return ""
     return _slower(conv, spec.resolve(conv.kernel_size[0], conv.stride[0]))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,10 @@ from tilewise.quant.rounding import round_half_up_
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into tiles: ``m`` outputs, ``t`` inputs, ``r`` filter taps per dimension, and a stride."""
+    """How an image is cut into tiles: ``m`` outputs, ``t`` inputs, ``r`` filter taps per dimension, and a stride.
+
+    With a dilation, the pixels that lie so far apart are images of their own, phases, each cut into tiles.
+    """
 
     batch: int
     height: int
@@ -32,6 +36,7 @@ class Tiling:
     m: int
     r: int
     stride: int = 1
+    dilation: int = 1
 
     @property
     def t(self) -> int:
@@ -41,26 +46,33 @@ class Tiling:
     @property
     def out(self) -> tuple[int, int]:
         """Height and width of the output."""
-        beyond = self.height + 2 * self.padding[0] - self.r, self.width + 2 * self.padding[1] - self.r
+        reach = self.dilation * (self.r - 1) + 1
+        beyond = self.height + 2 * self.padding[0] - reach, self.width + 2 * self.padding[1] - reach
         return beyond[0] // self.stride + 1, beyond[1] // self.stride + 1
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of tiles."""
+        """Rows and columns of tiles, of a phase."""
         h, w = self.out
-        return -(-h // self.m), -(-w // self.m)
+        return -(-h // (self.m * self.dilation)), -(-w // (self.m * self.dilation))
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of an image."""
+        rows, columns = self.grid
+        return rows * columns * self.dilation**2
 
     @property
     def padded(self) -> tuple[int, int]:
         """Height and width of the input with all padding that whole tiles need, and the pixels that none reads."""
         (rows, cols), (ph, pw) = self.grid, self.padding
-        needed = [self.stride * (tiles * self.m - 1) + self.r for tiles in (rows, cols)]
+        needed = [self.dilation * (self.stride * (tiles * self.m - 1) + self.r) for tiles in (rows, cols)]
         return max(needed[0], self.height + ph), max(needed[1], self.width + pw)
 
     @property
     def step(self) -> int:
-        """Inputs from one tile to the next."""
-        return self.stride * self.m
+        """Inputs from one tile of a phase to the next."""
+        return self.stride * self.m * self.dilation
 
 
 def tiling_of(conv: nn.Conv2d, x: Tensor, m: int) -> Tiling:
@@ -72,7 +84,7 @@ def tiling_of(conv: nn.Conv2d, x: Tensor, m: int) -> Tiling:
         If the padded input is smaller than the kernel.
     """
     r, padding = conv.kernel_size[0], padding_of(conv)
-    tiling = Tiling(len(x), x.shape[2], x.shape[3], padding, m, r, conv.stride[0])
+    tiling = Tiling(len(x), x.shape[2], x.shape[3], padding, m, r, conv.stride[0], conv.dilation[0])
     if min(tiling.out) < 1:
         raise ValueError(
             f"input of {x.shape[2]}x{x.shape[3]} with padding {padding} is smaller than the {r}x{r} kernel"
@@ -81,7 +93,7 @@ def tiling_of(conv: nn.Conv2d, x: Tensor, m: int) -> Tiling:
 
 
 def extract_tiles(x: Tensor, tiling: Tiling) -> Tensor:
-    """Cut ``x`` of shape (N, C, H, W) into overlapping tiles, shape (t, t, C * P) with P = rows * cols * N.
+    """Cut ``x`` of shape (N, C, H, W) into overlapping tiles, shape (t, t, C * P) with P = phases * rows * cols * N.
 
     The batch goes last first, one matrix transposition: every later copy then moves runs of N values.
     """
@@ -89,35 +101,38 @@ def extract_tiles(x: Tensor, tiling: Tiling) -> Tensor:
     (ph, pw), (padded_h, padded_w), t, step = tiling.padding, tiling.padded, tiling.t, tiling.step
     last = x.reshape(n, c * h * w).t().contiguous().view(c, h, w, n)
     last = F.pad(last, (0, 0, pw, padded_w - w - pw, ph, padded_h - h - ph))
-    sc, sh, sw, sn = last.stride()
-    return last.as_strided((t, t, c, *tiling.grid, n), (sh, sw, sc, step * sh, step * sw, sn)).reshape(t, t, -1)
+    (sc, sh, sw, sn), d = last.stride(), tiling.dilation
+    strides = (d * sh, d * sw, sc, sh, sw, step * sh, step * sw, sn)
+    return last.as_strided((t, t, c, d, d, *tiling.grid, n), strides).reshape(t, t, -1)
 
 
 def scatter_tiles(tiles: Tensor, channels: int, tiling: Tiling) -> Tensor:
     """Adjoint of :func:`extract_tiles`: add overlapping tiles up to an image of shape (N, C, H, W)."""
     t, step, n, (ph, pw), (rows, cols) = tiling.t, tiling.step, tiling.batch, tiling.padding, tiling.grid
-    tiles = tiles.view(t, t, channels, rows, cols, n)
+    d = tiling.dilation
+    tiles = tiles.view(t, t, channels, d, d, rows, cols, n)
     image = tiles.new_zeros(channels, *tiling.padded, n)
-    for i in range(t):
-        for j in range(t):
-            image[:, i : i + (rows - 1) * step + 1 : step, j : j + (cols - 1) * step + 1 : step] += tiles[i, j]
+    for i, j, row, col in itertools.product(range(t), range(t), range(d), range(d)):
+        top, left = i * d + row, j * d + col
+        places = slice(top, top + (rows - 1) * step + 1, step), slice(left, left + (cols - 1) * step + 1, step)
+        image[:, places[0], places[1]] += tiles[i, j, :, row, col]
     return _batch_first(image[:, ph : ph + tiling.height, pw : pw + tiling.width])
 
 
 def join_tiles(tiles: Tensor, channels: int, tiling: Tiling) -> Tensor:
     """Lay ``(m, m, K * P)`` output tiles side by side and crop, shape (N, K, H_out, W_out)."""
-    m, n, (rows, cols), (h, w) = tiling.m, tiling.batch, tiling.grid, tiling.out
-    image = tiles.view(m, m, channels, rows, cols, n).permute(2, 3, 0, 4, 1, 5)
-    return _batch_first(image.reshape(channels, rows * m, cols * m, n)[:, :h, :w])
+    m, n, (rows, cols), (h, w), d = tiling.m, tiling.batch, tiling.grid, tiling.out, tiling.dilation
+    image = tiles.view(m, m, channels, d, d, rows, cols, n).permute(2, 5, 0, 3, 6, 1, 4, 7)
+    return _batch_first(image.reshape(channels, rows * m * d, cols * m * d, n)[:, :h, :w])
 
 
 def split_tiles(y: Tensor, tiling: Tiling) -> Tensor:
     """Adjoint of :func:`join_tiles`: zeros where it cropped, shape (m, m, K * P)."""
-    m, n, (rows, cols), (h, w) = tiling.m, tiling.batch, tiling.grid, tiling.out
+    m, n, (rows, cols), (h, w), d = tiling.m, tiling.batch, tiling.grid, tiling.out, tiling.dilation
     k = y.shape[1]
     last = y.reshape(n, k * h * w).t().contiguous().view(k, h, w, n)
-    last = F.pad(last, (0, 0, 0, cols * m - w, 0, rows * m - h)).view(k, rows, m, cols, m, n)
-    return last.permute(2, 4, 0, 1, 3, 5).reshape(m, m, -1)
+    last = F.pad(last, (0, 0, 0, cols * m * d - w, 0, rows * m * d - h)).view(k, rows, m, d, cols, m, d, n)
+    return last.permute(2, 5, 0, 3, 6, 1, 4, 7).reshape(m, m, -1)
 
 
 def _batch_first(image: Tensor) -> Tensor:

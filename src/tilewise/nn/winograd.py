@@ -27,7 +27,7 @@ class WinogradConv2d(QuantizedConv):
 
     ``Y = A^T [ (G g G^T) * (B^T d B) ] A`` per tile, one matrix product per tap. The input is quantized per tensor; V
     by a fixed-point multiplier per tap; U, which takes in V's step, per tap and output channel; M stays exact.
-    docs/contracts/numbers.md is the contract. Any height and width; stride 1 or 2; dilation and groups are 1.
+    docs/contracts/numbers.md is the contract. Any height and width; stride 1 or 2; with stride 1 any dilation.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class WinogradConv2d(QuantizedConv):
         self.check_input(x)
         at, g, bt = self.transforms()
         if self.spec.bits == FLOAT_BITS:
-            u = weight_transform(self.folded_weight(), g)
+            u = weight_transform(self.of_all_inputs(self.folded_weight()), g)
             y, _, _ = tile_domain(x, u, at, bt, u.new_ones(()), self.tiling(x), None)
             return self.add_bias(y)
         tiling = self.tiling(x)
@@ -170,6 +170,8 @@ class WinogradConv2d(QuantizedConv):
             "its scales are per tensor": spec.scales != "tap",
             "it quantizes M": spec.product_bits != FLOAT_BITS,
             "its V is not exact in float32": self._inexact_v(),
+            f"it has {self.groups} groups": self.groups > 1,
+            f"its dilation is {self.dilation}": self.dilation[0] > 1,
             f"the kernels lack {self.algorithm.name}": not native.trains(self.algorithm),
             f"its weights are {self.weight.dtype}": self.weight.dtype != torch.float32,
             f"its weights are on {self.weight.device.type}": self.weight.device.type != "cpu",
@@ -207,8 +209,9 @@ class WinogradConv2d(QuantizedConv):
         bias = array(self.folded_bias(), self.out_channels)
         if self.spec.bits == FLOAT_BITS:
             # Once and for all, so it may be as exact as it can.
-            u = weight_transform(self.folded_weight().double(), self._rational_weight_transform(g))
-            return Frozen(weight=array(u), bias=bias, at=array(at), bt=array(bt))
+            weight = self.of_all_inputs(self.folded_weight().double())
+            u = weight_transform(weight, self._rational_weight_transform(g))
+            return Frozen(weight=array(self._of_own_inputs(u)), bias=bias, at=array(at), bt=array(bt))
         grid, step = QuantGrid.of(self.observed("input_range")), self.get_range("input_range").grid()[0]
         mult = self.v_multiplier(step)
         u, scale = self.policy.transformed_weights(self, g, step / mult)
@@ -217,7 +220,7 @@ class WinogradConv2d(QuantizedConv):
         extra = self.transform_bits or 0 if self.spec.bits > 8 else 0
         whole = (mult * 2.0**self.fraction_bits).squeeze(2).expand(self.algorithm.products**2, -1)
         return Frozen(
-            weight=array(u, dtype=integer_type(self.spec.bits)),
+            weight=array(self._of_own_inputs(u), dtype=integer_type(self.spec.bits)),
             bias=bias,
             grid=grid,
             scale=array(scale),
@@ -228,6 +231,21 @@ class WinogradConv2d(QuantizedConv):
             fraction_bits=self.fraction_bits + 2 * extra,
             integer=self.spec.transforms == "static" or extra > 0,
         )
+
+    def of_all_inputs(self, weight: Tensor) -> Tensor:
+        """Return weights (K, C / groups, r, r) as (K, C, r, r): zeros for the channels of other groups."""
+        if self.groups == 1:
+            return weight
+        (k, c, *taps), each = weight.shape, range(self.groups)
+        whole = weight.new_zeros(self.groups, k // self.groups, self.groups, c, *taps)
+        whole[each, :, each] = weight.view(self.groups, -1, c, *taps)
+        return whole.view(k, -1, *taps)
+
+    def _of_own_inputs(self, u: Tensor) -> Tensor:
+        """Return U of shape (n*n, K, C) as (n*n, K, C / groups): without the channels of other groups."""
+        each, (taps, k, c) = range(self.groups), u.shape
+        own = u.view(taps, self.groups, k // self.groups, self.groups, -1)[:, each, :, each]
+        return own.transpose(0, 1).reshape(taps, k, c // self.groups)
 
     def _rational_weight_transform(self, g: Tensor) -> Tensor:
         """``G`` in float64: of a convolution not what float32 made of it."""

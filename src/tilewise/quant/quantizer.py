@@ -115,5 +115,6 @@ def check_bits(bits: int, field: str = "bits") -> None:
     ValueError
         Naming the field, the value and what is allowed.
     """
-    if bits != FLOAT_BITS and not 2 <= bits <= 16:
+    whole = isinstance(bits, int) and not isinstance(bits, bool)
+    if not whole or (bits != FLOAT_BITS and not 2 <= bits <= 16):
         raise ValueError(f"{field} is {bits}; allowed: 2 to 16, or {FLOAT_BITS} for float")

@@ -55,8 +55,9 @@ def table_of_layers(
 def describe(shape: LayerShape) -> str:
     """Name a shape shortly."""
     stride = "" if shape.stride == (1, 1) else f" /{shape.stride[0]}"
+    groups = "" if shape.groups == 1 else f" ({shape.groups} groups)"
     kernel = "x".join(map(str, shape.kernel))
-    return f"{shape.in_channels}-{shape.out_channels} {kernel}{stride}, {shape.height}x{shape.width}"
+    return f"{shape.in_channels}-{shape.out_channels}{groups} {kernel}{stride}, {shape.height}x{shape.width}"
 
 
 def figures(table: LatencyTable, folder: Path) -> list[Path]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import pickle
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tilewise.common.processes import Processes
@@ -87,21 +89,24 @@ def launch(function: Callable[..., R], *args: Any, devices: int = 1, device: str
     ValueError
         If there are not as many devices.
     RuntimeError
-        If Lightning Fabric is not installed, or a process failed or was killed; the others are ended then.
+        If a process failed or was killed; the others are ended then.
     """
     external = dist.is_available() and dist.is_torchelastic_launched()
     _check_devices(devices, device, external=external)
     if devices == 1 and not external:
         return function(*args)
-    # Bound, as Fabric looks for models in the arguments that it passes on, and refuses frozen dataclasses.
     call = functools.partial(function, *args)
     if external:
-        return cast("R | None", _fabric("ddp", device).launch(_join, call))
-    threads = max(1, torch.get_num_threads() // devices)
+        return _join(call, device)
     with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result"
-        _spawn(_fabric("ddp_spawn", device, devices), _work, call, threads, result)
-        return cast("R", pickle.loads(result.read_bytes()))  # noqa: S301 - our own process wrote it
+        work = _Work(call, Path(folder), devices, device, max(1, torch.get_num_threads() // devices))
+        try:
+            spawn(_spawned, (work, os.getpid()), nprocs=devices)  # type: ignore[no-untyped-call]
+        except ProcessRaisedException as error:
+            raise RuntimeError(str(error).strip().splitlines()[-1]) from error
+        except ProcessExitedException as error:
+            raise RuntimeError(f"{error}; a run with --out continues with --resume") from error
+        return cast("R", pickle.loads(work.result.read_bytes()))  # noqa: S301 - our own process wrote it
 
 
 def _check_devices(devices: int, device: str, *, external: bool) -> None:
@@ -118,52 +123,58 @@ def _check_devices(devices: int, device: str, *, external: bool) -> None:
         raise ValueError(f"device is {device!r}; allowed with {devices} devices: cpu, cuda")
 
 
-def _fabric(strategy: str, device: str, devices: int | None = None) -> Any:
-    """Set up Lightning Fabric for processes of its own (``devices``) or those of torchrun."""
+@dataclass(frozen=True)
+class _Work:
+    """What each process of this machine is told."""
+
+    call: Callable[[], Any]
+    folder: Path
+    world: int
+    device: str
+    threads: int
+
+    @property
+    def result(self) -> Path:
+        """Where the first process leaves what its call gave: a pipe would have to be read before it is full."""
+        return self.folder / "result"
+
+
+def _spawned(rank: int, work: _Work, parent: int) -> None:
+    """Run one of the processes."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    torch.set_num_threads(work.threads)
+    if work.device == "cuda":
+        torch.cuda.set_device(rank)
+    # Nobody beyond this machine is asked or answered: processes find each other by a file, and speak by the loopback.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    meeting = f"file://{work.folder / 'meeting'}"
+    dist.init_process_group(_backend(work.device), init_method=meeting, rank=rank, world_size=work.world)
     try:
-        fabric = importlib.import_module("lightning_fabric")
-        environments = importlib.import_module("lightning_fabric.plugins.environments")
-    except ImportError as error:
-        raise RuntimeError("several processes need Lightning Fabric: pip install 'tilewise[distributed]'") from error
-    accelerator = device.partition(":")[0]
-    if devices is not None:
-        # Named, so that a job of Slurm's around us is not taken for processes that it has started.
-        plugins = [environments.LightningEnvironment()]
-        return fabric.Fabric(accelerator=accelerator, devices=devices, strategy=strategy, plugins=plugins)
-    local = int(os.environ["LOCAL_WORLD_SIZE"])
-    nodes = int(os.environ["WORLD_SIZE"]) // local
-    return fabric.Fabric(accelerator=accelerator, devices=local, num_nodes=nodes, strategy=strategy)
-
-
-def _spawn(fabric: Any, function: Callable[..., None], *args: Any) -> None:
-    """Run in processes of our own; of one that fails, give the one line that says why."""
-    before = os.environ.get("MASTER_PORT")
-    try:
-        fabric.launch(function, *args)
-    except ProcessRaisedException as error:
-        raise RuntimeError(str(error).strip().splitlines()[-1]) from error
-    except ProcessExitedException as error:
-        raise RuntimeError(f"{error}; a run with --out continues with --resume") from error
-    finally:
-        # Fabric leaves the port there, and the next launch would take it for given.
-        if before is None:
-            os.environ.pop("MASTER_PORT", None)
-
-
-def _work(_: Any, call: Callable[[], Any], threads: int, result: Path) -> None:
-    torch.set_num_threads(threads)
-    try:
-        given = call()
+        given = work.call()
         if Processes.here().first:
-            # Through Fabric's pipe it would have to fit into the pipe's buffer, as that is read after the end only.
-            result.write_bytes(pickle.dumps(given))
+            work.result.write_bytes(pickle.dumps(given))
     finally:
         dist.destroy_process_group()
 
 
-def _join(_: Any, call: Callable[[], R]) -> R | None:
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: nobody would hear of its result."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _join(call: Callable[[], R], device: str) -> R | None:
+    """Run as one of torchrun's processes."""
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group(_backend(device))
     try:
         result = call()
         return result if Processes.here().first else None
     finally:
         dist.destroy_process_group()
+
+
+def _backend(device: str) -> str:
+    return "nccl" if device == "cuda" else "gloo"

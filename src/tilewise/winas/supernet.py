@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from tilewise.common.modules import replace_modules
 from tilewise.engine.lossless import worth_measuring
-from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, unsuitable
+from tilewise.nn import Conv2d, QuantizedConv, WinogradConv2d, is_plain, plain_copy, unsuitable, unwrapped
 from tilewise.quant import Direct, Exact, Spec
 from tilewise.winas.config import SearchConfig
 
@@ -75,13 +74,13 @@ class SuperNet:
     """
 
     def __init__(self, model: nn.Module, config: SearchConfig) -> None:
-        self.model = copy.deepcopy(model)
+        self.model = plain_copy(unwrapped(model))
         self.choices: dict[str, Choice] = {}
         self.ways: dict[str, list[list[Spec]]] = {}
         """Of every convolution, in the model's order: for each of its candidates the specs with its very numbers."""
         replacement: dict[nn.Module, nn.Module] = {}
         for name, conv in list(self.model.named_modules()):
-            if isinstance(conv, nn.Conv2d):
+            if isinstance(conv, nn.Conv2d) and is_plain(conv):
                 specs = candidates(conv, config)
                 self.ways[name] = [ways(conv, spec, config) for spec in specs]
                 if len(specs) > 1:

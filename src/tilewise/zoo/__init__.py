@@ -7,26 +7,38 @@ from typing import Any
 
 from torch import nn
 
-from tilewise.zoo.imagenet import resnet18_224, vgg16
+from tilewise.zoo.denoising import dncnn
+from tilewise.zoo.imagenet import resnet18_224, resnet50, vgg16
 from tilewise.zoo.lenet import lenet5
+from tilewise.zoo.mobile import mobilenet_v2
 from tilewise.zoo.resnet import resnet18, resnet20
 from tilewise.zoo.small import small_cnn
-from tilewise.zoo.superresolution import edsr, espcn
+from tilewise.zoo.small_images import inception, resnext20, squeezenet
+from tilewise.zoo.superresolution import compact, edsr, espcn
 from tilewise.zoo.unet import unet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "compact": compact,
+    "dncnn": dncnn,
     "edsr": edsr,
     "espcn": espcn,
+    "inception": inception,
     "lenet5": lenet5,
+    "mobilenet_v2": mobilenet_v2,
     "resnet18": resnet18,
     "resnet18_224": resnet18_224,
     "resnet20": resnet20,
+    "resnet50": resnet50,
+    "resnext20": resnext20,
     "small": small_cnn,
+    "squeezenet": squeezenet,
     "unet": unet,
     "vgg16": vgg16,
 }
 _WIDE = ("edsr", "resnet18", "unet")
-_SCALED = ("edsr", "espcn")
+_SCALED = ("compact", "edsr", "espcn")
+_LUMA = ("dncnn", "edsr", "espcn")
+"""What takes images of one channel by default."""
 
 
 def build(
@@ -36,16 +48,16 @@ def build(
 
     Parameters
     ----------
-    name : {"edsr", "espcn", "lenet5", "resnet18", "resnet18_224", "resnet20", "small", "unet", "vgg16"}
-        Which one.
+    name : str
+        Which one: a key of :data:`MODELS`.
     classes : int
-        Outputs; networks that enlarge images have none.
+        Outputs; networks that make images have none.
     channels : int, optional
-        Of the input images; 1 for networks that enlarge luma, else 3.
+        Of the input images; 1 for networks that work on luma, else 3.
     width : float
         Factor on all channel counts (``edsr``, ``resnet18`` and ``unet`` only).
     scale : {2, 3, 4}, optional
-        Factor of networks that enlarge images (``edsr``, by default 2, and ``espcn``, 3).
+        Factor of networks that enlarge images (``edsr``, by default 2, ``espcn``, 3, and ``compact``, 4).
 
     Raises
     ------
@@ -59,12 +71,15 @@ def build(
     if scale is not None and name not in _SCALED:
         raise ValueError(f"scale is {scale}, but {name} does not enlarge images; only {', '.join(_SCALED)} do")
     options: dict[str, Any] = {"width": width} if name in _WIDE else {}
-    if name in _SCALED:
-        options |= {"scale": scale} if scale is not None else {}
-        return MODELS[name](channels=1 if channels is None else channels, **options)
-    return MODELS[name](classes=classes, channels=3 if channels is None else channels, **options)
+    options["channels"] = (1 if name in _LUMA else 3) if channels is None else channels
+    if name in _SCALED and scale is not None:
+        options["scale"] = scale
+    if name not in (*_SCALED, *_LUMA):
+        options["classes"] = classes
+    return MODELS[name](**options)
 
 
 __all__ = [
-    "MODELS", "build", "edsr", "espcn", "lenet5", "resnet18", "resnet18_224", "resnet20", "small_cnn", "unet", "vgg16",
+    "MODELS", "build", "compact", "dncnn", "edsr", "espcn", "inception", "lenet5", "mobilenet_v2", "resnet18",
+    "resnet18_224", "resnet20", "resnet50", "resnext20", "small_cnn", "squeezenet", "unet", "vgg16",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Networks for images of 224x224: ResNet-18 as in He et al., VGG-16 as in Simonyan and Zisserman.
+"""Networks for images of 224x224: ResNet-18 and ResNet-50 of He et al., VGG-16 of Simonyan and Zisserman.
 
 Layers have the names that torchvision gives them, so that its state dicts load.
 """
@@ -30,19 +30,48 @@ class StridedBlock(nn.Module):
         return F.relu(y + self.downsample(x))
 
 
-class ImageResNet18(nn.Module):
-    """A 7x7 stem of stride 2, max pooling, four stages of two blocks."""
+class Bottleneck(nn.Module):
+    """1x1 to fewer channels, 3x3 that may have stride 2, 1x1 to four times as many."""
 
-    def __init__(self, classes: int, channels: int) -> None:
+    def __init__(self, inputs: int, inner: int, stride: int) -> None:
+        super().__init__()
+        outputs = 4 * inner
+        self.conv1, self.bn1 = nn.Conv2d(inputs, inner, 1, bias=False), nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3, self.bn3 = nn.Conv2d(inner, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, 4 * inner, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(y)))))
+        return F.relu(y + self.downsample(x))
+
+
+class ImageResNet(nn.Module):
+    """A 7x7 stem of stride 2, max pooling, four stages of so many blocks."""
+
+    def __init__(
+        self, block: type[StridedBlock | Bottleneck], growth: int, counts: tuple[int, ...], classes: int, channels: int
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = nn.Sequential(StridedBlock(64, 64, 1), StridedBlock(64, 64, 1))
-        self.layer2 = nn.Sequential(StridedBlock(64, 128, 2), StridedBlock(128, 128, 1))
-        self.layer3 = nn.Sequential(StridedBlock(128, 256, 2), StridedBlock(256, 256, 1))
-        self.layer4 = nn.Sequential(StridedBlock(256, 512, 2), StridedBlock(512, 512, 1))
-        self.fc = nn.Linear(512, classes)
+        inputs, stages = 64, []
+        for stage, count in enumerate(counts):
+            inner, first = 64 << stage, 2 if stage else 1
+            outputs = growth * inner
+            blocks = [block(inputs if i == 0 else outputs, inner, first if i == 0 else 1) for i in range(count)]
+            stages.append(nn.Sequential(*blocks))
+            inputs = outputs
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.fc = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes) of images (N, channels, H, W)."""
@@ -77,9 +106,14 @@ class VGG16(nn.Module):
         return logits
 
 
-def resnet18_224(*, classes: int = 1000, channels: int = 3) -> ImageResNet18:
+def resnet18_224(*, classes: int = 1000, channels: int = 3) -> ImageResNet:
     """Build ResNet-18 for 224x224 images (He et al. 2016); convolutions of stride 2 stay direct when converted."""
-    return ImageResNet18(classes, channels)
+    return ImageResNet(StridedBlock, 1, (2, 2, 2, 2), classes, channels)
+
+
+def resnet50(*, classes: int = 1000, channels: int = 3) -> ImageResNet:
+    """Build ResNet-50 for 224x224 images (He et al. 2016), the 3x3 convolutions strided as torchvision has it."""
+    return ImageResNet(Bottleneck, 4, (3, 4, 6, 3), classes, channels)
 
 
 def vgg16(*, classes: int = 1000, channels: int = 3) -> VGG16:

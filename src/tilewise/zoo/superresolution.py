@@ -1,4 +1,4 @@
-"""Networks that enlarge an image: ESPCN of Shi et al. and a small EDSR, for factors 2 to 4."""
+"""Networks that enlarge an image: ESPCN of Shi et al., a small EDSR, the compact one of Real-ESRGAN."""
 
 from __future__ import annotations
 
@@ -57,6 +57,43 @@ class EDSR(nn.Module):
         y = self.body(self.blocks(y)) + y
         details: Tensor = self.shuffle(self.tail(y))
         return details + F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+
+
+class Compact(nn.Module):
+    """A plain chain at low resolution with a PReLU for each channel; its details are added to the repeated pixels."""
+
+    def __init__(self, scale: int, channels: int) -> None:
+        super().__init__()
+        self.scale = scale
+        layers: list[nn.Module] = [nn.Conv2d(channels, 64, 3, padding=1), nn.PReLU(64)]
+        for _ in range(16):
+            layers += [nn.Conv2d(64, 64, 3, padding=1), nn.PReLU(64)]
+        self.body = nn.Sequential(*layers, nn.Conv2d(64, channels * scale * scale, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) -> (N, channels, scale * H, scale * W)."""
+        details = F.pixel_shuffle(self.body(x), self.scale)
+        return details + F.interpolate(x, scale_factor=self.scale, mode="nearest")
+
+
+def compact(*, scale: int = 4, channels: int = 3) -> Compact:
+    """Build the compact network of Real-ESRGAN (Wang et al. 2021), of 18 convolutions, for RGB from 0 to 1.
+
+    Its weights ``realesr-animevideov3`` load by name.
+
+    Parameters
+    ----------
+    scale : {2, 3, 4}
+        Factor of both sides.
+    channels : int
+        Of the images.
+
+    Raises
+    ------
+    ValueError
+        If the factor is another one.
+    """
+    return Compact(_checked(scale), channels)
 
 
 def espcn(*, scale: int = 3, channels: int = 1) -> ESPCN:

@@ -22,12 +22,14 @@ from tilewise.engine.operations import (
     reducing,
     reshaping,
     resizing,
+    transposed,
 )  # fmt: skip
 from tilewise.engine.simulation import Simulated
 
 MODULES = (
     images,
     convolution,
+    transposed,
     batch_norm,
     activation,
     arithmetic,

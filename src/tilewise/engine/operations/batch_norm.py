@@ -32,7 +32,7 @@ def _batch_norm(im: Importer, a: dict[str, Any]) -> Value:
 
 def _simulate(run: Run, node: fx.Node, a: dict[str, Any]) -> Any:
     x: Tensor = a["input"]
-    if node not in run.taken_in:
+    if node not in run.folding:
         axes = (1, -1) + (1,) * (x.ndim - 2)
         affine = run.affine(node)
         x = x * affine.alpha.view(axes) + affine.beta.view(axes)

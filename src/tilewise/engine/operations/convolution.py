@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx
@@ -22,7 +23,7 @@ from tilewise.engine.lossless import by_itself, lossless
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.quantization import import_quantization, simulate_quantization
 from tilewise.engine.simulation import Run, Simulated
-from tilewise.nn import Conv2d, Quantize, QuantizedConv, WinogradConv2d
+from tilewise.nn import Conv2d, Linear, Quantize, QuantizedConv, WinogradConv2d
 from tilewise.quant import FLOAT_BITS, Exact, Residue
 
 
@@ -34,14 +35,17 @@ class Conv(Op):
     ----------
     layer : QuantizedConv
         Its numbers.
-    whole : bool
-        Whether its window must cover the whole image, as a linear layer's does.
+    flattened : tuple of Digit, optional
+        Of a linear layer on a flattened map: what its features are of that map, which the window has to cover.
+    padding : tuple of int
+        Zeros above, below, to the left and to the right of its input, beside the layer's own.
     """
 
     has_ending: ClassVar[bool] = True
 
     layer: QuantizedConv
-    whole: bool = False
+    flattened: tuple[Digit, ...] = ()
+    padding: tuple[int, ...] = (0, 0, 0, 0)
 
     @property
     def is_float(self) -> bool:
@@ -55,20 +59,24 @@ class Conv(Op):
         check_sums(node.name, layer, numbers)
         bf16 = writer.precision == "bf16" and numbers.grid is None
         weight = to_bf16(numbers.weight) if bf16 else numbers.weight
+        if self.flattened:
+            maps = unflattened(torch.from_numpy(weight.reshape(len(weight), -1)), self.flattened, node.inputs[0].chw)
+            weight = np.ascontiguousarray(maps.permute(0, 2, 3, 1).numpy())
         shared = {
             **writer.wires(node), **writer.ending(node), "bias": numbers.bias, "scale": numbers.scale,
-            "padding": sides(layer),
+            "padding": [own + more for own, more in zip(sides(layer), self.padding, strict=True)],
         }  # fmt: skip
         if isinstance(layer, WinogradConv2d):
             writer.append(
                 "fast", node.name, **shared, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
                 integer=numbers.integer, u=weight, mult=numbers.mult, v_limit=numbers.v_limit,
-                fraction_bits=numbers.fraction_bits, stride=layer.algorithm.stride, block=0,
+                fraction_bits=numbers.fraction_bits, stride=layer.algorithm.stride,
+                dilation=layer.dilation[0], block=0,
             )  # fmt: skip
             return
         direct = {
             **shared, "weight": weight, "stride": list(layer.stride), "dilation": list(layer.dilation),
-            "ordered": writer.ordered and numbers.grid is None and not bf16, "whole": self.whole,
+            "ordered": writer.ordered and numbers.grid is None and not bf16, "whole": bool(self.flattened),
         }  # fmt: skip
         op, fields = self.lossless(node, direct, numbers.grid) or ("direct", direct)
         writer.append(op, node.name, **fields)
@@ -106,6 +114,8 @@ def _layer(im: Importer, a: dict[str, Any]) -> Value:
     if isinstance(layer, Quantize):
         return import_quantization(im, layer, name, im.value(a["x"]))
     check_layer(name, layer)
+    if isinstance(layer, Linear):
+        return _features(im, a["x"], layer, name)
     return _conv(im, im.image(a["x"]), layer, name)
 
 
@@ -127,18 +137,26 @@ def _conv2d(im: Importer, a: dict[str, Any]) -> Value:
 
 
 def _linear(im: Importer, a: dict[str, Any]) -> Value:
-    x, weight, bias = im.value(a["input"]), im.tensor(a["weight"]), im.tensor(a["bias"])
+    weight, bias = im.tensor(a["weight"]), im.tensor(a["bias"])
     assert weight is not None
-    name, flat = module_of(im.node) or "linear", len(x.shape) == 1
-    if flat:  # a window over the whole map
-        layer = float_layer(unflattened(weight, x.axes[0], x.node.chw), bias)
-    else:
-        x = im.channels_last(a["input"])
-        layer = float_layer(weight[:, :, None, None], bias)
+    layer, name = float_layer(weight[:, :, None, None], bias), module_of(im.node) or "linear"
     check_layer(name, layer)
-    chw = (len(weight), 1, 1) if flat else (len(weight), *x.node.chw[1:])
-    node = im.add(Conv(layer, whole=flat), [x.node], chw, name)
-    return Value(node, im.out()) if flat else im.view(Value(node, chw), (*x.axes[:-1], of_image(chw)[0]))
+    return _features(im, a["input"], layer, name)
+
+
+def _features(im: Importer, x: Any, layer: QuantizedConv, name: str) -> Value:
+    """Return what a linear layer becomes: a window over the whole map that was flattened, or over one pixel."""
+    value = im.value(x)
+    if len(value.shape) > 1:
+        value = im.channels_last(x)
+        if value.node.chw.channels != layer.in_channels:
+            raise ValueError(f"layer {name!r} reads {value.node.chw.channels} features; allowed: {layer.in_channels}")
+        chw = (layer.out_channels, *value.node.chw[1:])
+        return im.view(Value(im.add(Conv(layer), [value.node], chw, name), chw), (*value.axes[:-1], of_image(chw)[0]))
+    if value.shape[0] != layer.in_channels:
+        raise ValueError(f"layer {name!r} reads {value.shape[0]} features; allowed: {layer.in_channels}")
+    node = im.add(Conv(layer, value.axes[0]), [value.node], (layer.out_channels, 1, 1), name)
+    return Value(node, im.out())
 
 
 def unflattened(x: Tensor, axis: tuple[Digit, ...], chw: Sequence[int]) -> Tensor:
@@ -152,12 +170,12 @@ def _simulate_layer(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     layer = run.captured.layers[a["name"]]
     if isinstance(layer, Quantize):
         return simulate_quantization(run, node, layer, a["x"])
-    return _convolved(run, node, layer, a["x"])
+    return convolved(run, node, layer, a["x"])
 
 
 def _simulate_conv2d(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     layer = float_layer(a["weight"], a["bias"], a["stride"], a["padding"], a["dilation"], a["groups"])
-    return _convolved(run, node, layer, a["input"])
+    return convolved(run, node, layer, a["input"])
 
 
 def _simulate_linear(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
@@ -165,13 +183,14 @@ def _simulate_linear(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     if x.ndim > 2:  # a window of one pixel
         layer = float_layer(weight[:, :, None, None], a["bias"])
         pixels = x.movedim(-1, 1).flatten(2)[..., None]
-        return _convolved(run, node, layer, pixels).view(len(x), -1, *x.shape[1:-1]).movedim(1, -1)
+        return convolved(run, node, layer, pixels).view(len(x), -1, *x.shape[1:-1]).movedim(1, -1)
     chw, (axis,) = run.axes_of(node.all_input_nodes[0])
     layer = float_layer(unflattened(weight, axis, chw), a["bias"])
-    return _convolved(run, node, layer, unflattened(x, axis, chw)).flatten(1)
+    return convolved(run, node, layer, unflattened(x, axis, chw)).flatten(1)
 
 
-def _convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tensor:
+def convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tensor:
+    """Return what a layer computes, with the batch norm that it takes in."""
     if node in run.folded:
         layer = copy.copy(layer)
         layer.fold(*run.folded[node])
@@ -181,16 +200,19 @@ def _convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tens
 
 
 def _ordered_conv(layer: QuantizedConv, x: Tensor) -> Tensor:
-    """Float convolution, each product and sum rounded on its own: rows, columns, then channels of the window."""
+    """Float convolution, each product and sum rounded on its own: rows, columns, then channels of a group."""
     (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
     top, bottom, left, right = sides(layer)
     x, weight = F.pad(x, (left, right, top, bottom)), layer.folded_weight()
     height, width = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
     y = x.new_zeros(len(x), layer.out_channels, height, width)
-    for i, j, c in itertools.product(range(kh), range(kw), range(layer.in_channels)):
+    channels = layer.in_channels // layer.groups
+    first = torch.arange(layer.groups).repeat_interleave(layer.out_channels // layer.groups) * channels
+    for i, j, c in itertools.product(range(kh), range(kw), range(channels)):
         rows = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
         cols = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
-        y = y + x[:, c : c + 1, rows, cols] * weight[:, c, i, j].view(1, -1, 1, 1)
+        window = x[:, first + c, rows, cols] if layer.groups > 1 else x[:, c : c + 1, rows, cols]
+        y = y + window * weight[:, c, i, j].view(1, -1, 1, 1)
     return layer.add_bias(y)
 
 

@@ -15,6 +15,8 @@ from tilewise.engine.importer import ComputedSizeError, Handler, Importer, Value
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Simulated
 
+PAD, CUT = 0, 2
+"""Kinds of the moves that put zeros around, and that take slices."""
 NO_END = 2**48
 """End of a slice that goes to the end of the image, as the native operation has it."""
 
@@ -30,7 +32,7 @@ class Move(NamedTuple):
 
 def pad(before: int, after: int) -> Move:
     """Return the move that puts zeros before and after."""
-    return Move(0, before, after)
+    return Move(PAD, before, after)
 
 
 def repeat(factor: int) -> Move:
@@ -40,7 +42,7 @@ def repeat(factor: int) -> Move:
 
 def cut(begin: int, end: int, step: int) -> Move:
     """Return the move that takes a slice."""
-    return Move(2, begin, min(end, NO_END), step)
+    return Move(CUT, begin, min(end, NO_END), step)
 
 
 FLIP = Move(3)
@@ -114,6 +116,25 @@ class Gather(Op):
         (before,) = inner.parts
         whole = extent(before.channels, made.inputs[0].chw.channels) == made.chw.channels
         return whole or (self.axis == CHANNEL and not any(part.channels for part in self.parts))
+
+    @property
+    def only_cuts(self) -> bool:
+        """Whether it takes slices of one image, and nothing else."""
+        if len(self.parts) > 1 or self.parts[0].channels:
+            return False
+        return all(move.kind == CUT for move in (*self.parts[0].rows, *self.parts[0].cols))
+
+    @property
+    def zeros_around(self) -> tuple[int, int, int, int] | None:
+        """Rows of zeros above and below, columns to the left and to the right, if it does nothing but add them."""
+        if len(self.parts) > 1 or self.parts[0].first != 0 or self.parts[0].channels:
+            return None
+        found: list[int] = []
+        for moves in (self.parts[0].rows, self.parts[0].cols):
+            if len(moves) > 1 or any(move.kind != PAD for move in moves):
+                return None
+            found += [moves[0].a, moves[0].b] if moves else [0, 0]
+        return found[0], found[1], found[2], found[3]
 
     def then(self, i: int, inner: Gather) -> Gather:
         """Return what input ``i``, made by ``inner`` from one image, and this do together."""
