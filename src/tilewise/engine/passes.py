@@ -27,6 +27,7 @@ def optimize(graph: Graph, precision: str = "float32") -> Graph:
     """Run all passes, in place; ``precision`` is that of float convolutions."""
     drop_unread(graph)
     fold_batch_norms(graph)
+    compose_gathers(graph)  # before quantizations come between them
     quantize_inputs(graph)
     while join_equal_quantizations(graph) or hoist(graph):
         pass
