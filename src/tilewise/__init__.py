@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tilewise.conversion import convert, describe
     from tilewise.doors import from_onnx, from_pt2
     from tilewise.engine import Engine, load
+    from tilewise.engine.accelerate import accelerate
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
@@ -37,6 +38,7 @@ _HOME = {
     "SearchConfig": "winas",
     "TrainConfig": "train",
     "Winograd": "quant",
+    "accelerate": "engine.accelerate",
     "algorithm": "algebra",
     "calibrate": "calibration",
     "compile": "engine.compiler",
@@ -72,6 +74,7 @@ __all__ = [
     "SearchConfig",
     "TrainConfig",
     "Winograd",
+    "accelerate",
     "algorithm",
     "calibrate",
     "compile",
