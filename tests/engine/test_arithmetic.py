@@ -125,7 +125,7 @@ def test_engine_is_its_simulation(name: str, monkeypatch: pytest.MonkeyPatch, in
     _check(model, x, monkeypatch, interpret)
     with torch.no_grad():
         error = tw.compile(model, x)(x) - original(x)
-        assert 10 * (original(x).square().mean() / error.square().mean()).log10() > 25
+        assert 10 * (original(x).square().mean() / error.square().mean()).log10() > 20
 
 
 @pytest.mark.parametrize("bits", [12, 32])
