@@ -139,23 +139,35 @@ class NetworkBuilder {
     draft.add("adaptive_pool", name,
               {{"x", json(x)}, {"y", json(y)}, {"maximum", json(false)}, {"size", numbers({height, width})}});
   }
-  // Rows and columns are moved alike; `moves` has five numbers for each.
+  // Side by side. Rows and columns are moved alike; `moves` has five numbers for each, so has `of_channels`.
   void gather(const std::string& name, const std::vector<std::int64_t>& x, std::int64_t y, const std::vector<std::int64_t>& moves,
-              std::int64_t like = kNoTensor) {
+              const std::vector<std::int64_t>& of_channels = {}, std::int64_t like = kNoTensor) {
     std::vector<std::int64_t> first;
     for (std::int64_t begin = 0; const std::int64_t tensor : x) first.push_back(begin), begin += channels(tensor);
-    const Values list = values_of({static_cast<std::int64_t>(moves.size() / 5), 5}, moves);
-    draft.add("gather", name, {{"x", numbers(x)}, {"like", tensor_or_null(like)}, {"y", json(y)}},
-              {{"first", values_of(first)}, {"rows", list}, {"cols", list}});
+    draft.add("gather", name, {{"x", numbers(x)}, {"like", tensor_or_null(like)}, {"y", json(y)}, {"axis", json(0)}},
+              {{"first", values_of(first)}, {"rows", moves_of(moves)}, {"cols", moves_of(moves)}, {"channels", moves_of(of_channels)}});
+  }
+  // One below the other, or beside it as columns: `axis` is 1 or 2.
+  void stack(const std::string& name, const std::vector<std::int64_t>& x, std::int64_t y, std::int64_t axis) {
+    draft.add("gather", name, {{"x", numbers(x)}, {"like", null()}, {"y", json(y)}, {"axis", json(axis)}},
+              {{"first", values_of(std::vector<std::int64_t>(x.size(), 0))}, {"rows", moves_of({})}, {"cols", moves_of({})},
+               {"channels", moves_of({})}});
+  }
+  // `digits` has two numbers for each; `axes` are channels, rows and columns of y.
+  void rearrange(const std::string& name, std::int64_t x, std::int64_t y, const std::vector<std::int64_t>& digits,
+                 const std::vector<std::vector<std::int64_t>>& axes) {
+    draft.add("rearrange", name, {{"x", json(x)}, {"y", json(y)}},
+              {{"digits", values_of({static_cast<std::int64_t>(digits.size() / 2), 2}, digits)}, {"channels", values_of(axes[0])},
+               {"rows", values_of(axes[1])}, {"cols", values_of(axes[2])}});
   }
   void pixel_shuffle(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t factor) {
     draft.add("pixel_shuffle", name, {{"x", json(x)}, {"y", json(y)}, {"factor", json(factor)}});
   }
   void resize(const std::string& name, std::int64_t x, std::int64_t y, const std::vector<std::int64_t>& size,
-              std::int64_t like = kNoTensor, double factor = 0) {
+              std::int64_t like = kNoTensor, double factor = 0, std::int64_t mode = 0) {
     draft.add("resize", name,
               {{"x", json(x)}, {"like", tensor_or_null(like)}, {"y", json(y)}, {"size", numbers(size)},
-               {"row_scale", json(factor)}, {"col_scale", json(factor)}, {"align_corners", json(false)}});
+               {"row_scale", json(factor)}, {"col_scale", json(factor)}, {"mode", json(mode)}, {"align_corners", json(false)}});
   }
 
   bool is_float(std::int64_t number) { return dtype(number) == "float32"; }
@@ -165,6 +177,9 @@ class NetworkBuilder {
  private:
   using Named = std::vector<std::pair<std::string, Values>>;
 
+  static Values moves_of(const std::vector<std::int64_t>& moves) {
+    return values_of({static_cast<std::int64_t>(moves.size() / 5), 5}, moves);
+  }
   static Json tensor_or_null(std::int64_t tensor) { return tensor == kNoTensor ? null() : json(tensor); }
   static std::size_t size(std::int64_t count) { return static_cast<std::size_t>(count); }
   Json& tensor(std::int64_t number) { return draft.tensors()[size(number)]; }
@@ -226,6 +241,7 @@ class NetworkBuilder {
   std::normal_distribution<float> normal_;
 };
 
+inline constexpr std::int64_t kNoEnd = std::int64_t{1} << 48;  // of a slice: the image's
 inline constexpr std::int64_t kImageChannels = 3, kGuideChannels = 20, kLogits = 10, kMapChannels = 3;
 
 // Two inputs, "image" and "guide", of any one size from 2x2 on; two outputs, "logits" [N, 10] and "map", 3 channels of
@@ -264,6 +280,17 @@ inline Draft small_network(bool agreeing) {
   b.resize("resized", shuffled, resized, {5, 5});
   const std::int64_t repeated = d.bytes(3), mean = d.floats(3), average = d.floats(3), joined = d.floats(3);
   b.gather("repeated", {resized}, repeated, {0, 1, 2, 0, 0, 0, 2, 0, -1, 2});  // twice each, then every other one
+  const std::int64_t turned = d.bytes(3, -127), stacked = d.bytes(3, -127), picked = d.bytes(4, -127), cubic = d.bytes(4, -127);
+  const std::int64_t near = d.floats(3), columns = d.bytes(2, -127);
+  b.rearrange("turned", resized, turned, {0, 3, 1, 0, 2, 0}, {{0}, {2}, {1}});  // rows and columns change places
+  b.stack("stacked", {turned, resized}, stacked, 1);
+  // The last two channels, each twice; these, rows and columns from the last one on.
+  b.gather("picked", {stacked}, picked, {0, 3, 0, 0, 0}, {0, 2, -2, kNoEnd, 1, 0, 1, 2, 0, 0, 0, 3, 0, 0, 0});
+  b.resize("cubic", picked, cubic, {7, 3}, kNoTensor, 0, 3);
+  const std::int64_t cropped = d.bytes(4, -127);
+  b.gather("cropped", {cubic}, cropped, {0, 4, 0, 0, 0}, {}, resized);
+  b.rearrange("columns", cubic, columns, {0, 2, 0, 2, 1, 0, 2, 0}, {{1}, {2}, {3, 0}});
+  b.resize("near", resized, near, {0, 0}, kNoTensor, 0.75, 1);
   b.pool("mean", resized, mean, false, 5, 5, 0);
   b.adaptive_pool("average", repeated, average, 1, 1);
   b.eltwise("joined", mean, joined, {.residual = average});

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tilewise.calibration.doctor import doctor
     from tilewise.conversion import convert, describe
     from tilewise.engine import Engine, load
+    from tilewise.engine.accelerate import accelerate
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.quant import Direct, Exact, Residue, Winograd
@@ -36,6 +37,7 @@ _HOME = {
     "SearchConfig": "winas",
     "TrainConfig": "train",
     "Winograd": "quant",
+    "accelerate": "engine.accelerate",
     "algorithm": "algebra",
     "calibrate": "calibration",
     "compile": "engine.compiler",
@@ -69,6 +71,7 @@ __all__ = [
     "SearchConfig",
     "TrainConfig",
     "Winograd",
+    "accelerate",
     "algorithm",
     "calibrate",
     "compile",

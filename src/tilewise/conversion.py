@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +180,7 @@ def _check(layers: Mapping[str, nn.Module], specs: Mapping[str, object]) -> None
             known = ", ".join(layers) or "none at all"
             raise ValueError(f"pattern {pattern!r} matches no convolution; the model has: {known}")
     for name, layer in layers.items():
-        assert isinstance(weight := layer.weight, torch.Tensor)
+        weight: Any = layer.weight
         if isinstance(weight, nn.parameter.UninitializedParameter):
             raise ValueError(f"weights of {name} have no values yet; call the model on images once")  # noqa: TRY004
         if weight.dtype not in (torch.float32, torch.float64):

@@ -276,19 +276,40 @@ class Interpreter:
         powers = FUNCTIONS["exp"].compute(torch.from_numpy(values - values.max(-1, keepdims=True))).numpy()
         self.store(y, powers / channel_sum(powers))
 
-    def gather(self, x: list[int], y: int, like: Any, first: Any, rows: Any, cols: Any) -> None:
-        joined = None
+    def gather(
+        self, x: list[int], y: int, like: Any, axis: int, first: Any, rows: Any, cols: Any, channels: Any
+    ) -> None:
+        parts = []
         for i, number in enumerate(x):
             value = self.real(number)
-            for axis, moves in ((1, rows), (2, cols)):
+            for along, moves in ((1, rows), (2, cols), (3, channels)):
                 for _, *move in (row for row in moves.tolist() if row[0] == i):
-                    goal = None if like is None else self.values[like].shape[axis]
-                    value = moved(value, axis, goal, *move)
-            if joined is None:
-                joined = np.zeros((*value.shape[:3], self.program.tensors[y]["channels"]), F32)
-            joined[..., first[i] : first[i] + value.shape[-1]] = value
-        assert joined is not None
+                    goal = None if like is None else self.values[like].shape[along]
+                    value = moved(value, along, goal, *move)
+            parts.append(value)
+        if axis > 0:
+            self.store(y, np.concatenate(parts, axis))
+            return
+        joined = np.zeros((*parts[0].shape[:3], self.program.tensors[y]["channels"]), F32)
+        for begin, part in zip(first.tolist(), parts, strict=True):
+            joined[..., begin : begin + part.shape[-1]] = part
         self.store(y, joined)
+
+    def rearrange(self, x: int, y: int, digits: Any, channels: Any, rows: Any, cols: Any) -> None:
+        value = self.real(x)
+        n, *extents = value.transpose(0, 3, 1, 2).shape
+        pairs = digits.tolist()
+        ordered = sorted(range(len(pairs)), key=lambda i: pairs[i][0])  # of channels, of rows, of columns
+        shape = []
+        for i in ordered:
+            base, size = pairs[i]
+            known = np.prod([s for b, s in pairs if b == base and s > 0], dtype=int)
+            shape.append(size or extents[base] // int(known))
+        split = value.transpose(0, 3, 1, 2).reshape(n, *shape)
+        axes = [[ordered.index(i) for i in axis.tolist()] for axis in (rows, cols, channels)]
+        sizes_of = [int(np.prod([split.shape[i + 1] for i in axis])) for axis in axes]
+        result = split.transpose(0, *(i + 1 for axis in axes for i in axis)).reshape(n, *sizes_of)
+        self.store(y, np.ascontiguousarray(result))
 
     def pixel_shuffle(self, x: int, y: int, factor: int) -> None:
         n, h, w, c = self.real(x).shape
@@ -296,19 +317,22 @@ class Interpreter:
         self.store(y, value.reshape(n, h * factor, w * factor, -1))
 
     def resize(
-        self, x: int, y: int, like: Any, size: Any, row_scale: float, col_scale: float, align_corners: bool
+        self, x: int, y: int, like: Any, size: Any, row_scale: float, col_scale: float, mode: int, align_corners: bool
     ) -> None:
         value = self.real(x)
-        taps = []
+        axes = []
         for axis, scale in ((1, row_scale), (2, col_scale)):
             pixels = value.shape[axis]
             out = size[axis - 1] or int(np.floor(pixels * scale))
             out = out if like is None else self.values[like].shape[axis]
-            taps.append(interpolated(pixels, out, scale, align_corners))
-        (rows, fr), (cols, fc) = taps
-        fr, fc = fr[:, None, None], fc[:, None]
-        upper, lower = ((1 - fc) * value[:, r][:, :, cols[0]] + fc * value[:, r][:, :, cols[1]] for r in rows)
-        self.store(y, (1 - fr) * upper + fr * lower)
+            axes.append(taps(pixels, out, scale, mode, align_corners))
+        y_ = np.zeros(1, F32)
+        for r in range(len(axes[0][0])):
+            along = np.zeros(1, F32)
+            for k in range(len(axes[1][0])):
+                along = along + axes[1][1][k][:, None] * value[:, axes[0][0][r]][:, :, axes[1][0][k]]
+            y_ = y_ + axes[0][1][r][:, None, None] * along
+        self.store(y, y_)
 
 
 def channel_sum(x: Floats) -> Floats:
@@ -349,25 +373,41 @@ def of_all_inputs(u: NDArray[Any], channels: int) -> NDArray[Any]:
 
 
 def moved(x: Floats, axis: int, goal: int | None, kind: int, a: int, b: int, c: int) -> Floats:
-    """What a move of a gather makes of an image's rows (axis 1) or columns (2)."""
+    """What a move of a gather makes of an image's rows (axis 1), columns (2) or channels (3)."""
     if kind == 0:
         return np.pad(x, [(a, b) if i == axis else (0, 0) for i in range(4)])
     if kind == 2:
         return x[(slice(None),) * axis + (slice(a, None if b == NO_END else b, c),)]
-    return np.repeat(x, a if kind == 1 else goal // x.shape[axis], axis)  # type: ignore[operator]
+    if kind == 4:
+        return x[(slice(None),) * axis + (slice(0, goal),)]
+    return np.flip(x, axis) if kind == 3 else np.repeat(x, a, axis)
 
 
-def interpolated(pixels: int, out: int, scale: float, align_corners: bool) -> tuple[NDArray[np.int64], Floats]:
-    """Two pixels for each of ``out``, and the weight of the second one, in float32."""
-    i = np.arange(out, dtype=F32)
+def taps(pixels: int, out: int, scale: float, mode: int, align_corners: bool) -> tuple[list[Any], list[Floats]]:
+    """Pixels for each of ``out``, and the weight of each, in float32."""
+    i, half, last = np.arange(out, dtype=F32), F32(0.5), F32(pixels - 1)
+    step = (
+        F32((pixels - 1) / (out - 1) if out > 1 else 0) if align_corners else F32(1 / scale if scale else pixels / out)
+    )
+    between = step * i if align_corners else step * (i + half) - half
     if pixels == out:
-        return np.stack([i, i]).astype(np.int64), np.zeros(out, F32)
-    if align_corners:
-        position = i * F32((pixels - 1) / (out - 1) if out > 1 else 0)
-    else:
-        position = np.maximum(F32(1 / scale if scale else pixels / out) * (i + F32(0.5)) - F32(0.5), F32(0))
-    low = np.minimum(position.astype(np.int64), pixels - 1)
-    return np.stack([low, np.minimum(low + 1, pixels - 1)]), np.clip(position - low.astype(F32), 0, 1).astype(F32)
+        between = i
+    if mode == 1:
+        return [np.minimum((step * i).astype(np.int64), pixels - 1)], [np.ones(out, F32)]
+    if mode == 2:
+        place = np.maximum(step * (i + half) - half, F32(0)) + half
+        return [np.minimum(place.astype(np.int64), pixels - 1)], [np.ones(out, F32)]
+    if mode == 0:
+        between = np.maximum(between, F32(0))
+    low = np.minimum(np.floor(between), last)
+    part = np.clip(between - low, 0, 1).astype(F32)
+    first = low.astype(np.int64)
+    if mode == 0:
+        return [first, np.minimum(first + 1, pixels - 1)], [F32(1) - part, part]
+    inner = [((F32(1.25) * t - F32(2.25)) * t) * t + F32(1) for t in (part, F32(1) - part)]
+    outer = [((F32(-0.75) * t + F32(3.75)) * t - F32(6)) * t + F32(3) for t in (part + F32(1), F32(1) - part + F32(1))]
+    places = [np.clip(first + k, 0, pixels - 1) for k in (-1, 0, 1, 2)]
+    return places, [outer[0], inner[0], inner[1], outer[1]]
 
 
 def to_bf16(x: NDArray[Any]) -> NDArray[np.uint16]:

@@ -198,7 +198,6 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "order": (lambda _, x: F.normalize(x, p=3.0), "order 3"),
     "softmax of rows": (lambda _, x: F.softmax(x, 2), "over axis 2"),
     "layer norm of rows": (lambda _, x: F.layer_norm(x, (7,)), "over the last 1 axes"),
-    "repeated": (lambda _, x: F.relu(x.mean((2, 3), keepdim=True).expand_as(x)), "repeats values"),
 }
 
 

@@ -1,4 +1,4 @@
-// Slices, padding, concatenation, nearest upsampling: pixels put elsewhere.
+// Slices, padding, concatenation, nearest upsampling, flips: pixels and channels put elsewhere.
 #pragma once
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/format.h"
@@ -19,7 +20,7 @@ class GatherOp final : public RowOp {
     std::int64_t covered = 0;
     for (const Gather::Part& part : params.parts) {
       if (part.first > covered) gaps_.push_back({covered, part.first});
-      covered = part.first + part.x->channels;
+      covered = part.first + part.width();
     }
     if (params.y->stride > covered) gaps_.push_back({covered, params.y->stride});
   }
@@ -41,32 +42,48 @@ class GatherOp final : public RowOp {
 
   template <typename To>
   void put(const To& to, const Gather::Part& part, std::int64_t image, std::int64_t i) const {
-    const std::int64_t from_row = part.rows[static_cast<std::size_t>(i)];
+    if (i < part.row || i - part.row >= static_cast<std::int64_t>(part.rows.size())) return;
+    const std::int64_t from_row = part.rows[static_cast<std::size_t>(i - part.row)];
     with_format(*part.x, [&](auto from) {
       using X = typename decltype(from)::Type;
       const bool same = same_format(*part.x, *params_.y);
-      for (std::int64_t j = 0; j < params_.y->width; ++j) {
-        const std::int64_t from_col = part.cols[static_cast<std::size_t>(j)];
-        auto* const y = pixel_at<typename To::Type>(*params_.y, image, i, j) + part.first;
-        if (from_row < 0 || from_col < 0) {
-          std::fill_n(y, part.x->channels, to.zero_value());
+      for (std::size_t j = 0; j < part.cols.size(); ++j) {
+        auto* const y =
+            pixel_at<typename To::Type>(*params_.y, image, i, part.col + static_cast<std::int64_t>(j)) + part.first;
+        if (from_row < 0 || part.cols[j] < 0) {
+          std::fill_n(y, part.width(), to.zero_value());
         } else {
-          copy(from, to, pixel_at<const X>(*part.x, image, from_row, from_col), y, part.x->channels, same);
+          copy(from, to, part, pixel_at<const X>(*part.x, image, from_row, part.cols[j]), y, same);
         }
       }
     });
   }
 
   template <typename From, typename To>
-  static void copy(const From& from, const To& to, const typename From::Type* x, typename To::Type* y,
-                   std::int64_t channels, bool same) {
-    if (same) {
-      std::memcpy(y, x, static_cast<std::size_t>(channels) * sizeof(*x));
-      return;
+  static void copy(const From& from, const To& to, const Gather::Part& part, const typename From::Type* x,
+                   typename To::Type* y, bool same) {
+    const std::int64_t channels = part.width();
+    if (part.channels.empty() && same) {
+      std::memcpy(y, x + part.from, static_cast<std::size_t>(channels) * sizeof(*x));
+    } else if (part.channels.empty()) {
+      for_channels(channels, [&](std::int64_t first, auto lanes) {
+        for (std::int64_t c = first; c < first + lanes; ++c) y[c] = to.store(from.real(x[part.from + c]));
+      });
+    } else {
+      pick(from, to, part.channels, x, y, same);
     }
-    for_channels(channels, [&](std::int64_t first, auto lanes) {
-      for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(from.real(x[first + c]));
-    });
+  }
+
+  template <typename From, typename To>
+  static void pick(const From& from, const To& to, const std::vector<std::int64_t>& channels,
+                   const typename From::Type* x, typename To::Type* y, bool same) {
+    if constexpr (std::is_same_v<typename From::Type, typename To::Type>) {
+      if (same) {
+        for (std::size_t c = 0; c < channels.size(); ++c) y[c] = x[channels[c]];
+        return;
+      }
+    }
+    for (std::size_t c = 0; c < channels.size(); ++c) y[c] = to.store(from.real(x[channels[c]]));
   }
 
   Gather params_;

@@ -7,24 +7,26 @@
 namespace tilewise {
 namespace {
 
-// What is done to the rows (or columns) of one input, one after the other; docs name them in this order.
-enum Move : std::int64_t { kPad, kRepeat, kSlice, kFill, kMoves };
+// What is done to the rows (or columns, or channels) of one input, one after the other; docs name them in this order.
+enum Move : std::int64_t { kPad, kRepeat, kSlice, kFlip, kCrop, kMoves };
 
 constexpr std::int64_t kNoEnd = std::int64_t{1} << 48;  // of a slice: the image's
 
-// Slices, zero padding, concatenation, nearest upsampling.
+// Slices, zero padding, concatenation, nearest upsampling, flips.
 class Gathering final : public Operation {
  public:
   void fields(Fields& fields) override {
     fields.reads_all("x", x_, "The images, one or several.");
-    fields.may_read("like", like_, "The tensor whose size a move 3 fills.");
-    fields.writes("y", y_, "Where they lie beside each other, channel by channel.");
-    fields.array("first", first_, {"int64"}, 1, "[inputs], the channel of y where each begins, in order; what is between is zero.");
-    for (std::size_t axis = 0; axis < 2; ++axis) {
-      fields.array(axis == 0 ? "rows" : "cols", moves_[axis], {"int64"}, 2,
-                   "[moves, 5]: the input, then what is done to it, in order: 0, zeros before, zeros after, 0: padding; 1, "
-                   "factor, 0, 0: each so often; 2, begin, end, step: a slice (below 0: from the end on; 2^48: no end); 3, 0, 0, 0: each so often "
-                   "that they fill the size of `like`.");
+    fields.may_read("like", like_, "The tensor to whose size a move 4 crops.");
+    fields.writes("y", y_, "Where they lie beside each other.");
+    fields.integer("axis", axis_, {0, 2}, "Along what: 0 channels, 1 rows, 2 columns.");
+    fields.array("first", first_, {"int64"}, 1,
+                 "[inputs], the channel of y where each begins, along channels in order; what is between is zero.");
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      fields.array(kAxes[axis], moves_[axis], {"int64"}, 2,
+                   "[moves, 5]: the input, then what is done to it, in order: 0, zeros before, zeros after, 0: padding (not of "
+                   "channels); 1, factor, 0, 0: each so often; 2, begin, end, step: a slice (below 0: from the end on; 2^48: no end); 3, "
+                   "0, 0, 0: the last one first; 4, 0, 0, 0: at most as many as `like` has (not of channels).");
     }
   }
 
@@ -33,16 +35,20 @@ class Gathering final : public Operation {
     check_no_bf16(name, "y", y);
     const auto count = static_cast<std::int64_t>(x_.size());
     check_equal(name, "the length of first", first_.shape[0], count, "the number of inputs");
+    for (std::size_t axis = 0; axis < 3; ++axis) read_moves(axis, count);
     std::int64_t covered = 0;
     for (std::size_t i = 0; i < x_.size(); ++i) {
       const TensorType& x = tensors[static_cast<std::size_t>(x_[i])];
       check_no_bf16(name, "x", x);
+      channels_.push_back(indices(kChannels, i, x.channels, 0));
+      const auto width = static_cast<std::int64_t>(channels_.back().size());
+      if (width == 0) refuse(name, ": nothing is left of the ", x.channels, " channels of input ", i);
+      if (axis_ != 0) check_equal(name, "the number of channels of y", y.channels, width, "those of each input");
       const std::int64_t first = first_.values<std::int64_t>()[i];
-      check_range(name, "first", first, covered, y.channels - x.channels);
-      covered = first + x.channels;
+      check_range(name, "first", first, axis_ == 0 ? covered : 0, y.channels - width);
+      covered = first + width;
       firsts_.push_back(first);
     }
-    for (std::size_t axis = 0; axis < 2; ++axis) read_moves(axis, count);
   }
 
   Size size(std::span<const Size> sizes) const override {
@@ -50,36 +56,58 @@ class Gathering final : public Operation {
     for (std::size_t i = 0; i < x_.size(); ++i) {
       const Size& x = sizes[static_cast<std::size_t>(x_[i])];
       const Size like = like_ == kNoTensor ? Size() : sizes[static_cast<std::size_t>(like_)];
-      const Size y{static_cast<std::int64_t>(indices(0, i, x.height, like.height).size()),
-                   static_cast<std::int64_t>(indices(1, i, x.width, like.width).size())};
+      const Size y{static_cast<std::int64_t>(indices(kRows, i, x.height, like.height).size()),
+                   static_cast<std::int64_t>(indices(kCols, i, x.width, like.width).size())};
       if (y.height < 1 || y.width < 1) refuse(name, ": nothing is left of input ", i, ", which has ", x.height, "x", x.width, " pixels");
-      if (i > 0 && !(y == found)) {
-        refuse(name, ": its inputs have ", found.height, "x", found.width, " and ", y.height, "x", y.width,
-               " pixels, must have the same");
+      if (i == 0) {
+        found = y;
+        continue;
       }
-      found = y;
+      if ((axis_ != 1 && y.height != found.height) || (axis_ != 2 && y.width != found.width)) {
+        refuse(name, ": its inputs have ", found.height, "x", found.width, " and ", y.height, "x", y.width,
+               " pixels, must have the same", axis_ == 0 ? "" : axis_ == 1 ? " width" : " height");
+      }
+      if (axis_ == 1) found.height = std::min(found.height + y.height, kMaxExtent + 1);
+      if (axis_ == 2) found.width = std::min(found.width + y.width, kMaxExtent + 1);
     }
     return found;
   }
 
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     Gather params{.y = tensors + y_, .parts = {}};
+    const Size like = like_ == kNoTensor ? Size() : Size{tensors[like_].height, tensors[like_].width};
+    std::int64_t row = 0, col = 0;
     for (std::size_t i = 0; i < x_.size(); ++i) {
       const TensorRef* const x = tensors + x_[i];
-      params.parts.push_back({x, firsts_[i], indices(0, i, x->height, params.y->height), indices(1, i, x->width, params.y->width)});
+      Gather::Part part{.x = x, .first = firsts_[i], .rows = indices(kRows, i, x->height, like.height),
+                        .cols = indices(kCols, i, x->width, like.width), .channels = {}, .row = row, .col = col};
+      const std::vector<std::int64_t>& channels = channels_[i];
+      if (std::ranges::adjacent_find(channels, [](auto a, auto b) { return b != a + 1; }) == channels.end()) {
+        part.from = channels[0], part.count = static_cast<std::int64_t>(channels.size());
+      } else {
+        part.channels = channels;
+      }
+      if (axis_ == 1) row += static_cast<std::int64_t>(part.rows.size());
+      if (axis_ == 2) col += static_cast<std::int64_t>(part.cols.size());
+      params.parts.push_back(std::move(part));
     }
     return {"gather", set.gather(params)};
   }
 
-  void drop_arrays() override { first_ = {}, moves_[0] = {}, moves_[1] = {}; }
+  void drop_arrays() override {
+    first_ = {};
+    for (Array& moves : moves_) moves = {};
+  }
 
  private:
   struct Step {
     std::int64_t move, a, b, c;
   };
+  enum Axis : std::size_t { kRows, kCols, kChannels };
+  static constexpr const char* kAxes[] = {"rows", "cols", "channels"};
 
   void read_moves(std::size_t axis, std::int64_t inputs) {
-    check_equal(name, "the number of columns of rows and cols", moves_[axis].shape[1], 5, "for one move each");
+    check_equal(name, "the number of columns of rows, cols and channels", moves_[axis].shape[1], 5, "for one move each");
     steps_[axis].resize(static_cast<std::size_t>(inputs));
     const auto values = moves_[axis].view<std::int64_t, 2>();
     for (std::int64_t i = 0; i < values.shape[0]; ++i) {
@@ -91,12 +119,14 @@ class Gathering final : public Operation {
                   step.move == kRepeat ? kMaxFactor : kMaxExtent);
       check_range(name, "the second number of a move", step.b, slice ? -kMaxExtent : 0, slice ? kNoEnd : kMaxExtent);
       check_range(name, "the third number of a move", step.c, slice ? 1 : 0, kMaxExtent);
-      if (step.move == kFill && like_ == kNoTensor) refuse(name, ": a move fills the size of a tensor, must have `like`");
+      if (axis == kChannels && (step.move == kPad || step.move == kCrop))
+        refuse(name, ": a move of channels is ", step.move, ", must be 1..3");
+      if (step.move == kCrop && like_ == kNoTensor) refuse(name, ": a move crops to the size of a tensor, must have `like`");
       steps_[axis][static_cast<std::size_t>(values(i, 0))].push_back(step);
     }
   }
 
-  // Which pixel each pixel of y is along one axis; -1: zero.
+  // Which pixel (or channel) each of y is along one axis; -1: zero.
   std::vector<std::int64_t> indices(std::size_t axis, std::size_t input, std::int64_t pixels, std::int64_t like) const {
     std::vector<std::int64_t> places(static_cast<std::size_t>(pixels));
     for (std::int64_t i = 0; i < pixels; ++i) places[static_cast<std::size_t>(i)] = i;
@@ -111,12 +141,13 @@ class Gathering final : public Operation {
         const auto from_end = [&](std::int64_t at) { return std::clamp<std::int64_t>(at < 0 ? at + size : at, 0, size); };
         for (std::int64_t i = from_end(step.a); i < from_end(step.b); i += step.c)
           moved.push_back(places[static_cast<std::size_t>(i)]);
+      } else if (step.move == kFlip) {
+        moved.assign(places.rbegin(), places.rend());
+      } else if (step.move == kCrop) {
+        moved.assign(places.begin(), places.begin() + std::min(size, like));
       } else {
-        if (step.move == kFill && (size == 0 || like % size != 0))
-          refuse(name, ": goes from ", size, " to ", like, " pixels, must be a whole factor");
-        const std::int64_t factor = step.move == kFill ? like / size : step.a;
-        if (size * factor > kMaxExtent) refuse(name, ": y would have ", size * factor, " pixels along an axis, must be 1..", kMaxExtent);
-        for (const std::int64_t place : places) moved.insert(moved.end(), static_cast<std::size_t>(factor), place);
+        if (size * step.a > kMaxExtent) refuse(name, ": y would have ", size * step.a, " pixels along an axis, must be 1..", kMaxExtent);
+        for (const std::int64_t place : places) moved.insert(moved.end(), static_cast<std::size_t>(step.a), place);
       }
       places = std::move(moved);
     }
@@ -124,9 +155,10 @@ class Gathering final : public Operation {
   }
 
   std::vector<std::int64_t> x_, firsts_;
-  std::int64_t like_ = kNoTensor, y_ = kNoTensor;
-  Array first_, moves_[2];
-  std::vector<std::vector<Step>> steps_[2];  // of rows and columns, by input
+  std::int64_t like_ = kNoTensor, y_ = kNoTensor, axis_ = 0;
+  Array first_, moves_[3];
+  std::vector<std::vector<Step>> steps_[3];          // by axis and input
+  std::vector<std::vector<std::int64_t>> channels_;  // of x that go into y, by input
 };
 
 }  // namespace

@@ -33,17 +33,46 @@ void test_kernels() {
   });
 }
 
+// One below the other, beside it, and with channels in another order.
+void test_blocks() {
+  Random random(4);
+  for_formats("gather", [&](int from, int to, std::int64_t channels, const std::string& text) {
+    const Memory x = filled(shaped(from, 3, 5, channels + 3), random), other = filled(shaped(to, 2, 2, channels), random);
+    for (const bool below : {true, false}) {
+      Memory y(below ? shaped(to, 5, 5, channels) : shaped(to, 3, 7, channels), kImages, 0xFF);
+      std::vector<std::int64_t> last_first(static_cast<std::size_t>(channels));
+      for (std::int64_t c = 0; c < channels; ++c) last_first[static_cast<std::size_t>(c)] = channels - 1 - c;
+      const std::vector<std::int64_t> rows = {2, 1, 0}, cols = {4, -1, 2, 1, 0};
+      const Gather gather{
+          .y = &y.tensor,
+          .parts = {{.x = &x.tensor, .first = 0, .rows = rows, .cols = cols, .from = 3, .count = channels},
+                    {.x = &other.tensor, .first = 0, .rows = below ? std::vector<std::int64_t>{1, 0} : std::vector<std::int64_t>{0, 0, 1},
+                     .cols = below ? std::vector<std::int64_t>{0, 1, 0, 1, 1} : std::vector<std::int64_t>{1, 0},
+                     .channels = last_first, .row = below ? 3 : 0, .col = below ? 0 : 5}}};
+      const auto formula = [&](const Place& p) {
+        const bool second = below ? p.row >= 3 : p.col >= 5;
+        const Gather::Part& part = gather.parts[second ? 1 : 0];
+        const std::int64_t row = part.rows[static_cast<std::size_t>(p.row - part.row)], col = part.cols[static_cast<std::size_t>(p.col - part.col)];
+        if (row < 0 || col < 0) return 0.0F;
+        return real(*part.x, {p.image, row, col, second ? channels - 1 - p.channel : p.channel + 3});
+      };
+      for_sets([&](const KernelSet& set, const std::string& by) {
+        run(*set.gather(gather), {.images = kImages});
+        check_output(y, formula, text + " by " + by);
+      });
+    }
+  });
+}
+
 // x [5] and other [5] in y [12]; `moves` as in NetworkBuilder::gather.
-Draft network(const std::vector<std::int64_t>& moves, bool like = false) {
+Draft network(const std::vector<std::int64_t>& moves, const std::vector<std::int64_t>& of_channels = {}, bool like = false) {
   NetworkBuilder b(1);
   const std::int64_t x = b.draft.bytes(5), other = b.draft.bytes(5), size = b.draft.bytes(1), y = b.draft.bytes(12);
   b.input("x", x), b.input("other", other), b.input("size", size);
-  b.gather("moved", {x, other}, y, moves, like ? size : kNoTensor);
+  b.gather("moved", {x, other}, y, moves, of_channels, like ? size : kNoTensor);
   b.output("y", y);
   return std::move(b.draft);
 }
-
-constexpr std::int64_t kNoEnd = std::int64_t{1} << 48;
 
 void test_sizes() {
   const std::vector<Size> small = {{4, 6}, {4, 6}, {8, 18}};
@@ -54,14 +83,30 @@ void test_sizes() {
   check_size(network({0, 2, -3, -1, 1, 1, 2, -3, -1, 1}), small, {2, 2});                // from the end on
   check_size(network({0, 2, 0, kNoEnd, 2, 1, 2, 1, kNoEnd, 2}), {{5, 7}, {6, 8}, {1, 1}}, {3, 4});
   check_size(network({0, 2, -100, 100, 1, 1, 2, 0, 4, 1, 1, 2, 0, 100, 1}), {{4, 4}, {4, 4}, {1, 1}}, {4, 4});
-  check_size(network({0, 3, 0, 0, 0, 1, 3, 0, 0, 0}, true), small, {8, 18});             // fills another's size
   check_size(network({0, 1, 2, 0, 0, 0, 2, 1, -1, 1, 1, 0, 1, 1, 0}), {{4, 4}, {4, 4}, {1, 1}}, {6, 6});  // one after the other
+  check_size(network({0, 4, 0, 0, 0, 1, 4, 0, 0, 0}, {}, true), {{9, 20}, {8, 18}, {8, 18}}, {8, 18});  // cropped to another
+  check_size(network({0, 4, 0, 0, 0}, {}, true), small, {4, 6});                                       // nothing to crop
   size_refused(network({}), {{4, 6}, {5, 6}, {1, 1}}, "moved: its inputs have 4x6 and 5x6 pixels, must have the same");
   size_refused(network({0, 2, 3, 3, 1}), small, "moved: nothing is left of input 0, which has 4x6 pixels");
-  size_refused(network({0, 3, 0, 0, 0, 1, 3, 0, 0, 0}, true), {{4, 6}, {4, 6}, {9, 18}},
-               "moved: goes from 4 to 9 pixels, must be a whole factor");
   size_refused(network({0, 1, 256, 0, 0, 0, 1, 256, 0, 0}), {{2, 2}, {2, 2}, {1, 1}}, "moved: y would have 131072 pixels along an axis, must be 1..65536");
   size_refused(network({0, 0, 65536, 0, 0, 1, 0, 65536, 0, 0}), small, "moved: the height of its result is 65540, must be 1..65536");
+}
+
+Draft stacked(std::int64_t axis) {
+  NetworkBuilder b(1);
+  const std::int64_t x = b.draft.bytes(5), other = b.draft.bytes(5), y = b.draft.bytes(5);
+  b.input("x", x), b.input("other", other);
+  b.stack("moved", {x, other}, y, axis);
+  b.output("y", y);
+  return std::move(b.draft);
+}
+
+void test_sizes_of_stacks() {
+  check_size(stacked(1), {{4, 6}, {5, 6}}, {9, 6});
+  check_size(stacked(2), {{4, 6}, {4, 7}}, {4, 13});
+  size_refused(stacked(1), {{4, 6}, {5, 7}}, "moved: its inputs have 4x6 and 5x7 pixels, must have the same width");
+  size_refused(stacked(2), {{4, 6}, {5, 7}}, "moved: its inputs have 4x6 and 5x7 pixels, must have the same height");
+  size_refused(stacked(1), {{40000, 6}, {40000, 6}}, "moved: the height of its result is 65537, must be 1..65536");
 }
 
 // Of numbered pixels along one axis: which ones arrive, 0 for none.
@@ -91,6 +136,7 @@ void test_moves() {
   CHECK((moved({0, 1, 2, 0, 0}, 3) == std::vector{1, 1, 2, 2, 3, 3}), "each twice");
   CHECK((moved({0, 2, 1, -1, 2}, 7) == std::vector{2, 4, 6}), "every other one");
   CHECK((moved({0, 2, -2, kNoEnd, 1}, 5) == std::vector{4, 5}), "the last two");
+  CHECK((moved({0, 3, 0, 0, 0}, 3) == std::vector{3, 2, 1}), "from the last one on");
   CHECK((moved({0, 0, 1, 0, 0, 0, 1, 2, 0, 0, 0, 2, 1, 5, 1}, 3) == std::vector{0, 1, 1, 2}), "one after the other");
 }
 
@@ -101,14 +147,20 @@ void test_refusals() {
   };
   refused(valid, "moved: the input of a move is 2, must be 0..1", move(0, 2));
   refused(valid, "moved: the input of a move is -1, must be 0..1", move(0, -1));
-  refused(valid, "moved: a move is 4, must be 0..3", move(1, 4));
-  refused(valid, "moved: a move fills the size of a tensor, must have `like`", move(1, 3));
+  refused(valid, "moved: a move is 5, must be 0..4", move(1, 5));
+  refused(network({}, {0, 0, 0, 0, 0}), "moved: a move of channels is 0, must be 1..3", [](Draft&) {});
+  refused(network({}, {0, 2, 3, 3, 1}), "moved: nothing is left of the 5 channels of input 0", [](Draft&) {});
+  refused(network({}, {0, 1, 2, 0, 0}), "moved: first is 5, must be 10..7", [](Draft&) {});
+  refused(valid, "moved: a move crops to the size of a tensor, must have `like`", move(1, 4));
+  refused(valid, "moved: axis is 3, must be 0..2", [](Draft& d) { d("moved", "axis") = json(3); });
+  refused(valid, "moved: the number of channels of y is 12, must be 5, those of each input",
+          [](Draft& d) { d("moved", "axis") = json(1); });
   refused(valid, "moved: the first number of a move is -1, must be 0..65536", move(2, -1));
   refused(valid, "moved: the second number of a move is 65537, must be 0..65536", move(3, 65537));
   refused(valid, "moved: the third number of a move is 0, must be 1..65536", move(1, 2));  // the step of a slice
   refused(network({0, 1, 2, 0, 0}), "moved: the first number of a move is 0, must be 1..256", move(2, 0));
   refused(network({0, 1, 2, 0, 0}), "moved: the first number of a move is 257, must be 1..256", move(2, 257));
-  refused(valid, "moved: the number of columns of rows and cols is 4, must be 5",
+  refused(valid, "moved: the number of columns of rows, cols and channels is 4, must be 5",
           [](Draft& d) { d.array("moved", "cols") = values_of({1, 4}, std::vector<std::int64_t>(4)); });
   refused(valid, "moved: the length of first is 1, must be 2, the number of inputs",
           [](Draft& d) { d.array("moved", "first") = values_of(std::vector<std::int64_t>{0}); });
@@ -128,7 +180,9 @@ void test_refusals() {
 
 void test_gather() {
   test_kernels();
+  test_blocks();
   test_sizes();
+  test_sizes_of_stacks();
   test_moves();
   test_refusals();
 }

@@ -1,4 +1,4 @@
-// Bilinear interpolation.
+// Interpolation of two or four pixels along each axis.
 #pragma once
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 
 #include "kernels/format.h"
 #include "operations/resize/params.h"
@@ -20,7 +21,13 @@ class ResizeOp final : public RowOp {
   void row(const Call&, std::int64_t image, std::int64_t i) const override {
     with_format(*params_.x, [&](auto from) {
       with_format(*params_.y, [&](auto to) {
-        for (std::int64_t j = 0; j < params_.y->width; ++j) one_pixel(from, to, image, i, j);
+        for (std::int64_t j = 0; j < params_.y->width; ++j) {
+          if (params_.rows.empty()) {
+            cubic_pixel(from, to, image, i, j);
+          } else {
+            one_pixel(from, to, image, i, j);
+          }
+        }
       });
     });
   }
@@ -36,11 +43,42 @@ class ResizeOp final : public RowOp {
     const X* const x11 = pixel_at<const X>(*params_.x, image, rows.high, cols.high);
     auto* const y = pixel_at<typename To::Type>(*params_.y, image, i, j);
     const float fr = rows.weight, fc = cols.weight;
+    if constexpr (std::is_same_v<X, typename To::Type>) {
+      if (fr == 0 && fc == 0 && same_format(*params_.x, *params_.y)) {
+        std::memcpy(y, x00, static_cast<std::size_t>(params_.y->channels) * sizeof(X));
+        std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
+        return;
+      }
+    }
     for_channels(params_.y->channels, [&](std::int64_t first, auto lanes) {
       for (std::int64_t c = first; c < first + lanes; ++c) {
         const float upper = (1 - fc) * from.real(x00[c]) + fc * from.real(x01[c]);
         const float lower = (1 - fc) * from.real(x10[c]) + fc * from.real(x11[c]);
         y[c] = to.store((1 - fr) * upper + fr * lower);
+      }
+    });
+    std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
+  }
+
+  template <typename From, typename To>
+  void cubic_pixel(const From& from, const To& to, std::int64_t image, std::int64_t i, std::int64_t j) const {
+    using X = typename From::Type;
+    const Resize::Cubic& rows = params_.cubic_rows[static_cast<std::size_t>(i)];
+    const Resize::Cubic& cols = params_.cubic_cols[static_cast<std::size_t>(j)];
+    const X* x[4][4];
+    for (std::size_t r = 0; r < 4; ++r) {
+      for (std::size_t k = 0; k < 4; ++k) x[r][k] = pixel_at<const X>(*params_.x, image, rows.pixels[r], cols.pixels[k]);
+    }
+    auto* const y = pixel_at<typename To::Type>(*params_.y, image, i, j);
+    for_channels(params_.y->channels, [&](std::int64_t first, auto lanes) {
+      for (std::int64_t c = first; c < first + lanes; ++c) {
+        float sum = 0;
+        for (std::size_t r = 0; r < 4; ++r) {
+          float along = 0;
+          for (std::size_t k = 0; k < 4; ++k) along += cols.weights[k] * from.real(x[r][k][c]);
+          sum += rows.weights[r] * along;
+        }
+        y[c] = to.store(sum);
       }
     });
     std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());

@@ -7,7 +7,7 @@
 namespace tilewise {
 namespace {
 
-// Bilinear interpolation to a given size, by given factors, or to the size of another tensor.
+// Interpolation to a given size, by given factors, or to the size of another tensor.
 class Resizing final : public Operation {
  public:
   void fields(Fields& fields) override {
@@ -17,6 +17,8 @@ class Resizing final : public Operation {
     fields.integers("size", size_, {0, kMaxExtent}, "Height and width of y, if they are meant; else 0.");
     fields.real("row_scale", scale_[0], "The factor of the height that the caller gave; 0: none.");
     fields.real("col_scale", scale_[1], "The factor of the width that the caller gave; 0: none.");
+    fields.integer("mode", mode_, {0, kModes - 1},
+                   "0: bilinear; 1: nearest, the pixel at floor(in / out * i); 2: the nearest one to the middle; 3: bicubic.");
     fields.flag("align_corners", align_corners_, "The corners of both images lie on each other.");
   }
 
@@ -38,7 +40,12 @@ class Resizing final : public Operation {
 
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     const TensorRef &x = tensors[x_], &y = tensors[y_];
-    Resize params{.x = &x, .y = &y, .rows = taps(x.height, y.height, scale_[0]), .cols = taps(x.width, y.width, scale_[1])};
+    Resize params{.x = &x, .y = &y, .rows = {}, .cols = {}};
+    if (mode_ == kBicubic) {
+      params.cubic_rows = cubic(x.height, y.height, scale_[0]), params.cubic_cols = cubic(x.width, y.width, scale_[1]);
+    } else {
+      params.rows = taps(x.height, y.height, scale_[0]), params.cols = taps(x.width, y.width, scale_[1]);
+    }
     return {"resize", set.resize(params)};
   }
 
@@ -50,25 +57,56 @@ class Resizing final : public Operation {
     return static_cast<std::int64_t>(out);
   }
 
-  // As torch's bilinear interpolation in float32, each step rounded by itself. An image that keeps its size stays.
-  std::vector<Resize::Tap> taps(std::int64_t in, std::int64_t out, double factor) const {
-    std::vector<Resize::Tap> result;
+  // How far apart in x pixels of y are.
+  float step_of(std::int64_t in, std::int64_t out, double factor) const {
     const double corners = out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0.0;
     const double even = factor > 0 ? 1 / factor : static_cast<double>(in) / static_cast<double>(out);
-    const auto step = static_cast<float>(in == out ? 1.0 : align_corners_ ? corners : even);
+    return static_cast<float>(align_corners_ ? corners : even);
+  }
+
+  // As torch's interpolations in float32, each step rounded by itself. An image that keeps its size stays.
+  std::vector<Resize::Tap> taps(std::int64_t in, std::int64_t out, double factor) const {
+    std::vector<Resize::Tap> result;
+    const float step = step_of(in, out, factor);
     for (std::int64_t i = 0; i < out; ++i) {
       const auto place = static_cast<float>(i);
       float position = step * place;
-      if (!align_corners_ && in != out) position = std::max(step * (place + 0.5F) - 0.5F, 0.0F);
+      if (in == out) position = place;
+      if ((!align_corners_ && mode_ == kBilinear && in != out) || mode_ == kNearestExact)
+        position = std::max(step * (place + 0.5F) - 0.5F, 0.0F);
+      if (mode_ == kNearestExact) position += 0.5F;
       // A factor near 0 puts a place beyond what an integer holds.
       const bool inside = position < static_cast<float>(in);
       const std::int64_t low = inside ? std::min(static_cast<std::int64_t>(position), in - 1) : in - 1;
-      const std::int64_t high = std::min(low + 1, in - 1);
-      result.push_back({low, high, std::clamp(position - static_cast<float>(low), 0.0F, 1.0F)});
+      const std::int64_t high = mode_ == kBilinear ? std::min(low + 1, in - 1) : low;
+      result.push_back({low, high, mode_ == kBilinear ? std::clamp(position - static_cast<float>(low), 0.0F, 1.0F) : 0.0F});
     }
     return result;
   }
 
+  // The same for Keys' cubic convolution with a = -0.75; pixels beyond the edges are those at the edges.
+  std::vector<Resize::Cubic> cubic(std::int64_t in, std::int64_t out, double factor) const {
+    std::vector<Resize::Cubic> result;
+    const float step = step_of(in, out, factor);
+    for (std::int64_t i = 0; i < out; ++i) {
+      const auto place = static_cast<float>(i);
+      float position = align_corners_ ? step * place : step * (place + 0.5F) - 0.5F;
+      if (in == out) position = place;
+      const float last = static_cast<float>(in - 1);
+      const float low = std::min(std::floor(position), last);
+      const float part = std::clamp(position - low, 0.0F, 1.0F);
+      Resize::Cubic taps{{}, {outer(part + 1), inner(part), inner(1 - part), outer(1 - part + 1)}};
+      for (std::int64_t k = 0; k < 4; ++k)
+        taps.pixels[k] = static_cast<std::int64_t>(std::clamp(low + static_cast<float>(k - 1), 0.0F, last));
+      result.push_back(taps);
+    }
+    return result;
+  }
+  static float inner(float x) { return ((1.25F * x - 2.25F) * x) * x + 1; }
+  static float outer(float x) { return ((-0.75F * x + 3.75F) * x - 6) * x + 3; }
+
+  enum Mode : std::int64_t { kBilinear, kNearest, kNearestExact, kBicubic, kModes };
+  std::int64_t mode_ = kBilinear;
   std::int64_t x_ = kNoTensor, like_ = kNoTensor, y_ = kNoTensor;
   std::int64_t size_[2] = {0, 0};
   double scale_[2] = {0, 0};

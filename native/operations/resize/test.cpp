@@ -30,6 +30,35 @@ void test_kernels() {
   });
 }
 
+void test_cubic_kernels() {
+  Random random(7);
+  for_formats("cubic resize", [&](int from, int to, std::int64_t channels, const std::string& text) {
+    const Memory x = filled(shaped(from, 3, 4, channels), random);
+    Memory y(shaped(to, 2, 2, channels), kImages, 0xFF);
+    const Resize resize{.x = &x.tensor,
+                        .y = &y.tensor,
+                        .rows = {},
+                        .cols = {},
+                        .cubic_rows = {{{0, 0, 1, 2}, {-0.1f, 0.9f, 0.3f, -0.1f}}, {{0, 1, 2, 2}, {0, 1, 0, 0}}},
+                        .cubic_cols = {{{0, 0, 1, 2}, {-0.09f, 0.8f, 0.4f, -0.11f}}, {{1, 2, 3, 3}, {-0.1f, 0.6f, 0.6f, -0.1f}}}};
+    const auto formula = [&](const Place& p) {
+      const Resize::Cubic &rows = resize.cubic_rows[static_cast<std::size_t>(p.row)],
+                          &cols = resize.cubic_cols[static_cast<std::size_t>(p.col)];
+      float sum = 0;
+      for (std::size_t i = 0; i < 4; ++i) {
+        float along = 0;
+        for (std::size_t j = 0; j < 4; ++j) along += cols.weights[j] * real(x.tensor, {p.image, rows.pixels[i], cols.pixels[j], p.channel});
+        sum += rows.weights[i] * along;
+      }
+      return sum;
+    };
+    for_sets([&](const KernelSet& set, const std::string& by) {
+      run(*set.resize(resize), {.images = kImages});
+      check_output(y, formula, text + " by " + by);
+    });
+  });
+}
+
 enum class To { kSize, kFactors, kLike };
 
 Draft network(To to) {
@@ -82,6 +111,16 @@ void test_taps() {
   Draft factors = network(To::kFactors);
   factors("resized", "row_scale") = json(2.0), factors("resized", "col_scale") = json(1.0);
   CHECK((resized(factors, 2, false) == std::vector<float>{0, 0.25F, 0.75F, 1}), "by factors");
+  const auto by = [&](std::int64_t mode, std::int64_t height) {
+    Draft changed = to(height);
+    changed("resized", "mode") = json(mode);
+    return changed;
+  };
+  CHECK((resized(by(1, 5), 3, false) == std::vector<float>{0, 0, 1, 1, 2}), "the nearest one");
+  CHECK((resized(by(1, 2), 5, false) == std::vector<float>{0, 2}), "the nearest one of more");
+  CHECK((resized(by(2, 2), 5, false) == std::vector<float>{1, 3}), "the nearest one to the middle");
+  CHECK((resized(by(3, 3), 3, false) == std::vector<float>{0, 1, 2}), "as many, bicubic");
+  CHECK((resized(by(3, 2), 4, false) == std::vector<float>{0.40625F, 2.59375F}), "half as many, bicubic");
 }
 
 void test_refusals() {
@@ -101,6 +140,7 @@ void test_refusals() {
 
 void test_resize() {
   test_kernels();
+  test_cubic_kernels();
   test_sizes();
   test_taps();
   test_refusals();

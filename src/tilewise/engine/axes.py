@@ -79,7 +79,9 @@ def reshaped(axes: Axes, shape: Sequence[int], fixed: Sequence[bool] = ()) -> Ax
                 missing //= digit.size
             elif digit.size % missing == 0:
                 rest = digit.size // missing
-                grows = digit.free and not (i < len(fixed) and fixed[i]) and not any(d.free for d in axis)
+                grows = digit.free and not _is_fixed(fixed, i)
+                if grows and (any(d.free for d in axis) or not (_is_fixed(fixed, i + 1) and rest % shape[i + 1] == 0)):
+                    return None  # which part grows with the image?
                 axis.append(Digit(digit.base, missing, digit.step * rest, grows))
                 left.insert(0, Digit(digit.base, rest, digit.step, digit.free and not grows))
                 missing = 1
@@ -92,9 +94,55 @@ def reshaped(axes: Axes, shape: Sequence[int], fixed: Sequence[bool] = ()) -> Ax
         result[-1] += tuple(left)
     if any(digit.size > 1 for digit in left):
         return None
-    return tuple(
-        _joined(d for d in axis if d.size > 1 or not (i < len(fixed) and fixed[i])) for i, axis in enumerate(result)
-    )
+    return tuple(_joined(d for d in axis if d.size > 1 or not _is_fixed(fixed, i)) for i, axis in enumerate(result))
+
+
+def _is_fixed(fixed: Sequence[bool], i: int) -> bool:
+    return i < len(fixed) and fixed[i]
+
+
+def regrouped(axes: Axes, groups: Axes) -> Axes | None:
+    """Return what axes are of another tensor, whose channels, rows and columns are ``groups`` of the same digits.
+
+    None where two digits that grow with the image would be one number's, and not always side by side.
+    """
+    places: dict[Digit, Digit] = {}
+    for base, group in enumerate(groups):
+        step = 1
+        for digit in reversed(group):
+            places[digit] = Digit(base, digit.size, step, digit.free and base != CHANNEL)
+            step *= digit.size
+    sizes = shape_of(groups)
+    result = []
+    for axis in axes:
+        if axis in groups:
+            base = groups.index(axis)
+            result.append(_joined((Digit(base, sizes[base], 1, base != CHANNEL and any(d.free for d in axis)),)))
+        else:
+            result.append(_joined(places[digit] for digit in axis))
+    several = any(sum(digit.free for digit in group) > 1 and group not in axes for group in groups[1:])
+    return None if several else tuple(result)
+
+
+def groups_for(axes: Axes, lead: int) -> Axes:
+    """Return channels, rows and columns of a tensor of which one axis is whole: channels, or columns if it grows."""
+    first, others = axes[lead], [axis for i, axis in enumerate(axes) if i != lead]
+    if any(digit.free for digit in first):
+        channels = next((axis for axis in reversed(others) if not any(digit.free for digit in axis)), ())
+        rows = tuple(digit for axis in others if axis is not channels for digit in axis)
+        return channels, rows, first
+    rows = tuple(digit for axis in others[:-1] for digit in axis)
+    return first, rows, (others[-1] if others else ())
+
+
+def groups_of_result(axes: Axes) -> Axes:
+    """Return channels, rows and columns of a tensor whose numbers come pixel by pixel or channel by channel."""
+    if not any(digit.free for digit in axes[-1]):
+        return groups_for(axes, len(axes) - 1)
+    count = next(i for i, axis in enumerate(axes) if any(digit.free for digit in axis))
+    parts = (axes[:count], axes[count:-1], axes[-1:])
+    channels, rows, columns = (tuple(digit for axis in part for digit in axis) for part in parts)
+    return channels, rows, columns
 
 
 def _joined(digits: Iterable[Digit]) -> tuple[Digit, ...]:

@@ -47,6 +47,8 @@ class Captured:
         Images and results by name.
     axes : dict of str to (Axis, Axis)
         Which heights and widths each input may have.
+    structure : torch.utils._pytree.TreeSpec, optional
+        How the model's results are nested.
     """
 
     graph: fx.Graph
@@ -55,6 +57,7 @@ class Captured:
     inputs: dict[str, fx.Node]
     outputs: dict[str, fx.Node]
     axes: dict[str, tuple[Axis, Axis]] = field(default_factory=dict)
+    structure: Any = None
 
     def is_batch(self, size: Any) -> bool:
         """Whether an axis has as many entries as there are images, whatever their number."""
@@ -146,7 +149,7 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
     _fold_constants(graph, tensors)
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     outputs = _named_outputs(program, list(results))
-    return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs))
+    return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs), program.call_spec.out_spec)
 
 
 def compute_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:

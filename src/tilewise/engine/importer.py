@@ -8,7 +8,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, fx
 
-from tilewise.engine.axes import CHANNEL, Axes, of_image, reshaped, sequence, shape_of, whole
+from tilewise.engine.axes import (
+    CHANNEL,
+    COLUMN,
+    Axes,
+    groups_for,
+    groups_of_result,
+    of_image,
+    regrouped,
+    reshaped,
+    sequence,
+    shape_of,
+    whole,
+)
 from tilewise.engine.capture import Captured, arguments, hint, is_fixed, module_of, operation, place, size_of
 from tilewise.engine.graph import Chw, Extent, Graph, Node, Op, Output
 
@@ -43,11 +55,11 @@ class Value(NamedTuple):
     @property
     def is_image(self) -> bool:
         """Whether its axes are channels, rows and columns."""
-        own, image = (
-            [[digit for digit in axis if digit.size > 1] for axis in axes]
-            for axes in (self.axes, of_image(self.node.chw))
+        own = of_image(self.node.chw)
+        return self.shape == self.node.chw and all(
+            axis == image or (axis == () and len(image) == 1 and image[0].size == 1)
+            for axis, image in zip(self.axes, own, strict=True)
         )
-        return own == image
 
     def holds_channels(self, axis: int) -> bool:
         """Whether an axis, the batch being axis 0, is the channels."""
@@ -57,6 +69,29 @@ class Value(NamedTuple):
 def shown(x: Value) -> str:
     """Return a tensor's shape as errors show it."""
     return f"(N{''.join(f', {extent}' for extent in x.shape)})"
+
+
+class Problem(NamedTuple):
+    """What the engine lacks of an operation of the model."""
+
+    node: fx.Node
+    text: str
+
+
+class UnsupportedError(ValueError):
+    """The model has operations or layers that the engine lacks: ``problems`` are all of them."""
+
+    def __init__(self, problems: list[Problem], supported: Iterable[str]) -> None:
+        texts = [problem.text for problem in problems]
+        if len(texts) > 1:
+            texts.insert(0, f"the engine lacks {len(texts)} things that the model has:")
+        if any(text.endswith(NOT_SUPPORTED) for text in texts):
+            texts[-1] += "; supported are: " + ", ".join(supported)
+        super().__init__("\n".join(texts))
+        self.problems = problems
+
+
+NOT_SUPPORTED = "is not supported"
 
 
 class ComputedSizeError(ValueError):
@@ -78,6 +113,9 @@ class Importer:
         self.captured, self.handlers = captured, handlers
         self.graph = Graph()
         self.values: dict[fx.Node, Value] = {}
+        self.parts: dict[fx.Node, list[Value]] = {}
+        self.problems: list[Problem] = []
+        self.guessed: set[fx.Node] = set()
         self.node: fx.Node = next(iter(captured.inputs.values()))
 
     def run(self, make_input: Callable[[str, fx.Node], Op]) -> Graph:
@@ -85,8 +123,8 @@ class Importer:
 
         Raises
         ------
-        ValueError
-            Naming the operation or layer, its place in the model and what is served, if the engine lacks it.
+        UnsupportedError
+            Naming all operations and layers that the engine lacks, each with its place in the model and what is served.
         """
         for name, node in self.captured.inputs.items():
             chw = Chw(*(hint(size) for size in node.meta["val"].shape[1:]))
@@ -94,33 +132,68 @@ class Importer:
         for node in self.captured.graph.nodes:
             if node.op == "call_function" and not _is_size(node):
                 self.node = node
-                self.values[node] = self.handler(node)(self, arguments(node))
+                self._take(node)
         for name, node in self.captured.outputs.items():
             if node not in self.values:
                 raise ValueError(f"the model's result {name!r} does not depend on its input")
-            self.graph.outputs.append(self.output(name, node))
+            self.node = node
+            if node not in self.guessed:
+                self.graph.outputs.append(self.output(name, node))
+        if self.problems:
+            known = {name.split("::")[-1] for name in self.handlers if not name.split("::")[-1].startswith("_")}
+            raise UnsupportedError(self.problems, sorted(known - {"layer", "getitem"}))
         return self.graph
+
+    def _take(self, node: fx.Node) -> None:
+        """Take an operation over; note what is wrong with it, and go on with a tensor of its shape."""
+        try:
+            made = self.handler(node)(self, arguments(node))
+        except ComputedSizeError:
+            raise
+        except ValueError as error:
+            if operation(node) not in self.handlers or not self.guessed.intersection(node.all_input_nodes):
+                self.problems.append(Problem(node, str(error)))
+            made = self._guess(node)
+        else:
+            if self.guessed.intersection(node.all_input_nodes):
+                self.guessed.add(node)
+        if isinstance(made, list):
+            self.parts[node] = made
+        else:
+            self.values[node] = made
+
+    def _guess(self, node: fx.Node) -> Value | list[Value]:
+        """Return tensors of the shape of a result that the engine lacks, to find what else it lacks."""
+        found = node.meta["val"]
+        values = []
+        for tensor in [found] if isinstance(found, Tensor) else found:
+            shape = tuple(map(hint, tensor.shape[1:])) if isinstance(tensor, Tensor) else ()
+            if len(shape) != 3:
+                self.guessed.add(node)  # in which order it would lie, nobody knows
+            chw = shape if len(shape) == 3 else (math.prod(shape), 1, 1)
+            values.append(Value(self.add(Op(), [], chw), shape))
+        return values[0] if isinstance(found, Tensor) else values
 
     def handler(self, node: fx.Node) -> Handler:
         """Return what an operation becomes."""
         found = self.handlers.get(operation(node))
         if found is None:
-            known = {name.split("::")[-1] for name in self.handlers if not name.split("::")[-1].startswith("_")}
-            raise self.refusal("is not supported; supported are: " + ", ".join(sorted(known - {"layer", "getitem"})))
+            raise self.refusal(NOT_SUPPORTED)
         return found
 
     def output(self, name: str, node: fx.Node) -> Output:
         """Return a result of the network."""
-        found, sizes = self.values[node], node.meta["val"].shape[1:]
-        image, seen = of_image(found.node.chw), sequence(found.axes)
-        bases = {digit.base for digit in seen}  # without those of one pixel whatever the image's size
-        channels_last = seen == sequence((*image[1:], image[0]), bases) != sequence(image, bases)
-        if not channels_last and seen != sequence(image, bases):
-            raise ValueError(f"the model's result {name!r} has channels, rows and columns in an order of its own")
+        found = self.values[node]
+        order = _order(found)
+        if order is None:
+            found = self.arranged(found, groups_of_result(found.axes))
+            order = _order(found)
+            assert order is not None
         axes = None if found.is_image else tuple(Extent.of(axis, found.node.chw) for axis in found.axes)
+        sizes = node.meta["val"].shape[1:]
         grows = any(is_fixed(size) and axis.grows for size, axis in zip(sizes, axes or (), strict=False))
         fixed = grows and found.node.chw[1:] != (1, 1)
-        return Output(name, found.node, channels_last, axes, math.prod(found.shape) if fixed else 0)
+        return Output(name, found.node, order == "NHWC", axes, math.prod(found.shape) if fixed else 0)
 
     def refusal(self, why: str) -> ValueError:
         """Return what to raise at the current operation."""
@@ -140,19 +213,68 @@ class Importer:
             raise self.refusal("works on a parameter or a number; allowed: tensors that the network computes")
         return self.values[x]
 
+    def result(self, source: fx.Node, index: int) -> Value:
+        """Return one of the tensors that an operation makes."""
+        made = self.parts.get(source) or [self.value(source)]
+        if not -len(made) <= index < len(made):
+            raise self.refusal(f"takes result {index} of {operation(source)}; allowed: 0 to {len(made) - 1}")
+        return made[index]
+
     def image(self, x: Any) -> Value:
         """Return a tensor of shape (N, C, H, W)."""
         found = self.value(x)
-        if not found.is_image:
+        if found.is_image:
+            return Value(found.node, found.node.chw)
+        if len(found.shape) != 3:
             raise self.refusal(f"reads a tensor of shape {shown(found)}; allowed: (N, C, H, W)")
-        return found
+        return self.arranged(found, found.axes)
 
     def channels_last(self, x: Any) -> Value:
-        """Return a tensor whose last axis is the channels."""
+        """Return a tensor whose last axis is the channels, all of them and nothing else."""
         found = self.value(x)
-        if not found.holds_channels(len(found.shape)):
-            raise self.refusal(f"works on the last axis of {shown(found)}, which is not the channels")
-        return found
+        if found.holds_channels(len(found.shape)):
+            return found
+        last = len(found.shape) - 1
+        if any(digit.free for digit in found.axes[last]):
+            self.need_fixed_sizes()
+        others = groups_for(found.axes, last)
+        return self.arranged(found, others if others[0] == found.axes[last] else (others[2], others[1], others[0]))
+
+    def along(self, x: Any, axis: int) -> tuple[Value, int]:
+        """Return a tensor of which an axis, the batch being axis 0, is channels, rows or columns, and which."""
+        found = x if isinstance(x, Value) else self.value(x)
+        for base in range(3):
+            if whole(found.axes[axis - 1], base, found.node.chw[base]):
+                return found, base
+        arranged = self.arranged(found, groups_for(found.axes, axis - 1))
+        return arranged, CHANNEL if not any(digit.free for digit in found.axes[axis - 1]) else COLUMN
+
+    def ordered_as(self, y: Value, x: Value) -> Value:
+        """Return the tensor ``y`` with its channels, rows and columns where ``x``, of the same shape, has them."""
+        if (y.axes, y.node.chw) == (x.axes, x.node.chw):
+            return y
+        digits = [digit for axis in x.axes for digit in axis]
+        split = reshaped(y.axes, [digit.size for digit in digits], [not digit.free for digit in digits])
+        if split is None:
+            raise self.refusal(f"works on tensors {shown(x)} whose channels, rows and columns do not go together")
+        pairs = sorted(zip(digits, split, strict=True), key=lambda pair: -pair[0].step)
+        groups = tuple(tuple(d for mine, theirs in pairs if mine.base == base for d in theirs) for base in range(3))
+        return x._replace(node=self.rearrange(y, groups))
+
+    def arranged(self, x: Value, groups: Axes) -> Value:
+        """Return a tensor whose channels, rows and columns are these digits of another one's: its numbers move."""
+        axes = regrouped(x.axes, groups)
+        if axes is None:
+            raise self.refusal(f"puts the axes of {shown(x)} together in a way that depends on the image's size")
+        return Value(self.rearrange(x, groups), x.shape, axes)
+
+    def rearrange(self, x: Value, groups: Axes) -> Node:
+        """Append a node whose channels, rows and columns are these digits of a tensor's."""
+        from tilewise.engine.operations.rearranging import Rearrange  # the operations import this module
+
+        if any(digit.free for digit in groups[CHANNEL]):
+            self.need_fixed_sizes()
+        return self.add(Rearrange(groups), [x.node], shape_of(groups))
 
     def tensor(self, x: Any) -> Tensor | None:
         """Return the value of a parameter."""
@@ -206,13 +328,22 @@ class Importer:
         return Value(x.node, shape_of(axes), axes)
 
 
-Handler: TypeAlias = Callable[[Importer, dict[str, Any]], Value]
+Handler: TypeAlias = Callable[[Importer, dict[str, Any]], Value | list[Value]]
 
 
 def pair(value: Any) -> tuple[Any, Any]:
     """Return one number for both axes, or two."""
     values = [value] if isinstance(value, int | fx.Node) else list(value)
     return values[0], values[-1]
+
+
+def _order(x: Value) -> str | None:
+    """Return in which order a tensor's numbers come pixel by pixel, or channel by channel; None: neither."""
+    image, seen = of_image(x.node.chw), sequence(x.axes)
+    bases = {digit.base for digit in seen}  # without those of one pixel whatever the image's size
+    if seen == sequence(image, bases):
+        return "NCHW"
+    return "NHWC" if seen == sequence((*image[1:], image[0]), bases) else None
 
 
 def _is_size(node: fx.Node) -> bool:

@@ -27,6 +27,7 @@ def optimize(graph: Graph, precision: str = "float32") -> Graph:
     """Run all passes, in place; ``precision`` is that of float convolutions."""
     drop_unread(graph)
     fold_batch_norms(graph)
+    compose_gathers(graph)  # before quantizations come between them
     quantize_inputs(graph)
     while join_equal_quantizations(graph) or hoist(graph):
         pass
@@ -163,10 +164,10 @@ def compose_gathers(graph: Graph) -> None:
         if not isinstance(node.op, Gather):
             continue
         for i, x in enumerate(list(node.inputs)):
-            if not isinstance(x.op, Gather) or len(x.inputs) > 1 or not graph.is_read_only_by(x, node, readers):
+            if not isinstance(x.op, Gather) or not graph.is_read_only_by(x, node, readers):
                 continue
-            if x.like is not None:
-                continue  # a move of it fills the size of another tensor than this one's would
+            if not node.op.takes(x.op, x):
+                continue
             node.op = node.op.then(i, x.op)
             node.inputs[i] = x.inputs[0]
             graph.remove(x)

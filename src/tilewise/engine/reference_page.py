@@ -121,9 +121,10 @@ ABOUT = {
     "binary": "Two tensors, element by element; what has an extent of 1 serves all.",
     "norm": "`(x - mean) / sqrt(variance + eps) * scale + bias`, with the image's own statistics.",
     "softmax": "The softmax over the channels of each pixel.",
-    "gather": "Pixels put elsewhere: slices, zero padding, concatenation, nearest upsampling.",
+    "gather": "Pixels and channels put elsewhere: slices, zero padding, concatenation, flips.",
     "pixel_shuffle": "Channels become pixels.",
-    "resize": "Bilinear interpolation to the size of a tensor, to a given size, or by factors.",
+    "rearrange": "Numbers moved among channels, rows and columns: permutes that no view can do.",
+    "resize": "Interpolation to the size of a tensor, to a given size, or by factors.",
 }
 """What operations do, in a sentence."""
 

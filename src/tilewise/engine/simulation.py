@@ -20,8 +20,12 @@ from tilewise.nn import Affine, Linear, QuantizedConv, affine_of
 from tilewise.quant import FLOAT_BITS, QuantGrid
 
 KEEPS_GRID = VIEWS | {
-    "aten::max_pool2d", "aten::adaptive_max_pool2d", "getitem", "aten::slice", "aten::pad", "aten::constant_pad_nd",
-    "aten::cat", "aten::upsample_nearest2d", "aten::pixel_shuffle",
+    "getitem", *(f"aten::{name}" for name in (
+        "max_pool2d", "adaptive_max_pool2d", "slice", "narrow", "select", "unbind", "split", "split_with_sizes",
+        "chunk", "unsafe_chunk", "tensor_split", "index", "index_select", "pad", "constant_pad_nd", "cat", "concat",
+        "stack", "flip", "roll", "repeat", "tile", "expand", "repeat_interleave", "upsample_nearest2d",
+        "_upsample_nearest_exact2d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle",
+    )),
 }  # fmt: skip
 """What leaves the numbers of a tensor on its grid."""
 
@@ -117,7 +121,7 @@ class Run:
         value = self.values[node]
         if isinstance(value, Tensor):
             self._axes[node] = self._axes_of_result(node, value, sources)
-        grids = [self.grids.get(x) for x in sources]
+        grids = [self.grids.get(x) for x in node.all_input_nodes if x in self._axes or x in self.grids]
         if operation(node) in KEEPS_GRID and grids and grids[0] is not None and all(g == grids[0] for g in grids):
             self.grids[node] = grids[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ def _prelu(im: Importer, a: dict[str, Any]) -> Value:
     return im.alike(Activate(Activation(slope=slope)), x)
 
 
-def _function(name: str) -> Handler:
+def _function(name: str) -> Callable[[Importer, dict[str, Any]], Value]:
     """Return the handler of a function of one number that has no arguments."""
 
     def handler(im: Importer, a: dict[str, Any]) -> Value:

@@ -16,6 +16,7 @@ from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.elementwise import ElementWise
+from tilewise.engine.operations.gathering import expanded
 from tilewise.engine.simulation import Run, Simulated
 
 Operand: TypeAlias = Value | Tensor
@@ -112,11 +113,8 @@ def _inverse_root(im: Importer, a: dict[str, Any]) -> Value:
 def _expand(im: Importer, a: dict[str, Any]) -> Value:
     """Leave a tensor as it is for readers that take an extent of 1 for any other."""
     x = im.value(a["self"])
-    if x.shape != im.out() and any(operation(user) not in BROADCAST for user in im.node.users):
-        raise im.refusal(
-            f"repeats values; allowed: in front of {', '.join(n.removeprefix('aten::') for n in BROADCAST)}"
-        )
-    return x
+    read_alike = all(operation(user) in BROADCAST for user in im.node.users)
+    return x if read_alike and len(x.shape) == len(im.out()) else expanded(im, x)
 
 
 def _operand(im: Importer, x: Any) -> Operand:
@@ -170,6 +168,7 @@ def _scaled(im: Importer, x: Value, factor: float) -> Value:
 
 def _sum(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
+        y = im.ordered_as(y, x) if x.shape == y.shape else y
         if x.node.chw == y.node.chw and x.axes == y.axes:
             return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
         return _binary(im, "add", x, y)
@@ -189,6 +188,7 @@ def _difference(im: Importer, x: Operand, y: Operand) -> Value:
 
 
 def _binary(im: Importer, kind: str, x: Value, y: Value) -> Value:
+    y = im.ordered_as(y, x) if x.shape == y.shape else y
     chw = Chw(*(max(pair) for pair in zip(x.node.chw, y.node.chw, strict=True)))
     extents = zip(x.node.chw, y.node.chw, chw, strict=True)
     pairs = list(zip(x.axes, y.axes, strict=False))

@@ -1,15 +1,17 @@
-"""Slices, zero padding, concatenation, nearest upsampling: pixels put elsewhere."""
+"""Slices, splits, padding, concatenation, shuffles, flips: pixels and channels put elsewhere."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from torch import fx
 
+from tilewise.engine.axes import CHANNEL, COLUMN, ROW, groups_of_result, of_image
+from tilewise.engine.capture import hint, is_fixed, size_of
 from tilewise.engine.graph import Node, Op
-from tilewise.engine.importer import Handler, Importer, Value
+from tilewise.engine.importer import ComputedSizeError, Handler, Importer, Value
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Simulated
 
@@ -43,44 +45,89 @@ def cut(begin: int, end: int, step: int) -> Move:
     return Move(CUT, begin, min(end, NO_END), step)
 
 
-FILL = Move(3)
-"""Each so often that they fill the size of the node's ``like``."""
+FLIP = Move(3)
+"""The last one first."""
+CROP = Move(4)
+"""At most as many as the node's ``like`` has."""
+
+
+def extent(moves: tuple[Move, ...], size: int) -> int:
+    """Return how many entries moves leave of so many."""
+    for move in moves:
+        match move.kind:
+            case 0:
+                size += move.a + move.b
+            case 1:
+                size *= move.a
+            case 2:
+                size = len(range(*slice(move.a, move.b, move.c).indices(size)))
+            case _:
+                pass
+    return size
 
 
 class Part(NamedTuple):
-    """Where an input goes: what is done to its rows and columns, and the channel of the result where it begins."""
+    """What is done to an input's rows, columns and channels, and where in the result its channels begin."""
 
-    rows: tuple[Move, ...]
-    cols: tuple[Move, ...]
-    first: int
+    rows: tuple[Move, ...] = ()
+    cols: tuple[Move, ...] = ()
+    first: int = 0
+    channels: tuple[Move, ...] = ()
+
+    @classmethod
+    def of(cls, base: int, moves: tuple[Move, ...]) -> Part:
+        """Return a part of which channels, rows or columns are moved."""
+        return cls(
+            rows=moves if base == ROW else (), cols=moves if base == COLUMN else (),
+            channels=moves if base == CHANNEL else (),
+        )  # fmt: skip
+
+    def then(self, after: Part) -> Part:
+        """Return what this and then another part do."""
+        return Part(
+            self.rows + after.rows, self.cols + after.cols, self.first + after.first, self.channels + after.channels
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Gather(Op):
-    """One part for each input."""
+    """One part for each input; they lie beside each other along channels (0), rows (1) or columns (2)."""
 
     moves: ClassVar[bool] = True
     adds_zeros: ClassVar[bool] = True
 
     parts: tuple[Part, ...]
+    axis: int = CHANNEL
 
     def emit(self, node: Node, writer: Writer) -> None:
         """Add the gathering."""
         writer.append(
-            "gather", node.name, x=[writer.number(x) for x in node.inputs], like=writer.number(node.like),
-            y=writer.number(node), first=np.array([part.first for part in self.parts], np.int64),
+            "gather", node.name, x=[writer.number(x) for x in node.inputs], y=writer.number(node),
+            like=writer.number(node.like), axis=self.axis,
+            first=np.array([part.first for part in self.parts], np.int64),
             rows=_moves([part.rows for part in self.parts]), cols=_moves([part.cols for part in self.parts]),
+            channels=_moves([part.channels for part in self.parts]),
         )  # fmt: skip
+
+    def takes(self, inner: Gather, made: Node) -> bool:
+        """Whether this can do what ``inner``, which made a tensor of one image, does too."""
+        if len(inner.parts) > 1 or made.like is not None:
+            return False
+        (before,) = inner.parts
+        whole = extent(before.channels, made.inputs[0].chw.channels) == made.chw.channels
+        return whole or (self.axis == CHANNEL and not any(part.channels for part in self.parts))
 
     @property
     def only_cuts(self) -> bool:
         """Whether it takes slices of one image, and nothing else."""
-        return len(self.parts) == 1 and all(move.kind == CUT for move in (*self.parts[0].rows, *self.parts[0].cols))
+        if len(self.parts) > 1 or self.parts[0].channels:
+            return False
+        return all(move.kind == CUT for move in (*self.parts[0].rows, *self.parts[0].cols))
 
     @property
     def zeros_around(self) -> tuple[int, int, int, int] | None:
         """Rows of zeros above and below, columns to the left and to the right, if it does nothing but add them."""
-        if len(self.parts) > 1 or self.parts[0].first != 0:
+        if len(self.parts) > 1 or self.parts[0].first != 0 or self.parts[0].channels:
             return None
         found: list[int] = []
         for moves in (self.parts[0].rows, self.parts[0].cols):
@@ -91,9 +138,8 @@ class Gather(Op):
 
     def then(self, i: int, inner: Gather) -> Gather:
         """Return what input ``i``, made by ``inner`` from one image, and this do together."""
-        (before,), after = inner.parts, self.parts[i]
-        part = Part(before.rows + after.rows, before.cols + after.cols, before.first + after.first)
-        return Gather((*self.parts[:i], part, *self.parts[i + 1 :]))
+        (before,) = inner.parts
+        return replace(self, parts=(*self.parts[:i], before.then(self.parts[i]), *self.parts[i + 1 :]))
 
 
 def _moves(parts: list[tuple[Move, ...]]) -> Any:
@@ -102,44 +148,224 @@ def _moves(parts: list[tuple[Move, ...]]) -> Any:
 
 
 def _cat(im: Importer, a: dict[str, Any]) -> Value:
-    parts = [im.value(x) for x in a["tensors"]]
-    axis = a["dim"] % (len(parts[0].shape) + 1)
-    if axis != 1 or any(p.shape[1:] != p.node.chw[1:] and p.node.chw[1:] != (1, 1) for p in parts):
-        raise im.refusal(f"is along axis {axis}; allowed: 1, the channels of maps that are not flattened")
-    firsts = np.cumsum([0, *(p.node.chw.channels for p in parts)]).tolist()
-    where = tuple(Part((), (), first) for first in firsts[:-1])
-    node = im.add(Gather(where), [p.node for p in parts], (firsts[-1], *parts[0].node.chw[1:]))
-    return Value(node, im.out())
+    values = [im.value(x) for x in a["tensors"]]
+    return join(im, values, a["dim"] % (len(values[0].shape) + 1))
 
 
-def _nearest(im: Importer, a: dict[str, Any]) -> Value:
-    x, out = im.image(a["input"]), im.out()
-    if a.get("scale_factors"):
-        factors = a["scale_factors"]
-    else:
-        like = im.like(a["output_size"])
-        if like is not None:
-            return im.one(Gather((Part((FILL,), (FILL,), 0),)), x, out, like)
-        im.need_fixed_sizes()
-        factors = [size / old for size, old in zip(out[1:], x.node.chw[1:], strict=True)]
-    if any(not math.isfinite(factor) or factor != int(factor) or factor < 1 for factor in factors):
-        sizes = f"{x.node.chw.height}x{x.node.chw.width} to {out[1]}x{out[2]}"
-        raise im.refusal(f"goes from {sizes}; allowed: whole factors")
-    rows, cols = (repeat(int(factor)) for factor in factors)
-    return im.one(Gather((Part((rows,), (cols,), 0),)), x, out)
+def _stack(im: Importer, a: dict[str, Any]) -> Value:
+    values = [im.value(x) for x in a["tensors"]]
+    axis = a["dim"] % (len(values[0].shape) + 2)
+    if axis == 0:
+        raise im.refusal("is along the images; allowed: another axis")
+    return join(im, [im.view(x, (*x.axes[: axis - 1], (), *x.axes[axis - 1 :])) for x in values], axis)
+
+
+def join(im: Importer, values: list[Value], axis: int) -> Value:
+    """Return tensors beside each other along an axis, the batch being axis 0."""
+    if axis == 0:
+        raise im.refusal("is along the images; allowed: another axis")
+    parts = [im.along(x, axis) for x in values]
+    if any(_frame(*part, axis) != _frame(*parts[0], axis) for part in parts):
+        parts = [im.along(_plain(im, x), axis) for x in values]
+        if any(_frame(*part, axis) != _frame(*parts[0], axis) for part in parts):
+            raise im.refusal("puts tensors together whose channels, rows and columns do not go together")
+    x, base = parts[0]
+    sizes = [y.node.chw[base] for y, _ in parts]
+    firsts = np.cumsum([0, *sizes]).tolist()[:-1] if base == CHANNEL else [0] * len(sizes)
+    op = Gather(tuple(Part(first=first) for first in firsts), base)
+    return _moved(im, op, [y.node for y, _ in parts], x, base, axis, sum(sizes))
+
+
+def _frame(x: Value, base: int, axis: int) -> Any:
+    """Return what tensors must have in common to lie beside each other."""
+    others = [extent for b, extent in enumerate(x.node.chw) if b != base]
+    return base, others, x.axes[: axis - 1], x.axes[axis:]
+
+
+def _plain(im: Importer, x: Value) -> Value:
+    """Return a tensor whose axes are its channels, rows and columns, or its columns and channels, in that order."""
+    if len(x.axes) > 3:
+        raise im.refusal(f"puts tensors of {len(x.axes) + 1} axes together that lie in different orders")
+    return im.arranged(x, groups_of_result(x.axes))
+
+
+def _moved(
+    im: Importer, op: Gather, nodes: list[Node], x: Value, base: int, axis: int, size: int, like: Node | None = None
+) -> Value:
+    """Append a gathering whose result is like ``x``, with another extent of one axis, which is all of ``base``."""
+    chw = x.node.chw._replace(**{x.node.chw._fields[base]: size})
+    axes = (*x.axes[: axis - 1], of_image(chw)[base], *x.axes[axis:])
+    return im.view(Value(im.add(op, nodes, chw, like=like), x.shape), axes)
+
+
+def pick(im: Importer, x: Any, axis: int, moves: tuple[Move, ...], size: int) -> Value:
+    """Return what moves along an axis leave of a tensor: ``size`` entries, for the example."""
+    if axis == 0:
+        raise im.refusal("is along the images; allowed: another axis")
+    value, base = im.along(x, axis)
+    return _moved(im, Gather((Part.of(base, moves),)), [value.node], value, base, axis, size)
 
 
 def _slice(im: Importer, a: dict[str, Any]) -> Value:
-    x, axis = im.value(a["self"]), a["dim"] % (len(im.value(a["self"]).shape) + 1)
+    x, axis = im.value(a["self"]), _axis(im, a)
+    goal = size_of(a["end"]) if isinstance(a["end"], fx.Node) and a["start"] in (None, 0) and a["step"] == 1 else None
+    if goal is not None and axis > 0:
+        return _crop(im, x, axis, *goal)
     begin, end = im.number(a["start"] or 0), NO_END if a["end"] is None else im.number(a["end"])
     if begin == 0 and end >= NO_END and a["step"] == 1:
         return x
-    if axis < 2:
-        raise im.refusal(f"is along axis {axis}; allowed: 2 and 3, height and width")
-    x = im.image(a["self"])
-    move = (cut(begin, end, a["step"]),)
-    part = Part(move, (), 0) if axis == 2 else Part((), move, 0)
-    return im.one(Gather((part,)), x, im.out())
+    return pick(im, a["self"], axis, (cut(begin, end, a["step"]),), im.out()[axis - 1])
+
+
+def _crop(im: Importer, x: Value, axis: int, to: fx.Node, to_axis: int) -> Value:
+    """Return the first of an axis, as many as an axis of another tensor has."""
+    value, base = im.along(x, axis)
+    goal, goal_base = im.along(im.value(to), to_axis)
+    if base == CHANNEL or base != goal_base:
+        raise ComputedSizeError(str(im.refusal("ends at a size that the model computes")))
+    op = Gather((Part.of(base, (CROP,)),))
+    return _moved(im, op, [value.node], value, base, axis, im.out()[axis - 1], goal.node)
+
+
+def _narrow(im: Importer, a: dict[str, Any]) -> Value:
+    begin, length = im.number(a["start"]), im.number(a["length"])
+    axis = _axis(im, a)
+    begin = begin if begin >= 0 else begin + im.value(a["self"]).shape[axis - 1]
+    return pick(im, a["self"], axis, (cut(begin, begin + length, 1),), length)
+
+
+def _select(im: Importer, a: dict[str, Any]) -> Value:
+    return _one(im, a["self"], _axis(im, a), im.number(a["index"]))
+
+
+def _one(im: Importer, x: Any, axis: int, index: int) -> Value:
+    """Return one entry of an axis, without the axis."""
+    found = pick(im, x, axis, (cut(index, index + 1 if index != -1 else NO_END, 1),), 1)
+    return im.view(found, found.axes[: axis - 1] + found.axes[axis:])
+
+
+def _unbind(im: Importer, a: dict[str, Any]) -> list[Value]:
+    axis = _axis(im, a)
+    if axis > 0:
+        _need_a_fixed_number(im, a["self"], axis)
+    return [_one(im, a["self"], axis, i) for i in range(len(im.node.meta["val"]))]
+
+
+def _split(im: Importer, a: dict[str, Any]) -> list[Value]:
+    axis, found, begin = _axis(im, a), [], 0
+    if axis > 0:
+        _need_a_fixed_number(im, a["self"], axis)
+    for part in im.node.meta["val"]:
+        size = hint(part.shape[axis])
+        found.append(pick(im, a["self"], axis, (cut(begin, begin + size, 1),), size))
+        begin += size
+    return found
+
+
+def _need_a_fixed_number(im: Importer, x: Any, axis: int) -> None:
+    """Refuse parts of an axis that grows with the image."""
+    if any(digit.free for digit in im.value(x).axes[axis - 1]):
+        im.need_fixed_sizes()
+
+
+def _index(im: Importer, a: dict[str, Any]) -> Value:
+    if "index" in a:
+        axis, index = _axis(im, a), a["index"]
+    else:
+        given = [i for i, index in enumerate(a["indices"]) if index is not None]
+        if len(given) != 1:
+            raise im.refusal(f"picks along {len(given)} axes at once; allowed: 1")
+        axis, index = given[0], a["indices"][given[0]]
+    picked = im.tensor(index)
+    if axis == 0 or picked is None or picked.ndim != 1 or picked.dtype.is_floating_point or not len(picked):
+        raise im.refusal("does not pick by whole numbers along one axis; allowed: a list of them, not of images")
+    _need_a_fixed_number(im, a["self"], axis)
+    count = im.value(a["self"]).shape[axis - 1]
+    numbers = [int(i) % count for i in picked]
+    value, base = im.along(a["self"], axis)
+    runs = [cut(first, first + length, 1) for first, length in _runs(numbers)]
+    firsts = np.cumsum([0, *(run.b - run.a for run in runs)]).tolist() if base == CHANNEL else [0] * len(runs)
+    parts = tuple(Part.of(base, (run,))._replace(first=first) for run, first in zip(runs, firsts, strict=False))
+    return _moved(im, Gather(parts, base), [value.node] * len(runs), value, base, axis, len(numbers))
+
+
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Return where numbers that rise by one each begin, and how many they are."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((number, 1))
+    return runs
+
+
+def _flip(im: Importer, a: dict[str, Any]) -> Value:
+    x = im.value(a["self"])
+    for axis in (d % (len(x.shape) + 1) for d in a["dims"]):
+        x = _again(im, x, axis, (FLIP,))
+    return x
+
+
+def _again(im: Importer, x: Value, axis: int, moves: tuple[Move, ...]) -> Value:
+    """Return a tensor with moves along an axis that keep its extent."""
+    if axis == 0:
+        raise im.refusal("is along the images; allowed: another axis")
+    value, base = im.along(x, axis)
+    return _moved(im, Gather((Part.of(base, moves),)), [value.node], value, base, axis, x.shape[axis - 1])
+
+
+def _roll(im: Importer, a: dict[str, Any]) -> Value:
+    x = im.value(a["self"])
+    if not a["dims"]:
+        raise im.refusal("is of the flattened tensor; allowed: along axes")
+    for shift, dim in zip(map(im.number, a["shifts"]), a["dims"], strict=True):
+        axis = dim % (len(x.shape) + 1)
+        if axis == 0 or abs(shift) >= x.shape[axis - 1]:
+            raise im.refusal(f"is by {shift} along axis {axis}; allowed: less than the axis has, not of images")
+        if shift == 0:
+            continue
+        value, base = im.along(x, axis)
+        parts = [Part.of(base, (cut(-shift, NO_END, 1),)), Part.of(base, (cut(0, -shift, 1),))]
+        if base == CHANNEL:
+            parts[1] = parts[1]._replace(first=shift % value.node.chw.channels)
+        x = _moved(im, Gather(tuple(parts), base), [value.node] * 2, value, base, axis, x.shape[axis - 1])
+    return x
+
+
+def _repeat(im: Importer, a: dict[str, Any]) -> Value:
+    x, counts = im.value(a["self"]), [im.number(count) for count in a.get("repeats") or a["dims"]]
+    counts = [1] * (len(x.shape) + 1 - len(counts)) + counts
+    if counts[0] != 1 or len(counts) > len(x.shape) + 1:
+        raise im.refusal(f"repeats images or adds axes: {counts}; allowed: along other axes")
+    for axis, count in enumerate(counts):
+        if count > 1:
+            x = join(im, [x] * count, axis)
+    return x
+
+
+def expanded(im: Importer, x: Value) -> Value:
+    """Return a tensor with single entries repeated, as the current operation wants it."""
+    out = im.out()
+    x = im.view(x, ((),) * (len(out) - len(x.shape)) + x.axes)
+    for axis, (old, new) in enumerate(zip(x.shape, out, strict=True), 1):
+        if old != new:
+            if not is_fixed(im.node.meta["val"].shape[axis]):
+                im.need_fixed_sizes()
+            value, base = im.along(x, axis)
+            x = _moved(im, Gather((Part.of(base, (repeat(new),)),)), [value.node], value, base, axis, new)
+    return x
+
+
+def _repeat_interleave(im: Importer, a: dict[str, Any]) -> Value:
+    if a["dim"] is None:
+        raise im.refusal("is of the flattened tensor; allowed: along an axis")
+    axis, count = _axis(im, a), im.number(a["repeats"])
+    return pick(im, a["self"], axis, (repeat(count),), count * im.value(a["self"]).shape[axis - 1])
+
+
+def _axis(im: Importer, a: dict[str, Any]) -> int:
+    return int(a["dim"]) % (len(im.value(a["self"]).shape) + 1)
 
 
 def _pad(im: Importer, a: dict[str, Any]) -> Value:
@@ -154,7 +380,13 @@ def _pad(im: Importer, a: dict[str, Any]) -> Value:
 
 
 IMPORTS: dict[str, Handler] = {
-    "aten::cat": _cat, "aten::upsample_nearest2d": _nearest, "aten::slice": _slice, "aten::pad": _pad,
-    "aten::constant_pad_nd": _pad,
+    "aten::cat": _cat, "aten::concat": _cat, "aten::stack": _stack, "aten::slice": _slice, "aten::narrow": _narrow,
+    "aten::select": _select, "aten::unbind": _unbind,
+    **dict.fromkeys(
+        ("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::tensor_split", "aten::unsafe_chunk"), _split
+    ),
+    "aten::index": _index, "aten::index_select": _index, "aten::flip": _flip, "aten::roll": _roll,
+    "aten::repeat": _repeat, "aten::tile": _repeat,
+    "aten::repeat_interleave": _repeat_interleave, "aten::pad": _pad, "aten::constant_pad_nd": _pad,
 }  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {}

@@ -1,10 +1,11 @@
-"""Pixel shuffle."""
+"""Pixel and channel shuffles: those that no operation of their own does are views."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from tilewise.engine.axes import reshaped
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.lower import Writer
@@ -29,5 +30,27 @@ def _pixel_shuffle(im: Importer, a: dict[str, Any]) -> Value:
     return im.one(Shuffle(a["upscale_factor"]), im.image(a["self"]), im.out())
 
 
-IMPORTS: dict[str, Handler] = {"aten::pixel_shuffle": _pixel_shuffle}
+def _pixel_unshuffle(im: Importer, a: dict[str, Any]) -> Value:
+    x, factor = im.image(a["self"]), a["downscale_factor"]
+    c, h, w = x.shape
+    split = reshaped(x.axes, (c, h // factor, factor, w // factor, factor), (True, False, True, False, True))
+    if split is None:
+        raise im.refusal(f"takes {factor}x{factor} pixels of {h}x{w} together; allowed: whole ones")
+    channels, rows, row, columns, column = split
+    return im.view(x, (channels + row + column, rows, columns))
+
+
+def _channel_shuffle(im: Importer, a: dict[str, Any]) -> Value:
+    x, groups = im.image(a.get("self", a.get("input"))), a["groups"]
+    c, h, w = x.shape
+    split = reshaped(x.axes, (groups, c // groups, h, w))
+    if split is None:
+        raise im.refusal(f"is of {groups} groups of {c} channels; allowed: a number that divides them")
+    return im.view(x, (split[1] + split[0], *split[2:]))
+
+
+IMPORTS: dict[str, Handler] = {
+    "aten::pixel_shuffle": _pixel_shuffle, "aten::pixel_unshuffle": _pixel_unshuffle,
+    "aten::channel_shuffle": _channel_shuffle, "aten::native_channel_shuffle": _channel_shuffle,
+}  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {}

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import fx
 
-from tilewise.engine.capture import operation
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.simulation import Simulated
 from tilewise.engine.views import VIEWS, viewed
@@ -25,13 +24,12 @@ def _view(im: Importer, a: dict[str, Any]) -> Value:
     return Value(x.node, shape, axes)
 
 
-def _first_of(im: Importer, _: dict[str, Any]) -> Value:
+def _result_of(im: Importer, _: dict[str, Any]) -> Value:
     source, index = im.node.args
-    if index != 0:
-        assert isinstance(source, fx.Node)
-        raise im.refusal(f"takes result {index} of {operation(source)}; allowed: 0")
-    return im.value(source)
+    assert isinstance(source, fx.Node)
+    assert isinstance(index, int)
+    return im.result(source, index)
 
 
-IMPORTS: dict[str, Handler] = {**dict.fromkeys(VIEWS, _view), "getitem": _first_of}
+IMPORTS: dict[str, Handler] = {**dict.fromkeys(VIEWS, _view), "getitem": _result_of}
 SIMULATIONS: dict[str, Simulated] = {}
