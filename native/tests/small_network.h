@@ -47,8 +47,9 @@ class NetworkBuilder {
   // `axes` as the field of an output, or none for a map.
   void output(const std::string& name, std::int64_t x, const std::vector<std::int64_t>& axes = {}, std::int64_t values = 0,
               bool channels_last = false) {
-    draft.add("output", name, {{"x", json(x)}, {"channels_last", json(channels_last)}, {"values", json(values)}});
-    if (!axes.empty()) draft.array(name, "axes") = values_of({static_cast<std::int64_t>(axes.size() / 4), 4}, axes);
+    Named arrays;
+    if (!axes.empty()) arrays.emplace_back("axes", values_of({static_cast<std::int64_t>(axes.size() / 4), 4}, axes));
+    draft.add("output", name, {{"x", json(x)}, {"channels_last", json(channels_last)}, {"values", json(values)}}, arrays);
   }
 
   void direct(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t kernel, const EndingFields& ending = {},
