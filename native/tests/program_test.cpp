@@ -55,8 +55,8 @@ void test_description() {
   bad("the program has an unknown field, colour", [](Draft& d) { d.program.members.emplace_back("colour", json("blue")); });
   bad("operation 0 is null, must be an object", [](Draft& d) { d.operations()[0] = null(); });
   bad("operation 0 lacks op", [](Draft& d) { erase(d.operations()[0], "op"); });
-  bad("operation 0: op is softmax, must be one of input, output, direct",
-      [](Draft& d) { Draft::field(d.operations()[0], "op") = json("softmax"); });
+  bad("operation 0: op is whirl, must be one of input, output, direct",
+      [](Draft& d) { Draft::field(d.operations()[0], "op") = json("whirl"); });
 }
 
 void test_tensors() {
@@ -187,7 +187,7 @@ void test_schema() {
     CHECK(make_operation(kind) != nullptr, kind);
     for (const Json& field : fields.items) CHECK(!field.find("what")->text.empty(), kind + "." + field.find("name")->text);
   }
-  CHECK(make_operation("softmax") == nullptr, "no such operation");
+  CHECK(make_operation("whirl") == nullptr, "no such operation");
 }
 
 }  // namespace

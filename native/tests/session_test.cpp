@@ -46,7 +46,7 @@ void test_answers() {
   CHECK(got[1] == "{\"program\":0}" && got[2] == "{\"program\":1}", got[1] + got[2]);
   const std::size_t operations = network.operations().size();
   CHECK(count(got[3], "\"seconds\":") == operations, got[3]);
-  CHECK(count(got[3], "{\"op\":\"fast_int8\"") == 3 && count(got[3], "\"multiply\":0,") == operations - 7, got[3]);
+  CHECK(count(got[3], "{\"op\":\"fast_int8\"") == 4 && count(got[3], "\"multiply\":0,") == operations - 8, got[3]);
   CHECK(got[4] == "{}", got[4]);
   CHECK(got[5].starts_with("{\"seconds\":") && count(got[5], ",") == 0, got[5]);
   CHECK(count(got[6], "\"memory_bytes\":") == 1, got[6]);

@@ -44,8 +44,10 @@ void test_refusals() {
   };
   bad("the number of output channels of weight is 3, must be 5, the channels of y", shape({3, 3, 3, 5}));
   bad("the number of input channels of weight is 9, must divide 3, the channels of x", shape({5, 3, 1, 9}));
-  bad("the number of input channels of weight is 0, must divide 3", shape({5, 3, 3, 0}));
-  bad("the channels of y are 5, must be a multiple of 3, the number of groups", shape({5, 3, 3, 1}));
+  bad("the number of input channels of weight is 0, must divide 3",
+      [](Draft& d) { d.array("conv", "weight") = values_of({5, 3, 3, 0}, std::vector<std::int8_t>()); });
+  bad("the channels of y are 5, must be a multiple of 3, the number of groups",
+      [](Draft& d) { d.array("conv", "weight") = values_of({5, 3, 3, 1}, std::vector<std::int8_t>(45)); });
   bad("the height of the window is 0, must be 1..4096", [](Draft& d) { d.array("conv", "weight") = values_of({5, 0, 3, 3}, std::vector<std::int8_t>()); });
   bad("the width of the window is 4097, must be 1..4096",
       [](Draft& d) { d.array("conv", "weight") = values_of({5, 1, 4097, 3}, std::vector<std::int8_t>(5 * 4097 * 3)); });
