@@ -309,7 +309,6 @@ def test_float_networks(name: str, algorithm: str | None, interpret: Any) -> Non
         ("residual", ["last", "side"]),  # the latter for the result only
         ("dense", ["first", "second", "last"]),  # two concatenations on two grids read them
         ("moved", ["first", "pad"]),
-        ("twice", ["pointwise"]),
     ],
 )
 def test_what_is_float_and_what_takes_an_operation(name: str, wide: list[str]) -> None:
