@@ -304,15 +304,16 @@ def light(**options: Any) -> bytes:
     """Every other operation, so that each is run once by a program written by hand."""
     tensors = [tensor(name, channels) for name, channels in zip("abcdef", (4, 4, 8, 2, 2, 2), strict=True)]
     scale, bias, moves = np.full(4, 2, np.float32), np.ones(4, np.float32), np.zeros((0, 5), np.int64)
+    kept = dict.fromkeys(("channels", "rows", "cols"), moves)
     affine = {"scale": scale, "bias": bias, "residual": 0, "act_low": 0.0}
     windows = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0]}
     return file_of(
         tensors,
         IN,
         {"op": "eltwise", "name": "affine", "x": 0, "y": 1, **affine},
-        {"op": "gather", "name": "cat", "x": [0, 1], "y": 2, "first": np.array([0, 4]), "rows": moves, "cols": moves},
+        {"op": "gather", "name": "cat", "x": [0, 1], "y": 2, "axis": 0, "first": np.array([0, 4]), **kept},
         {"op": "pixel_shuffle", "name": "shuffle", "x": 2, "y": 3, "factor": 2},
-        {"op": "resize", "name": "half", "x": 3, "y": 4, "row_scale": 0.5, "col_scale": 0.5},
+        {"op": "resize", "name": "half", "x": 3, "y": 4, "row_scale": 0.5, "col_scale": 0.5, "mode": 0},
         {"op": "pool", "name": "pool", "x": 4, "y": 5, **windows, **options},
         {**OUT, "x": 5},
     )
@@ -343,7 +344,7 @@ def test_fast_convolution_against_the_stages(name: str) -> None:
     fast = {
         "op": "fast", "name": "conv", "x": 0, "y": 1, "algorithm": "F2", "bt": bt.astype(np.float32), "at": at,
         "integer": True, "u": u, "mult": mult, "scale": scale, "v_limit": 127, "fraction_bits": 15, "bias": bias,
-        "stride": 1, "padding": [1, 1, 1, 1],
+        "stride": 1, "dilation": 1, "padding": [1, 1, 1, 1],
     }  # fmt: skip
     engine, data = _native.Engine(file_of(TENSORS, IN, fast, OUT), threads=THREADS, kernel_set=name), images(3)
     q = np.ascontiguousarray((data * 4).astype(np.int16))
