@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/check.h"
 
@@ -59,10 +60,10 @@ void ThreadPool::start() {
 }
 
 void ThreadPool::forget_threads() {
-  // Kept for ever: to destroy a thread that is not there, or a lock that it holds, is not allowed, and joining it would
-  // wait for ever.
-  static_cast<void>(new std::vector<std::thread>(std::move(workers_)));
-  static_cast<void>(sleep_.release());
+  // Kept for ever, in a list for tools that look for leaks: to destroy a thread that is not there, or a lock that it
+  // holds, is not allowed, and joining it would wait for ever. (The child of a fork has one thread: it needs no lock.)
+  static auto& forgotten = *new std::vector<std::pair<std::vector<std::thread>, std::unique_ptr<Sleep>>>;
+  forgotten.emplace_back(std::move(workers_), std::move(sleep_));
   workers_.clear();
   sleep_ = std::make_unique<Sleep>();
   gate_.fetch_and(~(kInside | kOpen), std::memory_order_relaxed);

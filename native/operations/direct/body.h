@@ -71,10 +71,11 @@ class DirectOp final : public Op {
       const std::int64_t first = task / panels() * size, count = std::min(size, pixels - first);
       const std::int64_t slice = task % panels() / packed_.panels(), panel = task % packed_.panels();
       const bool build = first != built;
-      if (!build && slice != built_slice) shift_table(count, (slice - built_slice) * slices_.channels, chunk);
+      const std::int64_t shift = build ? 0 : (slice - built_slice) * slices_.channels;
       std::int64_t calls = 0;
       for_runs(first, count, [&](const Region& region, std::int64_t at, const Run& run) {
         if (build) fill_table(region, at, run, slice * slices_.channels, chunk);
+        if (shift != 0) shift_table(region, at, run, shift, chunk);
         multiply(region, at, run.pixels, slice, panel, chunk, calls);
       });
       built = first, built_slice = slice;
@@ -127,11 +128,11 @@ class DirectOp final : public Op {
     }
   }
 
-  // Lets the table, of `count` pixels, point to other channels. (There are as many zeros as channels.)
-  void shift_table(std::int64_t count, std::int64_t by, const Chunk& chunk) const {
-    for (std::int64_t segment = 0; segment < packed_.segments(); ++segment) {
-      const In** const row = chunk.table + segment * kMostPixels;
-      for (std::int64_t p = 0; p < count; ++p) row[p] += by;
+  // Lets the table point to other channels. (There are as many zeros as channels.)
+  void shift_table(const Region& region, std::int64_t at, const Run& run, std::int64_t by, const Chunk& chunk) const {
+    for (const Stretch& stretch : region.stretches) {
+      const In** const to = chunk.table + stretch.first * kMostPixels + at;
+      for (std::int64_t p = 0; p < run.pixels; ++p) to[p] += by;
     }
   }
 
