@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -21,9 +20,11 @@ from tilewise.commands.doctor import Doctor
 from tilewise.commands.experiment import Experiment
 from tilewise.commands.inform import Info
 from tilewise.commands.measure import Measure
+from tilewise.commands.outputs import check_outputs
 from tilewise.commands.search import Search
 from tilewise.commands.sweep import Sweep
 from tilewise.commands.train import Adapt, Evaluate, Train
+from tilewise.common.files import write_json
 
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -73,6 +74,7 @@ def _run() -> None:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
     )
     try:
+        check_outputs(command)
         if command.common.threads is not None:
             import torch
 
@@ -81,8 +83,7 @@ def _run() -> None:
             torch.set_num_threads(command.common.threads)
         result = command.run()
         if command.common.json is not None and result is not None:  # None in all of torchrun's processes but one
-            command.common.json.parent.mkdir(parents=True, exist_ok=True)
-            command.common.json.write_text(json.dumps(result, indent=1) + "\n")
+            write_json(command.common.json, result)
     except BrokenPipeError:  # that of the output: what else writes to pipes looks after them
         raise
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:

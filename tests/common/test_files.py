@@ -29,8 +29,8 @@ def test_a_file_is_written_and_replaced_in_a_folder_that_is_made(tmp_path: Path)
     path = tmp_path / "a" / "b.json"
     write_json(path, {"x": 1})
     assert path.read_text() == '{\n "x": 1\n}\n'
-    write_whole(path, b"new")
-    assert (path.read_bytes(), names(path.parent)) == (b"new", ["b.json"])
+    write_whole(path, b"{}")
+    assert (path.read_bytes(), names(path.parent)) == (b"{}", ["b.json"])
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])

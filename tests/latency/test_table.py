@@ -9,6 +9,7 @@ import pytest
 
 import tilewise as tw
 from tilewise.latency import LatencyTable, Operation, Record
+from tilewise.latency.table import open_table
 
 from .conftest import ELSEWHERE, record_of, shape_of, work_of
 
@@ -108,3 +109,25 @@ def _example() -> object:
 def _saved(table: LatencyTable, folder: Path) -> Path:
     table.save(folder / "there.jsonl")
     return folder / "there.jsonl"
+
+
+def test_a_foreign_file_is_left_as_it_is(tmp_path: Path) -> None:
+    """One without an end of line, which is not the end that a kill left."""
+    path = tmp_path / "t.jsonl"
+    for content in ('{"my": "own"}', record_of(POOL, 1.0).to_json() + '\n{"my": "own"}'):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=r"line \d: .*own.* is no latency record"):
+            LatencyTable.load(path)
+        with pytest.raises(ValueError, match=r"its end: .*own.* is no latency record"):
+            LatencyTable(path=path).append(record_of(POOL, 1.0))
+        assert path.read_text() == content
+
+
+def test_one_at_a_time_measures_into_a_file(tmp_path: Path) -> None:
+    path, record = tmp_path / "t.jsonl", record_of(POOL, 1.0)
+    with open_table(path, record.machine) as table:
+        table.append(record)
+        with pytest.raises(ValueError, match="in use by process"), open_table(path, record.machine):
+            pass
+    with open_table(path, record.machine) as table:
+        assert list(table) == [record]

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tilewise.commands.lossless import CountLossless
 from tilewise.commands.options import Common, Unchecked, config_of
+from tilewise.commands.outputs import JsonFile
 from tilewise.discovery.simulation import Precision
 from tilewise.discovery.transforms import TransformSearch
 
@@ -84,7 +85,7 @@ class FindAlgorithm:
     The file stands wherever the name of an algorithm does: --algorithm found.json (docs/guide/algorithms.md).
     """
 
-    out: Path
+    out: JsonFile
     """File to write, *.json."""
     search: Transforms = field(default_factory=Transforms)
     activations: Path | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tilewise.commands.options import Common
+from tilewise.commands.outputs import Folder
+from tilewise.common.files import write_json
 
 if TYPE_CHECKING:
     from tilewise.experiments.demo import Study
@@ -22,13 +23,19 @@ class Demo:
     common: Common = field(default_factory=Common)
     data_root: Path | None = None
     """Folder with CIFAR-10 and the pretrained ResNet-20; without it scikit-learn's digits and a small network."""
-    out: Path = Path("runs/demo")
+    out: Folder = Path("runs/demo")
     """Folder for summary.json and accuracy.png, speed.json and speed.png."""
     test_images: int | None = None
     """Score on a random part of the test images; all digits, 2000 of CIFAR-10 by default."""
 
     def run(self) -> dict[str, Any]:
         """Run the demo."""
+        from tilewise.common.places import sole_use
+
+        with sole_use(self.out):
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         from tilewise.experiments.demo import ADAPTED, prepare
         from tilewise.report.accuracy import figure, table
 
@@ -40,8 +47,7 @@ class Demo:
                 print(f"adapting to {name}, 8 bits, one scale per {scales}, {transforms} transforms ...")
                 study.adapt(name, scales, transforms)
         result = {"title": study.title, "rows": [row.to_dict() for row in study.rows]}
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
+        write_json(self.out / "summary.json", result)
         figure(study.rows, study.title, self.out / "accuracy.png")
         Console(width=120).print(table(study.rows, f"Accuracy in %: {study.title}"))
         print(f"wrote {self.out / 'summary.json'} and {self.out / 'accuracy.png'}")
@@ -64,6 +70,6 @@ class Demo:
             "machine": machine,
             **{title: [row.to_dict() for row in rows] for title, rows in networks.items()},
         }
-        (self.out / "speed.json").write_text(json.dumps(speed, indent=1) + "\n")
+        write_json(self.out / "speed.json", speed)
         print(f"wrote {self.out / 'speed.json'} and {self.out / 'speed.png'}")
         return speed

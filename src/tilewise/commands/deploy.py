@@ -25,6 +25,7 @@ from tilewise.commands.options import (
     load_set,
     print_layers,
 )
+from tilewise.commands.outputs import Picture, TilewiseFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,7 @@ class Compile:
 
     source: Source
     layers: Layers
-    out: Path
+    out: TilewiseFile
     """File to write, such as resnet20.tilewise."""
     batch: int = 1
     """Images that go through at once; running takes any number."""
@@ -97,7 +98,7 @@ class Run:
     """Folder with the set's original files; without it sets of labelled images come from the Hugging Face hub."""
     profile: bool = False
     """Print seconds per layer and stage too, against what this machine can do."""
-    picture: Path | None = None
+    picture: Picture | None = None
     """With --profile: PNG to draw them to."""
     common: Common = field(default_factory=Common)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from tilewise.commands.options import Common, Source, load_images, plain_model
+from tilewise.commands.outputs import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Doctor:
     """2 to 16."""
     images: int = 256
     """Training images to look at."""
-    out: Path | None = None
+    out: Picture | None = None
     """Draw the layers' errors into this PNG file."""
     common: Common = field(default_factory=Common)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewise.commands.options import Common
+from tilewise.commands.outputs import Folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Experiment:
     """smoke: seconds; tiny: minutes a run, on a part of the data; small: half an hour a run; paper: as published."""
     data_root: Path | None = None
     """Folder with the original files of CIFAR-10 and MNIST and the pretrained networks; smoke needs none."""
-    out: Path = Path("runs/experiments")
+    out: Folder = Path("runs/experiments")
     """Gets STUDY-SCALE.json, and a folder for each run."""
     only: str = "*"
     """Shell pattern over the names of runs."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from tilewise.commands.options import Unchecked, config_of
+from tilewise.commands.outputs import Picture
 from tilewise.experiments.lossless_counts import Rates
 
 
@@ -24,7 +24,7 @@ class CountLossless:
     batch: int = 1
     """Images of a call."""
     rates: CoreRates = field(default_factory=CoreRates)
-    picture: Path | None = None
+    picture: Picture | None = None
     """Draw it too, as PNG."""
 
     def result(self, seed: int) -> dict[str, Any]:  # noqa: ARG002 - counts are not random

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tilewise.commands.options import Common, Unchecked, config_of, named_model
+from tilewise.commands.outputs import Folder, JsonFile
 from tilewise.latency.shapes import ShapeGrid
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Shapes(Unchecked, ShapeGrid):
 class Measure:
     """Measure what layers take on this machine, or a remote one, as each algorithm and type: a latency table."""
 
-    out: Path
+    out: JsonFile
     """File of the table, JSON lines; what is there already stays, and a grid goes on where it was."""
     model: str | None = None
     """Measure a network's layers, among each other: lenet5, resnet18, resnet18_224, resnet20, small or vgg16; a file
@@ -51,7 +52,7 @@ class Measure:
     """With --remote: the program to copy there, built for it (make measure-aarch64)."""
     remote_program: str | None = None
     """With --remote, in place of --program: path of the program there."""
-    pictures: Path | None = None
+    pictures: Folder | None = None
     """Folder for pictures of the table."""
     common: Common = field(default_factory=Common)
 

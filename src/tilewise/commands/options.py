@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 import tyro
 
 from tilewise.calibration.config import CalibrationConfig
+from tilewise.commands.outputs import Folder, JsonFile
 from tilewise.quant import QuantizerName, Scales, Transforms
 from tilewise.train.config import TrainConfig
 
@@ -29,7 +30,7 @@ Split: TypeAlias = Literal["train", "val", "test"]
 class Common:
     """What every command takes."""
 
-    json: Path | None = None
+    json: JsonFile | None = None
     """Write the result to this file too."""
     device: str = "cpu"
     """Where to run: cpu or cuda."""
@@ -174,7 +175,7 @@ class Calibration(Unchecked, CalibrationConfig):
 class Training(Unchecked, TrainConfig):
     """How to train."""
 
-    out: Path = field()
+    out: Folder = field()
     """Run folder for checkpoints and log."""
     batch: int = 64
     """Images per step."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewise.commands.options import Common, Source, Unchecked, config_of, load_images, plain_model
+from tilewise.commands.outputs import Folder
 from tilewise.common.files import write_json
 from tilewise.winas.config import WA_Q, SearchConfig
 
@@ -27,7 +28,7 @@ HELD_OUT = 0.2
 class Searching(Unchecked, SearchConfig):
     """How to search."""
 
-    out: Path = field()
+    out: Folder = field()
     """Run folder: checkpoint, log, found architectures (architecture-0.json, ...), pictures."""
     widths: tuple[int, ...] = field(default=(8,), init=False)
     device: str = field(default="cpu", init=False)

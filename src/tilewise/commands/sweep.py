@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import tyro
 
 from tilewise.commands.options import Common
+from tilewise.commands.outputs import Folder
 from tilewise.commands.search import Search
 from tilewise.commands.train import Adapt, Train
 
@@ -30,7 +31,7 @@ class Sweep:
 
     file: Annotated[Path, tyro.conf.Positional]
     """TOML or JSON: command, options of all runs, and a grid or a list of runs (docs/guide/scaling.md)."""
-    out: Path
+    out: Folder
     """Folder of the sweep; each run gets one in it."""
     workers: int = 1
     """Runs at once on this machine; more than one needs Ray."""
@@ -40,6 +41,12 @@ class Sweep:
 
     def run(self) -> dict[str, Any]:
         """Sweep."""
+        from tilewise.common.places import sole_use
+
+        with sole_use(self.out):
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         from tilewise.common.files import write_json
         from tilewise.common.progress import bar
         from tilewise.sweep import execute, print_summary, read_sweep, summarize

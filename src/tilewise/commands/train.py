@@ -18,6 +18,7 @@ from tilewise.commands.options import (
     plain_model,
     print_layers,
 )
+from tilewise.commands.outputs import TilewiseFile
 from tilewise.common.files import file_digest
 
 
@@ -29,7 +30,7 @@ class Evaluate:
     layers: Layers
     calibration: Calibration = field(default_factory=Calibration)
     common: Common = field(default_factory=Common)
-    out: Path | None = None
+    out: TilewiseFile | None = None
     """Save the calibrated network's weights, ranges and specs to this file."""
     teacher: Path | None = None
     """Weights of the same network, in float as a rule: the distance from its outputs is measured too."""

@@ -12,8 +12,16 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+Kind: TypeAlias = Literal["Tilewise file", "JSON file", "PNG picture", "file of another kind"]
+"""What a file is by its first bytes: a network or weights of this package, ..."""
+BEGINNINGS: tuple[tuple[Kind, str], ...] = (
+    ("Tilewise file", r".{8}\{\s*\"__metadata__\"\s*:\s*\{\s*\"tilewise"),
+    ("JSON file", r"\s*[\[{]"),
+    ("PNG picture", r"\x89PNG\r\n"),
+)
+LONGEST_BEGINNING = 128
 NEW_FILE = 0o666
 """Mode of new files, less what the umask takes."""
 
@@ -34,13 +42,23 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises
     ------
     ValueError
-        If something other than a file is there, such as a device.
+        If something other than a file is there, such as a device, or a file of another kind: not one of ours.
     OSError
-        If the disk or the folder refuses; ``path`` is as it was.
+        If the disk or the folder refuses, naming it; ``path`` is as it was.
     """
     path = path.resolve()
+    check_replaceable(path, kind_of(content))
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = _mode_of(path)
+    try:
+        _replace(path, content)
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file
+
+
+def _replace(path: Path, content: bytes) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     _remove_leftovers(path)
     with _temporary_beside(path, NEW_FILE if mode is None else mode) as (temporary, descriptor):
         if mode is not None:
@@ -64,15 +82,30 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _mode_of(path: Path) -> int | None:
-    """Return the permissions of the file at ``path``, None if there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
+def kind_of(content: bytes) -> Kind:
+    """Tell what a file is by its first bytes."""
+    beginning = content[:LONGEST_BEGINNING]
+    found = (kind for kind, form in BEGINNINGS if re.match(form.encode(), beginning, re.DOTALL))
+    return next(found, "file of another kind")
+
+
+def check_replaceable(path: Path, kind: Kind) -> None:
+    """Refuse to write a file over something else than one of its kind, or an empty file.
+
+    Raises
+    ------
+    ValueError
+        Naming what is there.
+    """
+    if not path.exists():
+        return
+    status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is no file, and writing would replace it; name another")
-    return stat.S_IMODE(status.st_mode)
+    with path.open("rb") as file:
+        found = kind_of(file.read(LONGEST_BEGINNING))
+    if status.st_size and found != kind:
+        raise ValueError(f"{path} is a {found} already, and a {kind} would replace it; name another")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tilewise.report.picture import save_picture
+
 RESULTS = Path("docs/results")
 BEGIN, END = "<!-- accuracy tables -->", "<!-- end of accuracy tables -->"
 CURVES = {
@@ -72,7 +74,7 @@ def curves(results: dict[str, dict[str, Any]], path: Path) -> None:
     axis.set_title("ResNet-20 on CIFAR-10, adapted to F4 at 8 bits")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def main() -> None:

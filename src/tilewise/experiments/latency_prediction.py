@@ -27,6 +27,7 @@ from tilewise.common.turns import in_turns
 from tilewise.latency import Candidate, LatencyTable, Machine, measure
 from tilewise.latency.measuring import Layers, groups, uniform
 from tilewise.latency.timing import Here
+from tilewise.report.picture import save_picture
 
 CANDIDATES = tuple(f"{name} {dtype}" for dtype in ("int8", "float32") for name in ("direct", "F2", "F4", "F6", "SFC6"))
 WITHIN = 0.10
@@ -119,8 +120,7 @@ def figure(result: Mapping[str, Any], path: Path) -> None:
         good = sum(abs(row["error"]) <= within for row in rows["random"])
         axis.set_title(f"{name}: {good} of {len(rows['random'])} random within {within:.0%}", fontsize=10)
         axis.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from tilewise.experiments.lossless_counts import Count, Layer, Rates, counts
+from tilewise.report.picture import save_picture
 
 COLOURS = {"products": "#0072B2", "inputs": "#E69F00", "outputs": "#009E73", "weights": "#BBBBBB"}
 FAMILY_COLOURS = {"wrapping sums": "#0072B2", "residues": "#D55E00"}
@@ -93,7 +94,7 @@ def measured_figure(rows: Sequence[Mapping[str, Any]], channels: Sequence[Mappin
             right.plot(*zip(*points, strict=True), style, color=colour, marker=".", label=f"{r}x{r}, {family}")
     _over_channels(right, sorted({row["channels"] for row in channels}), "gain over direct int8")
     fig.suptitle("Measured: exact int8 layers against direct int8, one thread", fontsize=10)
-    fig.savefig(path, dpi=110)
+    save_picture(fig, path, dpi=110)
 
 
 def _by_layer(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], dict[str, list[Mapping[str, Any]]]]:
@@ -132,8 +133,7 @@ def figure(rows: Mapping[Layer, Sequence[Count]], rates: Rates, batch: int, path
         f"Counted, not measured: batch {batch}, int8 at {rates.int8:.0f} GOP/s, int16 at {rates.words:g} of it, "
         f"memory at {rates.memory:.0f} GB/s", fontsize=10,
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=110)
+    save_picture(fig, path, dpi=110)
 
 
 def _counted(rows: Mapping[Layer, Sequence[Count]], rates: Rates) -> list[list[tuple[str, dict[str, float]]]]:

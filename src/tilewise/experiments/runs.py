@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, get_args
 
 import tilewise
 from tilewise.common.files import write_json
+from tilewise.common.places import sole_use
 from tilewise.latency import Machine
 from tilewise.sweep import Job, execute
 from tilewise.train.runs import difference
@@ -133,7 +134,7 @@ def run_study(
     Raises
     ------
     ValueError
-        If no run has such a name, or a folder holds a run with other settings.
+        If no run has such a name, another process runs the study there, or a folder holds a run with other settings.
     """
     cases = study.cases(scale)
     chosen = [case for case in cases if fnmatch(case.name, only)]
@@ -149,10 +150,11 @@ def run_study(
         if not (folder := folders[case.name]).joinpath("result.json").exists()
     ]
     errors: dict[str, str] = {}
-    yield _summary(study, scale, out, folders, errors)
-    for job, error in execute(jobs, address=address, workers=workers):
-        errors |= {job.name: error} if error else {}
+    with sole_use(out / study.name / scale):
         yield _summary(study, scale, out, folders, errors)
+        for job, error in execute(jobs, address=address, workers=workers):
+            errors |= {job.name: error} if error else {}
+            yield _summary(study, scale, out, folders, errors)
 
 
 def _summary(

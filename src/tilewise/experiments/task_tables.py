@@ -21,6 +21,7 @@ from torch import Tensor
 import tilewise as tw
 from tilewise.data import PAIRS, load_pairs, load_scenes
 from tilewise.data.pairs import bicubic
+from tilewise.report.picture import save_picture
 from tilewise.zoo import build
 
 PAGE = Path("docs/results/tasks.md")
@@ -160,7 +161,7 @@ def main() -> None:
     figures["unet"] = segmentations(arguments.root, arguments.runs)
     for name, figure in figures.items():
         if figure is not None:
-            figure.savefig(RESULTS / f"{name}.png", dpi=110)
+            save_picture(figure, RESULTS / f"{name}.png", dpi=110)
     print("\n".join(lines))
 
 

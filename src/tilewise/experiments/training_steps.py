@@ -38,6 +38,7 @@ from tilewise import zoo
 from tilewise.common.turns import in_turns
 from tilewise.data.batches import Batches
 from tilewise.data.images import Images
+from tilewise.report.picture import save_picture
 
 BASELINE = "direct int8"
 FORMULA = "F4 formula, float"
@@ -254,8 +255,7 @@ def figure(results: list[dict[str, Any]], machine: str, path: Path) -> None:
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_yticks(range(len(names)), names[::-1], fontsize=8)
         axis.set_title(f"width {result['width']}, batch {result['batch']}", fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def main() -> None:

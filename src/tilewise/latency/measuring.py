@@ -82,13 +82,13 @@ def measure(
     """
     chosen, images, tally = check_candidates(candidates), check_tensor("example", example), Tally(rounds)
     runner = runner or Here(threads)
-    table = open_table(out, runner.machine)
     convs = list(convolutions(model))
     choices = [*uniform(convs, chosen), *shuffled(convs, chosen, seed)]
-    for group in groups(model, images, choices, runner, table):
-        tally.take(group, "measure")
-        for record in tally.records("network", runner, group):
-            table.append(record)
+    with open_table(out, runner.machine) as table:
+        for group in groups(model, images, choices, runner, table):
+            tally.take(group, "measure")
+            for record in tally.records("network", runner, group):
+                table.append(record)
     return table
 
 
@@ -196,14 +196,14 @@ def measure_grid(
     """
     chosen = check_candidates(candidates)
     runner = runner or Here(threads)
-    table = open_table(out, runner.machine)
-    for shape in track(grid.shapes(), "grid", enabled=True):
-        tally = Tally(rounds)
-        wanted = [work for work in _wanted(shape, chosen) if not table.has(work, "grid")]
-        programs = [_alone(work, runner) for work in wanted]
-        tally.take(programs, "")
-        for record in tally.records("grid", runner, programs):
-            table.append(record)
+    with open_table(out, runner.machine) as table:
+        for shape in track(grid.shapes(), "grid", enabled=True):
+            tally = Tally(rounds)
+            wanted = [work for work in _wanted(shape, chosen) if not table.has(work, "grid")]
+            programs = [_alone(work, runner) for work in wanted]
+            tally.take(programs, "")
+            for record in tally.records("grid", runner, programs):
+                table.append(record)
     return table
 
 

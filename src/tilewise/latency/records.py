@@ -14,6 +14,8 @@ from tilewise.latency.candidates import Candidate
 from tilewise.latency.shapes import LayerShape
 
 RECORD_VERSION = 1
+RECORD_BEGINNING = f'{{"version": {RECORD_VERSION}, "work": {{'
+"""How a line begins: by it one that a kill cut off is told from what others wrote."""
 STAGES = ("input_transform", "requantize", "multiply", "output_transform")
 
 

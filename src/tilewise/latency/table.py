@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tilewise.common.files import check_replaceable, write_whole
+from tilewise.common.places import sole_use
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.interpolation import MissingError, OutsideError, Point, coordinates, family, interpolate
 from tilewise.latency.layers import run_as, served, with_ranges
 from tilewise.latency.models import ConvolutionModel, ElementModel
 from tilewise.latency.operations import SizedProgram, call_of, ends_bytes, operations_of
-from tilewise.latency.records import Convolution, Machine, Operation, Record, Work, convolution
+from tilewise.latency.records import RECORD_BEGINNING, Convolution, Machine, Operation, Record, Work, convolution
 from tilewise.latency.shapes import LayerShape
 from tilewise.quant import Spec
 
@@ -103,10 +106,12 @@ class LatencyTable:
         path = Path(path)
         text = path.read_text(encoding="utf-8")
         whole, _, torn = text.rpartition("\n")
+        lines = whole.split("\n") if whole else []
         if torn:
+            _check_torn(path, torn, f"line {len(lines) + 1}")
             print(f"{path}: the last line is incomplete and left out", file=sys.stderr)
         table = cls(path=path)
-        for number, line in enumerate(whole.split("\n") if whole else (), 1):
+        for number, line in enumerate(lines, 1):
             try:
                 table._add(Record.from_json(line))
             except ValueError as error:
@@ -118,16 +123,15 @@ class LatencyTable:
     def save(self, path: str | Path) -> None:
         """Write the table to a file, which :meth:`append` then goes on with."""
         self._path = Path(path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text("".join(record.to_json() + "\n" for record in self), encoding="utf-8")
+        write_whole(self._path, "".join(record.to_json() + "\n" for record in self).encode())
 
     def append(self, record: Record) -> None:
-        """Add a record, to the file too if the table has one: as one whole line, after whatever a killed run left.
+        """Add a record, to the file too if the table has one: as one whole line, in place of what a killed run left.
 
         Raises
         ------
         ValueError
-            If it is of another machine than the others.
+            If it is of another machine than the others, or the file ends in what is no part of a record.
         """
         self._add(record)
         if self._path is None:
@@ -137,6 +141,8 @@ class LatencyTable:
             end = file.seek(0, 2)
             while end and _byte_before(file, end) != b"\n":  # an incomplete line
                 end -= 1
+            file.seek(end)
+            _check_torn(self._path, file.read().decode(errors="replace"), "its end")
             file.truncate(end)
             file.write(record.to_json().encode() + b"\n")
 
@@ -298,14 +304,27 @@ class LatencyTable:
         return str(self.machine) if self._records else "no machine yet"
 
 
-def open_table(path: str | Path | None, machine: Machine) -> LatencyTable:
-    """Return the table of a file, or an empty one; refuse one of another machine or number of threads."""
-    if path is None or not Path(path).exists():
-        return LatencyTable(path=path)
-    table = LatencyTable.load(path, any_machine=True)
-    if len(table) and table.machine != machine:
-        raise ValueError(f"{path} is of {table.machine}; this would be {machine}: use another file")
-    return table
+@contextlib.contextmanager
+def open_table(path: str | Path | None, machine: Machine) -> Iterator[LatencyTable]:
+    """Open the table of a file, or an empty one, to append to; nobody else may until the block ends.
+
+    Raises
+    ------
+    ValueError
+        If it is of another machine or number of threads, is no table, or somebody else appends to it.
+    """
+    if path is None:
+        yield LatencyTable()
+        return
+    path = Path(path)
+    check_replaceable(path, "JSON file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    with sole_use(path):
+        table = LatencyTable.load(path, any_machine=True)
+        if len(table) and table.machine != machine:
+            raise ValueError(f"{path} is of {table.machine}; this would be {machine}: use another file")
+        yield table
 
 
 def seconds_per_byte(records: Iterable[Record]) -> float:
@@ -327,6 +346,12 @@ def seconds_per_byte(records: Iterable[Record]) -> float:
 
 def _without_ends(work: Convolution) -> tuple[object, ...]:
     return work.shape, work.candidate, work.ordered
+
+
+def _check_torn(path: Path, torn: str, where: str) -> None:
+    """Refuse to take for the beginning of a record what is none."""
+    if not (torn.startswith(RECORD_BEGINNING) or RECORD_BEGINNING.startswith(torn)):
+        raise ValueError(f"{path}, {where}: {torn[:40]!r} is no latency record")
 
 
 def _explain(error: OutsideError | MissingError) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from tilewise.experiments.demo import SWAPPED, WIDTHS, Row
+from tilewise.report.picture import save_picture
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73")
@@ -93,5 +94,4 @@ def figure(rows: Sequence[Row], title: str, path: Path) -> None:
     left.plot([], [], "P", color="grey", markersize=10, label="adapted, static")
     left.plot([], [], "*", color="grey", markersize=12, label="adapted, learned")
     left.legend(loc="lower left", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)

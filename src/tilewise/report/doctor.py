@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from tilewise.report.picture import save_picture
+
 if TYPE_CHECKING:
     from tilewise.calibration.doctor import Diagnosis
 
@@ -59,6 +61,5 @@ def plot_doctor(diagnosis: Diagnosis, path: Path) -> None:
     axes.set_yticks(range(len(layers)), layers, fontsize=8)
     axes.set_title("Output error of one layer, dB (~ needs refinement, ✗ collapses)", fontsize=10)
     figure.colorbar(image, label="signal to quantization noise, dB")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_picture(figure, path)
     plt.close(figure)

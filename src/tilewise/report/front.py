@@ -12,6 +12,7 @@ from rich.table import Table
 from tilewise.experiments.front import UNIFORM, front
 from tilewise.experiments.speed import BASELINE, SpeedRow
 from tilewise.report.accuracy import COLOURS
+from tilewise.report.picture import save_picture
 from tilewise.winas import Architecture
 from tilewise.winas.architecture import algorithm_of, label
 
@@ -93,8 +94,7 @@ def figure(rows: Sequence[SpeedRow], title: str, path: Path) -> None:
     axis.grid(alpha=0.3)
     axis.margins(x=0.12, y=0.1)
     axis.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def architecture_figure(found: Mapping[str, Architecture], title: str, path: Path) -> None:
@@ -133,8 +133,7 @@ def architecture_figure(found: Mapping[str, Architecture], title: str, path: Pat
     for side in axis.spines.values():
         side.set_visible(False)
     fig.suptitle(f"{title}\nitalic: no choice; below: what the table says", fontsize=9, wrap=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def _light(colours: Sequence[str]) -> list[Any]:

@@ -14,6 +14,7 @@ from tilewise.latency import Candidate, Convolution, LatencyTable, LayerShape, M
 from tilewise.latency.layers import served
 from tilewise.latency.models import weight_bytes
 from tilewise.latency.operations import ends_bytes
+from tilewise.report.picture import save_picture
 from tilewise.report.profile import COLOURS, STAGES, roofline, stage_bars
 
 PANELS = 6
@@ -84,7 +85,6 @@ def figures(table: LatencyTable, folder: Path) -> list[Path]:
     if not records:
         raise ValueError("the latency table has no convolutions to draw")
     on_grid = [record for record in records if record.source == "grid"]
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     if on_grid:
         _grid_figure(on_grid, str(table.machine), folder / "grid.png")
@@ -120,7 +120,7 @@ def _grid_figure(records: Sequence[Record], title: str, path: Path) -> None:
         row[0].legend(fontsize=7)
     for axis in axes[-1]:
         axis.set_xlabel("input channels")
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def _stage_figure(records: Iterable[Record], title: str, path: Path) -> None:
@@ -141,7 +141,7 @@ def _stage_figure(records: Iterable[Record], title: str, path: Path) -> None:
     for axis in panels[len(largest) :]:
         axis.set_axis_off()
     fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS), fontsize=8)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def _roofline_figure(records: Sequence[Record], machine: Machine, path: Path) -> None:
@@ -154,7 +154,7 @@ def _roofline_figure(records: Sequence[Record], machine: Machine, path: Path) ->
         rows = [_row(record, "") for record in records if _convolution(record).candidate.dtype == dtype]
         roofline(axis, rows, peaks)
         axis.set_title(dtype, fontsize=9)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def _row(record: Record, label: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from tilewise.report.picture import save_picture
+
 STAGES = ("input_transform", "requantize", "multiply", "output_transform")
 COLOURS = {
     "input_transform": "#E69F00", "requantize": "#D55E00", "multiply": "#0072B2", "output_transform": "#009E73",
@@ -80,8 +82,7 @@ def figure(rows: Sequence[Mapping[str, Any]], peaks: Mapping[str, float], title:
     stage_bars(left, [{**row, "name": f"{row['name']} ({kernel_of(row)})"} for row in rows])
     left.legend(fontsize=8)
     roofline(right, [row for row in rows if row["operations"]], peaks)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)
 
 
 def stage_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from tilewise.experiments.speed import BASELINE, SpeedRow
+from tilewise.report.picture import save_picture
 
 
 def table(rows: Sequence[SpeedRow], title: str) -> Table:
@@ -60,5 +61,4 @@ def figure(networks: Mapping[str, Sequence[SpeedRow]], machine: str, path: Path)
         axis.set_xlim(0, 1.35 * max(row.slowest for row in rows))
         axis.set_xlabel("ms per image: median, quartiles")
         axis.set_title(title, fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    save_picture(fig, path)

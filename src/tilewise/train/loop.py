@@ -82,9 +82,9 @@ def fit(
     Raises
     ------
     ValueError
-        If the loss stops being finite, a batch has fewer images than there are processes, the folder holds a run
-        that is not to be resumed, the run to be resumed had other settings, layers, data or weights, ranges that were
-        never measured are to be frozen, or images are to be mixed without a teacher.
+        If the loss stops being finite, a batch has fewer images than there are processes, another process uses the
+        folder, it holds a run that is not to be resumed, the run to be resumed had other settings, layers, data or
+        weights, ranges that were never measured are to be frozen, or images are to be mixed without a teacher.
     """
     if len(train) == 0:
         raise ValueError("no training batches")
@@ -95,25 +95,26 @@ def fit(
     optimizer = config.optimizer(model.to(config.device))
     if teacher is not None:
         teacher.to(config.device).eval()
-    first = run.restore(optimizer, lambda: _identity(model, train, val, config, task, teacher, origin))
-    display_bar = bar(enabled=config.progress and processes.first)
-    with display_bar as display, sharing(model, processes), frozen_ranges(model, enabled=config.freeze_ranges):
-        row = display.add_task("train", total=(config.epochs - first) * len(train))
-        for epoch in range(first, config.epochs):
-            began = time.perf_counter()
-            torch.manual_seed(config.seed * 1_000_003 + epoch)
-            if hasattr(train, "set_epoch"):
-                train.set_epoch(epoch)
-            model.train()
-            if config.freeze_norms:
-                freeze_norms(model)
-            loss = _epoch(
-                model, train, optimizer, config, epoch, task, teacher, processes, lambda: display.advance(row)
-            )
-            score = evaluate(model, val, task=task, device=config.device, processes=processes)
-            display.update(row, description=f"epoch {epoch + 1}/{config.epochs}: {score.value:.2f} {task.unit}")
-            entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, task.metric: score.value}
-            run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
+    with runs.alone_in(config.out, processes):
+        first = run.restore(optimizer, lambda: _identity(model, train, val, config, task, teacher, origin))
+        display_bar = bar(enabled=config.progress and processes.first)
+        with display_bar as display, sharing(model, processes), frozen_ranges(model, enabled=config.freeze_ranges):
+            row = display.add_task("train", total=(config.epochs - first) * len(train))
+            for epoch in range(first, config.epochs):
+                began = time.perf_counter()
+                torch.manual_seed(config.seed * 1_000_003 + epoch)
+                if hasattr(train, "set_epoch"):
+                    train.set_epoch(epoch)
+                model.train()
+                if config.freeze_norms:
+                    freeze_norms(model)
+                loss = _epoch(
+                    model, train, optimizer, config, epoch, task, teacher, processes, lambda: display.advance(row)
+                )
+                score = evaluate(model, val, task=task, device=config.device, processes=processes)
+                display.update(row, description=f"epoch {epoch + 1}/{config.epochs}: {score.value:.2f} {task.unit}")
+                entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, task.metric: score.value}
+                run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
     processes.wait()  # until the first one has written the last epoch's files
     return model.eval()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from tilewise.common.files import write_json, write_whole
+from tilewise.common.places import sole_use
+from tilewise.common.processes import Processes
 from tilewise.train import checkpoint
 
 IDENTITY = "run.json"
@@ -25,6 +28,13 @@ LONGEST = 100
 
 Found = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors and description of a checkpoint."""
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | Path | None, processes: Processes) -> Iterator[None]:
+    """Keep the folder of a run, if it has one, to the processes of this run."""
+    with contextlib.nullcontext() if folder is None or not processes.first else sole_use(Path(folder)):
+        yield
 
 
 def open_run(folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Found | None:

@@ -154,6 +154,10 @@ class _Search:
 
     def walk(self, budgets: Sequence[float | None]) -> list[Architecture]:
         """Search at each budget (None: at the config's price) for as many epochs as the config says."""
+        with runs.alone_in(self.config.out, self.processes):
+            return self._walk(budgets)
+
+    def _walk(self, budgets: Sequence[float | None]) -> list[Architecture]:
         for budget in budgets:
             if budget is not None:
                 self.prices.reach().check(budget)
