@@ -1,7 +1,7 @@
 """The command line.
 
 ``tilewise demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
-| compile | run | algorithms | info``.
+| compile | run | certify | algorithms | info``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated
 import tyro
 
 from tilewise.commands.algorithms import Algorithms
+from tilewise.commands.certify import Certify
 from tilewise.commands.demo import Demo
 from tilewise.commands.deploy import Compile, Run
 from tilewise.commands.doctor import Doctor
@@ -38,6 +39,7 @@ Command = (
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Compile, tyro.conf.subcommand("compile")]
     | Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Certify, tyro.conf.subcommand("certify")]
     | Annotated[Algorithms, tyro.conf.subcommand("algorithms")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )

@@ -169,7 +169,7 @@ def test_bad_settings_are_refused(change: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("not json", "is no JSON file of an algorithm"),
+        ("not json", "is not JSON"),
         ("[1]", "holds a list, not the description of an algorithm"),
         ('{"name": "x"}', "lacks m, r"),
         (json.dumps(algorithm("F2").to_dict() | {"G": [["1", "1", "1"]] * 4}), "not a convolution"),

@@ -1,30 +1,35 @@
-"""The table tests/golden.json: SHA-256 of the outputs of compiled networks, which no change may move.
+"""The table tests/golden.json and tests/certificates/: SHA-256 of outputs of compiled networks; no change may move one.
 
     python tests/engine/golden.py check             # names the networks whose outputs differ
     python tests/engine/golden.py write [--force]   # adds networks; --force changes and removes entries too
 
 The hashes hold on every machine, kernel set and number of threads. Those of float networks, which may round
-differently on each kernel set, are of the set `portable`.
+differently on each kernel set, are of the set `portable`. The certificates are those of `tilewise certify`.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from golden_networks import NETWORKS, Golden, images
+from golden_networks import CERTIFIED, NETWORKS, Golden, images
 from numpy.typing import NDArray
 
 import tilewise as tw
+from tilewise.engine.certificate import Case, Way, certify, digest, first_difference, noise, noise_case
+from tilewise.engine.program import read_program
 
 TABLE = Path(__file__).parents[1] / "golden.json"
+CERTIFICATES = TABLE.with_name("certificates")
+SIZES = ((16, 16), (21, 13))
+"""Of the noise in certificates, beside the images of the table."""
 FEWEST = 8
 """Different values that an output has at least, or it would say little of the network."""
 
@@ -60,7 +65,32 @@ def output(file: bytes, network: Golden, kernel_set: str, threads: int = 1) -> N
 
 def entry(y: NDArray[np.float32]) -> dict[str, Any]:
     """Return the table's entry of an output."""
-    return {"shape": list(y.shape), "sha256": hashlib.sha256(y.astype("<f4").tobytes()).hexdigest()}
+    return digest(y)
+
+
+def cases(name: str, file: bytes) -> list[Case]:
+    """Return what a network is run on: the images of the table first, and more if it has a certificate."""
+    program = read_program(file)
+    (x,) = (operation["name"] for operation in program.operations if operation["op"] == "input")
+    own = noise_case(program, {x: NETWORKS[name].shape})
+    return [own, *(noise(file, SIZES) if name in CERTIFIED else ())]
+
+
+def certificate_of(name: str) -> Path:
+    """Return the place of a network's certificate."""
+    return CERTIFICATES / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.json"
+
+
+def write_certificates(*, force: bool) -> None:
+    """Write the certificates anew; refuse to change results unless ``force`` says so."""
+    CERTIFICATES.mkdir(exist_ok=True)
+    for name in CERTIFIED:
+        path, file = certificate_of(name), compiled(NETWORKS[name])
+        new = certify(file, cases(name, file), [Way("portable", 1, 16)])
+        if path.exists() and (found := first_difference(json.loads(path.read_text()), new)) and not force:
+            raise SystemExit(f"{path} would change: {found}; --force writes it nevertheless")
+        path.write_text(json.dumps(new, indent=1) + "\n")
+    print(f"{CERTIFICATES}: {len(CERTIFIED)} certificates")
 
 
 def check() -> list[str]:
@@ -98,6 +128,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.command == "write":
         write(force=options.force)
+        write_certificates(force=options.force)
         return 0
     differing = check()
     for name in differing:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import tilewise as tw
 from tilewise import zoo
+from tilewise.engine.certificate import integers
 from tilewise.nn import QuantizedConv, WinogradConv2d
 
 LARGEST = 3.0
@@ -26,16 +27,6 @@ LARGEST = 3.0
 
 
 F4 = tw.Winograd("F4")
-
-
-def integers(seed: int, *shape: int, limit: int) -> NDArray[np.int64]:
-    """Return whole numbers from -limit to limit, by splitmix64."""
-    z = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z += np.uint64(seed) << np.uint64(32)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return (z % np.uint64(2 * limit + 1)).astype(np.int64).reshape(shape) - limit
 
 
 def numbers(seed: int, like: Tensor, limit: int, unit: int) -> Tensor:
@@ -255,6 +246,21 @@ class Golden:
 MIXED = {"layers.[01].*": tw.Winograd("F2"), "layers.[23].*": tw.Winograd("SFC6"), "layers.[45].*": tw.Winograd("F6")}
 TEN = {"conv1": tw.Direct(bits=12), "conv2": tw.Winograd("F4", bits=10), "conv3": tw.Winograd("F2", bits=10)}
 ENLARGING = {"blocks.[0-3].*": tw.Winograd("F6", bits=10), "blocks.*": tw.Winograd("SFC6", bits=10)}
+CERTIFIED = (
+    "lenet5, SFC12",
+    "espcn, 10 and 12 bits",
+    "16 bits",
+    "large kernels",
+    "learned",
+    "learned, V in floats",
+    "lossless",
+    "residues",
+    "few bits, balanced",
+    "pools of integers",
+    "moved",
+    "resized",
+)
+"""Those with a certificate, tests/certificates/: of more sizes and numbers of images."""
 NETWORKS = {
     "resnet20, F4": Golden(lambda: converted(zoo.resnet20(), {"*": F4}), (3, 3, 19, 13)),
     "resnet18, F2, SFC6, F6": Golden(

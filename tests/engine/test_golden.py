@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from tilewise import _native
+from tilewise.engine.certificate import BATCHES, Way, certify, first_difference
 
 sys.path.insert(0, str(Path(__file__).parent))
 import golden
-from golden_networks import NETWORKS
+from golden_networks import CERTIFIED, NETWORKS
 
 KERNEL_SETS = [str(s["name"]) for s in _native.kernel_sets() if s["supported"]]
 THREADS = range(1, min(2, len(os.sched_getaffinity(0))) + 1)
@@ -27,14 +28,22 @@ def test_every_network_is_in_the_table() -> None:
     assert list(golden.read()) == list(NETWORKS)
 
 
+def test_certificates_are_those_of_the_table() -> None:
+    assert {path.name for path in golden.CERTIFICATES.iterdir()} == {golden.certificate_of(n).name for n in CERTIFIED}
+    for name in CERTIFIED:
+        own, *more = json.loads(golden.certificate_of(name).read_text())["cases"]
+        assert list(own["results"].values()) == [golden.read()[name]]
+        assert len(more) >= 2
+
+
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.same])
 def test_the_same_bits_everywhere(name: str) -> None:
-    network = NETWORKS[name]
-    expected, file = golden.read()[name], golden.compiled(network)
-    for kernel_set in KERNEL_SETS:
-        for threads in THREADS:
-            found = golden.entry(golden.output(file, network, kernel_set, threads))
-            assert found == expected, (kernel_set, threads)
+    file = golden.compiled(NETWORKS[name])
+    ways = [Way(kernel_set, threads, batch) for kernel_set in KERNEL_SETS for threads in THREADS for batch in BATCHES]
+    found = certify(file, golden.cases(name, file), ways)
+    assert list(found["cases"][0]["results"].values()) == [golden.read()[name]]
+    if name in CERTIFIED:
+        assert first_difference(json.loads(golden.certificate_of(name).read_text()), found) is None
 
 
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if not network.same])

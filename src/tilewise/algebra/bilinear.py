@@ -23,6 +23,8 @@ Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
 T = TypeVar("T")
 MAX_DIGITS = 100
 """Characters of a number in a file."""
+MAX_NUMBER, MAX_SIZE, MAX_PRODUCTS = 10**15, 32, 128
+"""Of an algorithm in a file: numerators and denominators, outputs and filter taps, rows of a matrix."""
 
 
 class Growth(NamedTuple):
@@ -244,14 +246,33 @@ class Bilinear:
         Raises
         ------
         ValueError
-            If a field is missing or wrong, or if the triple is not a convolution.
+            If a field is missing or wrong, a size or number is larger than any algorithm of use has (files come from
+            strangers, and proofs take time), or if the triple is not a convolution.
         """
+        if not isinstance(data, dict):
+            raise ValueError(f"it holds a {type(data).__name__}, not the description of an algorithm")  # noqa: TRY004
         missing = [f for f in ("name", "m", "r", "AT", "G", "BT") if f not in data]
         if missing:
             raise ValueError(f"algorithm description lacks {', '.join(missing)}")
-        return cls(
-            data["name"], data["m"], data["r"], data["AT"], data["G"], data["BT"], data.get("stride", 1)
-        ).verify()
+        if not isinstance(data["name"], str):
+            raise ValueError(f"name is {data['name']!r}; it must be a text")  # noqa: TRY004 - bad input
+        sizes = {"m": data["m"], "r": data["r"], "stride": data.get("stride", 1)}
+        for field, value in sizes.items():
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIZE:
+                raise ValueError(f"{field} is {str(value)[:MAX_DIGITS]}; allowed: integers from 1 to {MAX_SIZE}")
+        matrices = {field: data[field] for field in ("AT", "G", "BT")}
+        for field, rows in matrices.items():
+            if not (_is_short_list(rows) and rows and all(_is_short_list(row) for row in rows)):
+                raise ValueError(f"{field} must be a list of rows, with at most {MAX_PRODUCTS} numbers in each")
+        numbers = [rational(x) for rows in matrices.values() for row in rows for x in row]
+        if any(max(abs(x.numerator), x.denominator) > MAX_NUMBER for x in numbers):
+            raise ValueError(f"it has a number with a numerator or denominator above {MAX_NUMBER}")
+        at, g, bt = matrices.values()
+        return cls(data["name"], sizes["m"], sizes["r"], at, g, bt, sizes["stride"]).verify()
+
+
+def _is_short_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_PRODUCTS
 
 
 def rational(value: Rational) -> Fraction:

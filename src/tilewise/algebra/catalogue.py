@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
-from pathlib import Path
 
 from tilewise.algebra.bilinear import Bilinear
 from tilewise.algebra.decomposition import decompose
 from tilewise.algebra.sfc import ORDERS, sfc
 from tilewise.algebra.toom_cook import direct, toom_cook
+from tilewise.common.files import read_json
 
 KERNELS = (3, 5, 7)
 STRIDES = (1, 2)
@@ -164,12 +163,9 @@ def is_file(name: str) -> bool:
 def read_algorithm(path: str) -> Bilinear:
     """Read an algorithm from a file, for whatever r it has, and prove it; errors as :func:`algorithm`'s."""
     try:
-        data = json.loads(Path(path).read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file of an algorithm: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} holds a {type(data).__name__}, not the description of an algorithm")  # noqa: TRY004 - bad input
-    return Bilinear.from_dict(data)
+        return Bilinear.from_dict(read_json(path))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no file of an algorithm: {error}") from error
 
 
 def textbook_points(m: int, r: int) -> tuple[int | str, ...]:

@@ -22,6 +22,8 @@ BEGINNINGS: tuple[tuple[Kind, str], ...] = (
     ("PNG picture", r"\x89PNG\r\n"),
 )
 LONGEST_BEGINNING = 128
+LARGEST_DESCRIPTION = 2**26
+"""Bytes of a file that describes something: settings, results, specs, an algorithm."""
 NEW_FILE = 0o666
 """Mode of new files, less what the umask takes."""
 
@@ -74,6 +76,45 @@ def _replace(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON by :func:`write_whole`."""
     write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def read_bytes(path: str | Path, limit: int = LARGEST_DESCRIPTION) -> bytes:
+    """Return what is in a file; refuse what never ends, as pipes and devices may, and more than a number of bytes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is no file, or larger.
+    """
+    with open(path, "rb", opener=_opened_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is no file")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{path} has {status.st_size} bytes; allowed: up to {limit}")
+    return content
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the value of a JSON file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`read_bytes`; also if it is not JSON, or nested too deeply.
+    """
+    content = read_bytes(path)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for a writer
 
 
 def file_digest(path: Path) -> str:

@@ -44,6 +44,8 @@ class Engine:
         How many to run with, at most the cores that this process may use.
     batch : int
         Images that go through at once, at most.
+    kernel_set : str, optional
+        Which one to compute with; by default what ``TILEWISE_ISA`` names, or the best of this machine.
     origin : path, optional
         Where the content comes from, for errors; it is not kept in memory then.
     choices : sequence of Choice
@@ -61,6 +63,7 @@ class Engine:
         *,
         threads: int = 1,
         batch: int = DEFAULT_BATCH,
+        kernel_set: str | None = None,
         origin: str | Path | None = None,
         choices: Sequence[Choice] = (),
     ) -> None:
@@ -70,9 +73,8 @@ class Engine:
         if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 65536:
             raise ValueError(f"batch is {batch!r}; allowed: 1 to 65536")
         try:
-            self._engine = _native.Engine(
-                content, threads=threads, kernel_set=os.environ.get("TILEWISE_ISA", ""), batch=batch
-            )
+            chosen = os.environ.get("TILEWISE_ISA", "") if kernel_set is None else kernel_set
+            self._engine = _native.Engine(content, threads=threads, kernel_set=chosen, batch=batch)
         except (ValueError, MemoryError) as error:
             raise ValueError(str(error) if origin is None else f"{origin}: {error}") from error
         self._batch = batch
@@ -354,8 +356,13 @@ def measure_peaks(kernel_set: str, threads: int) -> dict[str, float]:
     return {name: float(value) * threads for name, value in found.items()}
 
 
+def usable_threads() -> int:
+    """Return how many threads this process may run at once."""
+    return len(os.sched_getaffinity(0))
+
+
 def check_threads(threads: Any) -> None:
     """Refuse a number of threads that the process has no cores for."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_threads()
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= cores:
         raise ValueError(f"threads is {threads!r}; allowed: 1 to {cores}, the cores that this process may use")

@@ -183,9 +183,11 @@ def spec_from_dict(data: dict[str, Any]) -> Spec:
     ValueError
         If kind, version or a field is unknown, or a value is not allowed.
     """
+    if not isinstance(data, dict):
+        raise ValueError(f"a spec is {data!r}; it must name its fields")  # noqa: TRY004 - a file's content
     values = dict(data)
     kind, version = values.pop("kind", None), values.pop("version", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"spec kind is {kind!r}; allowed: {', '.join(_KINDS)}")
     if version != SPEC_VERSION:
         raise ValueError(f"spec version is {version!r}; this release reads version {SPEC_VERSION}")
@@ -199,4 +201,7 @@ def spec_from_dict(data: dict[str, Any]) -> Spec:
         raise ValueError("winograd spec lacks the field algorithm")
     if values.get("transforms") == "exact":  # what files of before call it
         values["transforms"] = "convolution"
-    return cls(**values)
+    try:
+        return cls(**values)
+    except TypeError as error:  # of another type than a field can be compared with
+        raise ValueError(f"{kind} spec: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -267,8 +268,14 @@ class _Run:
         tensors, description = found
         assert self.folder is not None
         weights = {n: t for n, t in tensors.items() if not n.startswith("optimizer.")}
-        checkpoint.load_state(self.model, weights, self.folder / runs.LAST)
-        checkpoint.load_optimizer(optimizer, tensors, "optimizer")
+        last = self.folder / runs.LAST
+        for name, ours in (("specs", checkpoint.describe_specs(self.model)), ("skips", skips_of(self.model))):
+            if other := runs.difference(description.get(name), json.loads(json.dumps(ours)), name):
+                raise ValueError(f"{last} has {other[0]} = {other[1]}, not {other[2]}; it is of another run")
+        if not all(type(entry.get(self.metric)) in (int, float) for entry in description["log"]):
+            raise ValueError(f"{last} has a log without {self.metric}; it is of another run")
+        checkpoint.load_state(self.model, weights, last)
+        checkpoint.load_optimizer(optimizer, tensors, "optimizer", last)
         self.log = description["log"]
         self._write_rest()
         return len(self.log)

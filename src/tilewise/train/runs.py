@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.common.files import write_json, write_whole
+from tilewise.common.files import read_bytes, read_json, write_json, write_whole
 from tilewise.common.places import sole_use
 from tilewise.common.processes import Processes
 from tilewise.train import checkpoint
@@ -66,7 +66,7 @@ def open_run(folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Foun
             raise ValueError(f"the run in {folder} has {name} = {was}, not {value}; resume it with the same")
     else:
         write_json(started, now)
-    return checkpoint.read(last) if last.exists() else None
+    return _checkpoint(last) if last.exists() else None
 
 
 def write_log(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -76,7 +76,7 @@ def write_log(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the log's entries."""
-    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [json.loads(line) for line in read_bytes(folder / LOG).splitlines()]
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
@@ -114,11 +114,17 @@ def difference(was: Any, now: Any, name: str = "") -> tuple[str, str, str] | Non
     return None if was == now else (name, _short(was), _short(now))
 
 
+def _checkpoint(path: Path) -> Found:
+    """Read a run's last checkpoint; refuse one without the log of its epochs."""
+    tensors, description = checkpoint.read(path)
+    log = description.get("log")
+    if not isinstance(log, list) or not log or not all(isinstance(entry, dict) for entry in log):
+        raise ValueError(f"{path} is no checkpoint of a run: its log is {_short(log)}")
+    return tensors, description
+
+
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is {content!r}; it must say what the run is")  # noqa: TRY004 - a file's content
     return content

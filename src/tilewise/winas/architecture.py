@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tilewise.common.files import write_json
+from tilewise.common.files import read_json, write_json
 from tilewise.quant import FLOAT_BITS, Spec, Winograd, spec_from_dict
 
 VERSION = 1
@@ -87,7 +86,7 @@ class Architecture:
             If it is not JSON, or not such an architecture.
         """
         try:
-            return cls.from_dict(json.loads(Path(path).read_bytes()))
+            return cls.from_dict(read_json(path))
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} holds no architecture: {error}") from error
 
@@ -103,7 +102,7 @@ def load_specs(path: str | Path) -> dict[str, Spec]:
         If it holds none.
     """
     try:
-        return {name: spec_from_dict(spec) for name, spec in json.loads(Path(path).read_bytes())["specs"].items()}
+        return {name: spec_from_dict(spec) for name, spec in read_json(path)["specs"].items()}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{path} holds no specs by layer: {error!r}") from error
 

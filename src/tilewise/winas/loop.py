@@ -265,14 +265,21 @@ class _Search:
         if last is None:
             return 0
         tensors, description = last
+        path = folder / runs.LAST
         self.net.load({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
         with torch.no_grad():
             for name, alpha in self.paths.alphas.items():
-                alpha.copy_(tensors[f"alpha.{name}"])
-        checkpoint.load_optimizer(self.optimizer, tensors, "weights_optimizer")
-        checkpoint.load_optimizer(self.paths.optimizer, tensors, "alpha_optimizer")
+                found = tensors.get(f"alpha.{name}")
+                if found is None or found.shape != alpha.shape or not found.is_floating_point():
+                    raise ValueError(f"{path} lacks the choices of {name}; it is no checkpoint of this search")
+                alpha.copy_(found)
+        checkpoint.load_optimizer(self.optimizer, tensors, "weights_optimizer", path)
+        checkpoint.load_optimizer(self.paths.optimizer, tensors, "alpha_optimizer", path)
         self.log = description["log"]
-        self.found = [Architecture.from_dict(found) for found in description["found"]]
+        try:
+            self.found = [Architecture.from_dict(entry) for entry in description["found"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is no checkpoint of a search: {error!r}") from error
         self._write_rest(folder)
         return len(self.log)
 
