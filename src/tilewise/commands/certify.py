@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import tyro
 
 from tilewise.commands.options import Common
 from tilewise.commands.outputs import JsonFile
-from tilewise.common.files import write_json
+from tilewise.common.files import read_json, write_json
 
 if TYPE_CHECKING:
     from tilewise.engine.certificate import Case, Way
@@ -37,8 +36,9 @@ class Certify:
     def run(self) -> dict[str, Any]:
         """Certify."""
         from tilewise.engine.certificate import certify
+        from tilewise.engine.engine import load
 
-        content, ways = self.file.read_bytes(), ways_here(self.common.threads)
+        content, ways = load(self.file).content(), ways_here(self.common.threads)
         given = None if self.against is None else read_certificate(self.against)
         tensors = self.tensors or (given is not None and any("tensors" in case for case in given["cases"]))
         try:
@@ -101,8 +101,8 @@ class Certify:
 def ways_here(threads: int | None) -> list[Way]:
     """Return all ways to compute on this machine, the plainest first."""
     from tilewise import _native
+    from tilewise.common.limits import usable_threads
     from tilewise.engine.certificate import BATCHES, Way
-    from tilewise.engine.engine import usable_threads
 
     sets = [str(each["name"]) for each in _native.kernel_sets() if each["supported"]]
     most = threads or usable_threads()
@@ -129,7 +129,7 @@ def read_certificate(path: Path) -> dict[str, Any]:
     from tilewise.engine.certificate import VERSION
 
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         if content["certificate"] != VERSION:
             raise ValueError(f"it is of version {content['certificate']!r}; this release reads {VERSION}")  # noqa: TRY301
         for case in content["cases"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from tilewise.commands.options import (
     print_layers,
 )
 from tilewise.commands.outputs import Picture, TilewiseFile
+from tilewise.common.limits import usable_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ class Compile:
         shape = load_data(self.source, "test").shape
         model = converted_model(self.source, self.layers, self.common, self.calibration)
         print_layers(model)
-        threads = self.common.threads or len(os.sched_getaffinity(0))
+        threads = self.common.threads or usable_threads()
         example = torch.zeros(self.batch, *shape)
         engine = compile_model(model, example, threads=threads, precision=self.precision, tune=self.tune)
         if self.tune:
@@ -104,6 +104,8 @@ class Run:
 
     def run(self) -> dict[str, Any]:
         """Run."""
+        if self.picture is not None and not self.profile:
+            raise ValueError(f"picture is {self.picture}, but nothing is profiled; add --profile")
         import torch
 
         from tilewise.common.progress import track
@@ -111,7 +113,7 @@ class Run:
         from tilewise.engine import load as load_engine
         from tilewise.engine.engine import DEFAULT_BATCH
 
-        threads = self.common.threads or len(os.sched_getaffinity(0))
+        threads = self.common.threads or usable_threads()
         engine = load_engine(self.file, threads=threads)
         test = load_set(self.data, "test", self.data_root, own=self.own)
         if isinstance(test, Pairs):

@@ -103,9 +103,10 @@ class Layers:
         from tilewise.quant import Direct, Exact, Residue, Winograd
         from tilewise.winas.architecture import load_specs
 
+        if self.specs_file is not None and self.algorithm is not None:
+            raise ValueError(f"both --algorithm {self.algorithm} and --specs {self.specs_file}; give one of them")
+        self._check_effect()
         if self.specs_file is not None:
-            if self.algorithm is not None:
-                raise ValueError(f"both --algorithm {self.algorithm} and --specs {self.specs_file}; give one of them")
             return load_specs(self.specs_file)
         if self.algorithm is None:
             return {}
@@ -129,6 +130,20 @@ class Layers:
             hadamard_bits=self.hadamard_bits,
         )
         return {self.layers: fast} if self.layers == "*" else {self.layers: fast, "*": direct}
+
+    def _check_effect(self) -> None:
+        """Refuse options that nothing would come of."""
+        stages = ("scales", "transforms", "hadamard_bits")
+        idle: tuple[str, ...]
+        if self.specs_file is not None or self.algorithm is None:
+            idle, why = ("bits", "quantizer", "layers", *stages), "which needs --algorithm"
+        elif self.algorithm in ("direct", "exact", "residue"):
+            idle, why = stages, f"which algorithm {self.algorithm} has no use for"
+        else:
+            return
+        for name in idle:
+            if (value := getattr(self, name)) != getattr(Layers, name):
+                raise ValueError(f"{name.replace('_', '-')} is {value}, {why}")
 
 
 class Unchecked:
@@ -164,6 +179,10 @@ class Calibration(Unchecked, CalibrationConfig):
         """Return what :func:`tilewise.calibrate` takes."""
         if self.calibration_images < 1:
             raise ValueError(f"calibration-images is {self.calibration_images}; it must be at least 1")
+        if not self.refine:
+            for option in fields(CalibrationConfig):
+                if option.name != "seed" and (value := getattr(self, option.name)) != option.default:
+                    raise ValueError(f"{option.name.replace('_', '-')} is {value}, which needs --refine")
         return config_of(CalibrationConfig, self, seed=seed) if self.refine else None
 
     def to_dict(self) -> dict[str, Any]:

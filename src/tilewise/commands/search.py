@@ -65,6 +65,8 @@ class Search:
         from tilewise.train import launch
         from tilewise.train.runs import read_log
 
+        if self.pareto is None and self.adapt_epochs != Search.adapt_epochs:
+            raise ValueError(f"adapt-epochs is {self.adapt_epochs}, which needs --pareto")
         if self.distill and self.source.weights is None:
             raise ValueError("distill needs --weights: the trained network to learn from")
         found = launch(_find, self, devices=self.devices, device=self.common.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,9 +59,7 @@ class Sweep:
             for job, error in execute(open_jobs, address=self.address, workers=self.workers):
                 errors |= {job.name: error} if error else {}
                 display.advance(task)
-        results = {
-            job.name: json.loads((job.folder / "result.json").read_text()) for job in jobs if job.name not in errors
-        }
+        results = {job.name: _read_object(job.folder / "result.json") for job in jobs if job.name not in errors}
         summary = summarize(file, results, errors, options=set(_options(SWEPT[file.command])))
         write_json(self.out / "summary.json", summary)
         print_summary(summary)
@@ -111,10 +108,22 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
 
     path = folder / "settings.json"
     if path.exists():
-        if (before := json.loads(path.read_text())) != settings:
+        before = _read_object(path)
+        if before.keys() != settings.keys() or not isinstance(before["options"], dict):
+            raise ValueError(f"{path} does not say of what run it is; choose another --out")
+        if before != settings:
             raise ValueError(f"{folder} holds a run with {_difference(before, settings)}; choose another --out")
         return
     write_json(path, settings)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    from tilewise.common.files import read_json
+
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__} instead of an object")  # noqa: TRY004
+    return content
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:

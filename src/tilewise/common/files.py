@@ -92,7 +92,7 @@ def read_bytes(path: str | Path, limit: int = LARGEST_DESCRIPTION) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path} is no file")
-        content = file.read(limit + 1)
+        content = file.read(min(limit, status.st_size) + 1)
     if len(content) > limit:
         raise ValueError(f"{path} has {status.st_size} bytes; allowed: up to {limit}")
     return content

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tilewise.common.files import read_bytes
 from tilewise.data.catalogue import FACTS, Split
 from tilewise.data.files import find
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = "MNIST/raw"
+LARGEST = 2**26
+"""Bytes that a file may unfold to; 60,000 images are 47,040,016."""
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 
 
@@ -95,9 +98,12 @@ def _find(split: Split, root: Path, kind: str) -> Path:
 
 def _read_bytes(path: Path) -> bytes:
     if path.suffix != ".gz":
-        return path.read_bytes()
+        return read_bytes(path, LARGEST)
     try:
         with gzip.open(path) as file:
-            return file.read()
+            content = file.read(LARGEST + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is not a whole gzip file: {error}") from error
+    if len(content) > LARGEST:
+        raise ValueError(f"{path} unfolds to more than {LARGEST} bytes; MNIST's files have less")
+    return content

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tilewise.common.limits import check_memory
 from tilewise.data.catalogue import PHOTO_MEAN, PHOTO_STD
 from tilewise.data.images import Images
 from tilewise.data.pictures import SUFFIXES, read_picture
@@ -112,6 +113,7 @@ def _read_arrays(path: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.
         raise FileNotFoundError(f"there is no file {path}")
     try:
         with np.load(path, allow_pickle=False) as file:
+            check_memory(sum(entry.file_size for entry in file.zip.infolist()), f"the arrays of {path}")
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, BadZipFile, EOFError) as error:
         raise ValueError(f"{path} is no .npz file of arrays, or a damaged one: {error}") from error

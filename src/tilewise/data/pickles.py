@@ -123,7 +123,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         return {
             _text(key): value.array() if isinstance(value, PickledArray) else value for key, value in content.items()
         }
-    except OSError:
+    except (OSError, MemoryError):  # not the fault of the file
         raise
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{path} is not a readable CIFAR pickle: {error}") from error

@@ -68,6 +68,8 @@ def read_picture(path: Path, *, colour: bool) -> npt.NDArray[np.uint8]:
         from PIL import Image
     except ImportError as error:
         raise RuntimeError("image files need Pillow: pip install 'tilewise[train]'") from error
+    if not path.is_file():  # a pipe would wait for ever
+        raise ValueError(f"{path} is no file of an image")
     try:
         with Image.open(path) as image:
             if not colour and image.mode not in ("L", "P"):

@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.common.files import write_whole
+from tilewise.common.files import read_bytes, write_whole
+from tilewise.common.limits import usable_threads
 from tilewise.engine.ports import Input, Output
 from tilewise.engine.program import Layout, Program, read_program
 
+LARGEST_FILE = 2**40
+"""Bytes of a file; what memory holds is less."""
 DEFAULT_BATCH = 16
 """Images that go through at once, at most."""
 
@@ -41,7 +44,8 @@ class Engine:
     content : bytes
         A ``.tilewise`` file.
     threads : int
-        How many to run with, at most the cores that this process may use.
+        How many to run with, at most the cores that this process may use; 0 for all of them, or as many as its control
+        group gives time for.
     batch : int
         Images that go through at once, at most.
     kernel_set : str, optional
@@ -69,7 +73,7 @@ class Engine:
     ) -> None:
         from tilewise import _native
 
-        check_threads(threads)
+        threads = check_threads(threads)
         if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 65536:
             raise ValueError(f"batch is {batch!r}; allowed: 1 to 65536")
         try:
@@ -279,7 +283,7 @@ class Engine:
 
 def _again(content: bytes, threads: int, batch: int, choices: tuple[Choice, ...]) -> Engine:
     """Return an engine in another process or machine, with as many threads as it may use there."""
-    return Engine(content, threads=min(threads, len(os.sched_getaffinity(0))), batch=batch, choices=choices)
+    return Engine(content, threads=min(threads, usable_threads()), batch=batch, choices=choices)
 
 
 def _only(kind: type[Input | Output], entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,7 +320,7 @@ def load(path: str | Path, *, threads: int = 1, batch: int = DEFAULT_BATCH) -> E
     path : path
         A file of :meth:`Engine.save`.
     threads : int
-        How many to run with.
+        How many to run with; 0 for as many as this process may use.
     batch : int
         Images that go through at once, at most.
 
@@ -343,7 +347,7 @@ def load(path: str | Path, *, threads: int = 1, batch: int = DEFAULT_BATCH) -> E
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, LARGEST_FILE)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no compiled network at {path}") from error
 
@@ -356,13 +360,9 @@ def measure_peaks(kernel_set: str, threads: int) -> dict[str, float]:
     return {name: float(value) * threads for name, value in found.items()}
 
 
-def usable_threads() -> int:
-    """Return how many threads this process may run at once."""
-    return len(os.sched_getaffinity(0))
-
-
-def check_threads(threads: Any) -> None:
-    """Refuse a number of threads that the process has no cores for."""
-    cores = usable_threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= cores:
-        raise ValueError(f"threads is {threads!r}; allowed: 1 to {cores}, the cores that this process may use")
+def check_threads(threads: Any) -> int:
+    """Return a number of threads, for 0 as many as this process may use; refuse more than it has cores for."""
+    cores = len(os.sched_getaffinity(0))
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= cores:
+        raise ValueError(f"threads is {threads!r}; allowed: 1 to {cores}, the cores that this process may use, or 0")
+    return threads or usable_threads()

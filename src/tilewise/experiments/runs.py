@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, get_args
 
 import tilewise
-from tilewise.common.files import write_json
+from tilewise.common.files import read_json, write_json
 from tilewise.common.places import sole_use
 from tilewise.latency import Machine
 from tilewise.sweep import Job, execute
@@ -162,7 +162,7 @@ def _summary(
 ) -> dict[str, Any]:
     """Read what all runs came to, in the study's order, and write it to one file."""
     paths = {name: folder / "result.json" for name, folder in folders.items()}
-    rows = [{"name": name, **json.loads(path.read_bytes())} for name, path in paths.items() if path.exists()]
+    rows = [{"name": name, **_read_object(path)} for name, path in paths.items() if path.exists()]
     summary = {
         "study": study.name, "title": study.title, "scale": scale, "runs": len(folders), "done": len(rows),
         "errors": dict(errors), "rows": rows,
@@ -176,9 +176,16 @@ def _claim(folder: Path, case: Case) -> None:
     path, settings = folder / "settings.json", asdict(case)
     if not path.exists():
         write_json(path, settings)
-    elif found := difference(json.loads(path.read_bytes()), json.loads(json.dumps(settings))):
+    elif found := difference(read_json(path), json.loads(json.dumps(settings))):
         name, was, now = found
         raise ValueError(f"{folder} holds a run with {name} = {was}, not {now}; choose another --out")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
+        raise ValueError(f"{path} is no result of a run")  # noqa: TRY004
+    return content
 
 
 def commit() -> str | None:

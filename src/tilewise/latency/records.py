@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Self, TypeAlias
 
+from tilewise.common.typed import check_types
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.shapes import LayerShape
 
@@ -200,20 +201,19 @@ class Record:
             record = cls(**{**values, "work": _work(values["work"]), "machine": Machine(**values["machine"]),
                             "quartiles": tuple(values["quartiles"])})  # fmt: skip
             record._check()
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"it is no latency record: {error}") from error
         return record
 
     def _check(self) -> None:
+        check_types(self)
         times = {
             "seconds": self.seconds,
             **dict(zip(("first quartile", "third quartile"), self.quartiles, strict=True)),
         }
         for name, value in times.items():
-            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value!r}; allowed: seconds from 0 on")
-        if self.source not in ("network", "grid"):
-            raise ValueError(f"source is {self.source!r}; allowed: network, grid")
 
 
 def _work(values: dict[str, Any]) -> Work:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+LARGEST = 65536
+"""Channels, height and width that an engine takes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerShape:
     """Sizes of one convolution and of the map that it reads.
@@ -94,7 +98,7 @@ class ShapeGrid:
     Raises
     ------
     ValueError
-        If one of them is empty, or not positive.
+        If one of them is empty, or not positive, or larger than an engine takes, as a number or as a count.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
@@ -107,8 +111,12 @@ class ShapeGrid:
     def __post_init__(self) -> None:
         for name, values in vars(self).items():
             several = values if isinstance(values, tuple) else (values,)
-            if not several or min(several) <= 0:
-                raise ValueError(f"{name} is {values}; allowed: positive numbers, at least one")
+            if not several or not all(0 < value <= LARGEST for value in several):  # NaN is not
+                raise ValueError(f"{name} is {values}; allowed: numbers above 0, up to {LARGEST}, at least one")
+        if (widest := max(self.channels) * max(self.ratios)) > LARGEST:
+            raise ValueError(f"channels times ratios reach {widest:g}; allowed: up to {LARGEST}")
+        if (count := len(self.channels) * len(self.resolutions) * len(self.ratios)) > LARGEST:
+            raise ValueError(f"the grid has {count} shapes; allowed: up to {LARGEST}")
 
     def shapes(self) -> list[LayerShape]:
         """Return the shapes, the smallest first."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tilewise.common.files import check_replaceable, write_whole
+from tilewise.common.files import check_replaceable, read_bytes, write_whole
 from tilewise.common.places import sole_use
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.interpolation import MissingError, OutsideError, Point, coordinates, family, interpolate
@@ -27,6 +27,10 @@ HOW = "measure it: tilewise measure --model ... for a network's layers, tilewise
 HOW_AS = (
     'measure it: tilewise measure --candidates "{}" with --model ... for a network\'s layers, --grid for sizes between'
 )
+
+
+LARGEST_TABLE = 2**30
+"""Bytes of a file."""
 
 
 class LatencyTable:
@@ -104,7 +108,7 @@ class LatencyTable:
             If a line is damaged, naming it, or the records are of another machine, or of several.
         """
         path = Path(path)
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, LARGEST_TABLE).decode(errors="replace")
         whole, _, torn = text.rpartition("\n")
         lines = whole.split("\n") if whole else []
         if torn:

@@ -79,7 +79,7 @@ class Here:
     def __init__(self, threads: int = 1) -> None:
         from tilewise import _native
 
-        check_threads(threads)
+        threads = check_threads(threads)
         self.machine = Machine.here(threads)
         self.versions = {"tilewise": metadata.version("tilewise"), "compiler": _native.compiler()}
 

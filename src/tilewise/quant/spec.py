@@ -105,6 +105,8 @@ class Winograd:
             self._check_all_stages()
         if self.hadamard_bits is not None:
             check_bits(self.hadamard_bits, "hadamard_bits")
+        if not isinstance(self.algorithm, str | Bilinear):
+            raise TypeError(f"algorithm is {self.algorithm!r}; allowed: a name or a Bilinear")
         if isinstance(self.algorithm, str) and is_file(self.algorithm):
             object.__setattr__(self, "algorithm", read_algorithm(self.algorithm))
         example = self._named(self.algorithm) if isinstance(self.algorithm, str) else self.algorithm
@@ -195,13 +197,13 @@ def spec_from_dict(data: dict[str, Any]) -> Spec:
     known = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{kind} spec has unknown fields {', '.join(unknown)}; allowed: {', '.join(sorted(known))}")
-    if isinstance(values.get("algorithm"), dict):
-        values["algorithm"] = Bilinear.from_dict(values["algorithm"])
     if cls is Winograd and "algorithm" not in values:
         raise ValueError("winograd spec lacks the field algorithm")
     if values.get("transforms") == "exact":  # what files of before call it
         values["transforms"] = "convolution"
     try:
+        if isinstance(values.get("algorithm"), dict):
+            values["algorithm"] = Bilinear.from_dict(values["algorithm"])
         return cls(**values)
     except TypeError as error:  # of another type than a field can be compared with
         raise ValueError(f"{kind} spec: {error}") from error

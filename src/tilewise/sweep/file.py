@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
+import math
 import re
 import tomllib
 from collections import Counter
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tilewise.common.files import read_bytes, read_json
+
 Value: TypeAlias = str | int | float | bool
 Settings: TypeAlias = dict[str, Value]
 """Options of the command by name, without dashes in front: ``{"train-images": 512, "freeze-norms": True}``."""
 
+MAX_RUNS = 10_000
 SECTIONS = ("command", "options", "runs", "grid")
 RESERVED = ("out", "json", "resume")
 
@@ -92,13 +95,13 @@ def read_sweep(path: Path) -> SweepFile:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".toml":
-            return tomllib.loads(path.read_text())
+            return tomllib.loads(read_bytes(path).decode())
         if path.suffix == ".json":
-            content = json.loads(path.read_text())
+            content = read_json(path)
             if isinstance(content, dict):
                 return content
             raise ValueError(f"{path} holds a {type(content).__name__} instead of an object")
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} can not be read: {error}") from error
     raise ValueError(f"{path} ends in {path.suffix!r}; allowed: .toml, .json")
 
@@ -111,6 +114,8 @@ def _runs(content: dict[str, Any], path: Path) -> list[Settings]:
         raise ValueError(f"{path}: grid is {grid!r}; it must give each option a list of values, at least one")
     if "runs" not in content and not grid:
         raise ValueError(f"{path} names no runs: give a grid, or a list of runs")
+    if (count := len(listed) * math.prod(map(len, grid.values()))) > MAX_RUNS:
+        raise ValueError(f"{path} names {count} runs; allowed: up to {MAX_RUNS}")
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     settings = [_settings(own, f"{path}: runs") for own in listed]
     varied = [_settings(own, f"{path}: grid") for own in combinations]

@@ -114,10 +114,18 @@ class Segmentation:
         return torch.bincount(pairs, minlength=self.classes**2).double()
 
     def score(self, counts: Tensor) -> float:
-        """Mean over the classes that occur, as truth or as answer."""
+        """Mean over the classes that occur, as truth or as answer.
+
+        Raises
+        ------
+        ValueError
+            If none occurs.
+        """
         confusion = counts.view(self.classes, self.classes)
         both = confusion.diagonal()
         either = confusion.sum(0) + confusion.sum(1) - both
+        if not either.any():
+            raise ValueError(f"no pixel has a class: all labels are {self.void}, which stands for none")
         return float(100 * (both[either > 0] / either[either > 0]).mean())
 
 
