@@ -230,8 +230,6 @@ def test_labels_that_stand_for_nothing() -> None:
         ({"bits": 4}, "bits is 4, which needs --algorithm"),
         ({"layers": "a*"}, r"layers is a\*, which needs --algorithm"),
         ({"specs_file": Path("a"), "quantizer": "paper"}, "quantizer is paper, which needs --algorithm"),
-        ({"algorithm": "direct", "hadamard_bits": 8}, "hadamard-bits is 8, which algorithm direct has no use for"),
-        ({"algorithm": "exact", "transforms": "learned"}, "transforms is learned, which algorithm exact has no use"),
     ],
 )
 def test_options_without_effect(options: dict[str, Any], message: str) -> None:

@@ -132,18 +132,11 @@ class Layers:
         return {self.layers: fast} if self.layers == "*" else {self.layers: fast, "*": direct}
 
     def _check_effect(self) -> None:
-        """Refuse options that nothing would come of."""
-        stages = ("scales", "transforms", "hadamard_bits")
-        idle: tuple[str, ...]
-        if self.specs_file is not None or self.algorithm is None:
-            idle, why = ("bits", "quantizer", "layers", *stages), "which needs --algorithm"
-        elif self.algorithm in ("direct", "exact", "residue"):
-            idle, why = stages, f"which algorithm {self.algorithm} has no use for"
-        else:
-            return
-        for name in idle:
-            if (value := getattr(self, name)) != getattr(Layers, name):
-                raise ValueError(f"{name.replace('_', '-')} is {value}, {why}")
+        """Refuse options that nothing would come of; a sweep over algorithms may leave direct ones some."""
+        if self.algorithm is None:
+            for name in ("bits", "scales", "transforms", "quantizer", "hadamard_bits", "layers"):
+                if (value := getattr(self, name)) != getattr(Layers, name):
+                    raise ValueError(f"{name.replace('_', '-')} is {value}, which needs --algorithm")
 
 
 class Unchecked:
