@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -81,7 +82,8 @@ def test_a_process_that_dies_ends_the_others() -> None:
         launch(jobs.die_in_the_second, devices=2)
 
 
-def test_processes_speak_on_this_machine_only_and_end_with_their_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_processes_speak_on_this_machine_only_and_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
     path = [str(Path(__file__).parent), *sys.path]
     script = f"import sys; sys.path[:0] = {path}\nimport jobs\nfrom tilewise.train import launch\n"
     (tmp_path / "wait.py").write_text(
@@ -95,7 +97,7 @@ def test_processes_speak_on_this_machine_only_and_end_with_their_parent(tmp_path
         for addresses in listening.values():
             assert all(address in jobs.LOOPBACK for address in addresses), listening
     finally:
-        parent.kill()
+        parent.send_signal(number)
         parent.wait()
     for _ in range(100):
         if not any(Path(f"/proc/{pid}").exists() for pid in children):

@@ -101,7 +101,7 @@ def launch(function: Callable[..., R], *args: Any, devices: int = 1, device: str
     with tempfile.TemporaryDirectory() as folder:
         work = _Work(call, Path(folder), devices, device, max(1, torch.get_num_threads() // devices))
         try:
-            spawn(_spawned, (work, os.getpid()), nprocs=devices)  # type: ignore[no-untyped-call]
+            _run_to_the_end(work)
         except ProcessRaisedException as error:
             raise RuntimeError(str(error).strip().splitlines()[-1]) from error
         except ProcessExitedException as error:
@@ -155,6 +155,17 @@ def _spawned(rank: int, work: _Work, parent: int) -> None:
             work.result.write_bytes(pickle.dumps(given))
     finally:
         dist.destroy_process_group()
+
+
+def _run_to_the_end(work: _Work) -> None:
+    """Run the processes; whatever ends the wait for them ends them too."""
+    started = spawn(_spawned, (work, os.getpid()), nprocs=work.world, join=False)  # type: ignore[no-untyped-call]
+    try:
+        while not started.join():
+            pass
+    finally:
+        for process in started.processes:
+            process.terminate()
 
 
 def _end_with(parent: int) -> None:
