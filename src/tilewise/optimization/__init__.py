@@ -8,8 +8,9 @@ from tilewise.common.lazy import loader
 
 if TYPE_CHECKING:
     from tilewise.optimization.config import OptimizeConfig
-    from tilewise.optimization.run import Optimized, optimize
+    from tilewise.optimization.outcome import Optimized
+    from tilewise.optimization.run import optimize
 
 __all__ = ["OptimizeConfig", "Optimized", "optimize"]
 
-__getattr__ = loader(__name__, {"OptimizeConfig": "config", "Optimized": "run", "optimize": "run"})
+__getattr__ = loader(__name__, {"OptimizeConfig": "config", "Optimized": "outcome", "optimize": "run"})

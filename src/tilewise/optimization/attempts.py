@@ -173,10 +173,8 @@ class Bench:
             if self.judge.from_direct:
                 self._base = self.counts(self._direct)
         self.attempts[key] = found
-        unit, drop = self.judge.task.unit, found.drop
-        self.say(
-            f"{name}: {found.speedup:.2f}x direct int8, loses {drop.value:.3g} {unit} ({drop.low:.2g} to {drop.high:.2g})"
-        )
+        lost = f"loses {found.drop.value:.3g} {self.judge.task.unit} ({found.drop.low:.2g} to {found.drop.high:.2g})"
+        self.say(f"{name}: {found.speedup:.2f}x direct int8, {lost}")
         return found
 
     def engine_path(self, key: str) -> Path:
@@ -234,7 +232,8 @@ def _layers(engine: Engine, network: nn.Module, image: Tensor) -> list[TriedLaye
     return [
         TriedLayer(
             name=row["name"], op=row["op"], seconds=row["seconds"],
-            algorithm=known[row["name"]].algorithm if row["name"] in known else "",
+            algorithm="" if row["name"] not in known else "direct" if row["op"].startswith("direct")
+            else known[row["name"]].algorithm,
             reason=known[row["name"]].reason if row["name"] in known else "",
         )
         for row in rows

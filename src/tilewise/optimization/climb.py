@@ -93,7 +93,7 @@ class Climb:
             return layer_losses(self.bench.model, network, self.trainer.looked_at())
 
         if candidate is LOSSLESS:
-            served = {layer.name for layer in attempt.layers if layer.op in ("wrapping", "residue")}
+            served = {layer.name for layer in attempt.layers if layer.op.startswith(("wrapping", "residue"))}
             losses = {layer: found[DIRECT.name] for layer, found in self.losses.items() if layer in served}
         else:
             losses = self.bench.journal.step(f"losses-{attempt.key}", measure)
@@ -125,19 +125,17 @@ class Climb:
         if not self.trainer.can_adapt():
             return
         points = self._front([candidate.name for candidate in CANDIDATES])
-        tried = 0
-        for choice in reversed(points):
+        for choice in list(reversed(points))[:ADAPTED]:
             best = self.bench.best()
             if best is not None and self._promised(choice) < GAIN * best.speedup:
                 return
-            if tried == ADAPTED or self.clock.left <= 0:
+            if self.clock.left <= 0:
                 return
             refined = self._try_choice("refined", choice)
             if self.bench.fits(refined):
                 return
-            if not self._adapt_from(refined):
+            if self._adapt_from(refined) is None:
                 return
-            tried += 1
 
     def _adapt_from(self, refined: Attempt) -> Attempt | None:
         """Distil one network; None if there is no time for it."""

@@ -137,7 +137,7 @@ class Judge:
             self.task.score(was) - self.task.score(now) for was, now in zip(drawn @ base, drawn @ counts, strict=True)
         ]
         low, high = np.quantile(lost, ((1 - SHARE) / 2, (1 + SHARE) / 2))
-        if not isinstance(self.task, Likeness) and self.task.unit != "dB" and bool((base == counts).all()):
+        if self.task.unit != "dB" and bool((base == counts).all()):
             high = 100 * min(1.0, RULE_OF_THREE / images)
         return Drop(value=self.score(base) - self.score(counts), low=float(low), high=float(high))
 

@@ -82,7 +82,9 @@ def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) ->
         "warnings": _warnings(best, bench),
         "settings": asdict(bench.config),
         "machine": str(Machine.here(bench.config.threads)),
-        "versions": {"tilewise": metadata.version("tilewise"), "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "tilewise": metadata.version("tilewise"), "torch": torch.__version__, "python": platform.python_version(),
+        },
         **more,
     }  # fmt: skip
     write_json(folder / SUMMARY, summary)
@@ -152,10 +154,11 @@ def _warnings(best: Attempt | None, bench: Bench) -> list[str]:
     unit, budget = bench.judge.task.unit, bench.config.max_drop
     if best is None or best.drop.high <= budget:
         return []
-    return [
+    text = (
         f"{len(bench.held)} images held back are too few to be sure: the loss lies between {best.drop.low:.2g} and "
         f"{best.drop.high:.2g} {unit}, and {budget:g} are allowed; give more images"
-    ]
+    )
+    return [text]
 
 
 def _nearest(bench: Bench) -> str:

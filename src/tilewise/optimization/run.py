@@ -99,8 +99,9 @@ def optimize(
     shown, held = sample.split(seed)
     judge = _judge(model, metric, held)
     identity = {
-        "model": digest(model.state_dict().values()), "images": sample.digest(), "metric": repr(judge.task),
-        "threads": threads, "seed": seed, "machine": str(Machine.here(threads)), "version": metadata.version("tilewise"),
+        "seed": seed, "threads": threads, "model": digest(model.state_dict().values()), "images": sample.digest(),
+        "metric": judge.task.metric, "machine": str(Machine.here(threads)),
+        "version": metadata.version("tilewise"),
     }  # fmt: skip
     say = _say if progress else _keep_silent
     bench = Bench(model, shown, held, judge, config, Journal(folder, identity), say)
@@ -124,7 +125,7 @@ def _judge(model: nn.Module, metric: MetricName | Task, held: Sample) -> Judge:
         outputs = model(x)
     if not all(bool(torch.isfinite(y).all()) for y in flat(outputs)):
         raise ValueError("the network's outputs are not finite: its weights contain NaN or infinity")
-    return make_judge(metric, outputs, held.targets and held.targets[0], x.shape[1])
+    return make_judge(metric, outputs, held.targets[0] if held.targets else None, x.shape[1])
 
 
 def _shapes(model: nn.Module, image: Tensor) -> Mapping[str, LayerShape]:

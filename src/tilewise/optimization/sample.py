@@ -54,8 +54,8 @@ class Sample:
                 raise TypeError(f"a batch of images is {found}; allowed: float32 of shape (N, C, H, W)")
             if not torch.isfinite(x).all():
                 raise ValueError("images contain NaN or infinity")
-            images += x.split(1)
-            targets += () if y is None else y.split(1)
+            images += torch.split(x, 1)
+            targets += () if y is None else torch.split(y, 1)
         if len(images) < 2:
             raise ValueError(f"the data has {len(images)} images; at least 2 are needed, one of them to judge by")
         if targets and len(targets) != len(images):
@@ -135,7 +135,7 @@ def window_side(model: nn.Module, image: Tensor) -> int | None:
 
     Windows are for networks whose outputs are maps, and that take a window.
     """
-    side = min(SIDE, *image.shape[2:])
+    side = min(SIDE, int(image.shape[2]), int(image.shape[3]))
     if side < SIDE:
         return None
     with torch.no_grad():
