@@ -29,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "their_nets.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(tw.Engine, "peaks", lambda _: {"int8_operations": 1e9, "cache_bytes": 1e9})
     monkeypatch.setattr("tilewise.optimization.peers._installed", lambda _: False)
     return tmp_path
 
@@ -41,6 +42,10 @@ def test_one_command(cli: Any, folder: Path, capsys: pytest.CaptureFixture[str])
     assert result["origin"]["data"] == "pictures"
     assert json.loads((folder / "fast" / "summary.json").read_text()) == result
     assert tw.load(folder / "fast" / "model.tilewise")(np.zeros((1, 3, 12, 16), np.float32)).shape == (1, 3, 24, 32)
+    page = (folder / "fast" / "report.html").read_bytes()
+    (folder / "fast" / "report.html").unlink()
+    cli("report", "fast")
+    assert (folder / "fast" / "report.html").read_bytes() == page
     out, err = capsys.readouterr()
     assert "direct int8" in out
     assert "trying direct int8" in err
@@ -57,3 +62,4 @@ def test_bad_folders_are_one_line(refusal: Callable[..., str], folder: Path) -> 
     (folder / "pictures" / "other.png").write_bytes(b"no picture")
     assert "other.png is not a readable image" in refusal(*command, "pictures")
     assert not (folder / "fast").exists()
+    assert "there is no nowhere/summary.json; tilewise optimize writes one" in refusal("report", "nowhere")

@@ -56,6 +56,7 @@ def clockwork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "time_in_turns", turns)
     monkeypatch.setattr(outcome, "time_in_turns", turns)
     monkeypatch.setattr(attempts, "_layers", layers)
+    monkeypatch.setattr(tw.Engine, "peaks", lambda _: {"int8_operations": 1e9, "cache_bytes": 1e9})
     monkeypatch.setattr("tilewise.optimization.peers._installed", lambda _: False)
     monkeypatch.setattr(training, "REFINEMENT", replace(training.REFINEMENT, reconstruct=2))
     monkeypatch.setattr(training, "REFINED", training.Amount(1e9, 2**10))

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tilewise.commands.options import Common, OwnImages, Source, Unchecked, load_data, plain_model
-from tilewise.optimization.config import OptimizeConfig
+from tilewise.optimization.config import BudgetError, OptimizeConfig
 
 if TYPE_CHECKING:
     from tilewise.data import Images, Pairs, Scenes
+    from tilewise.optimization import Optimized
     from tilewise.train import Task
 
 
@@ -58,7 +59,6 @@ class Optimize:
         import torch
 
         from tilewise.data import Images, Pairs
-        from tilewise.optimization import optimize
 
         if self.images < 2:
             raise ValueError(f"images is {self.images}; it must be at least 2, one of them to judge by")
@@ -76,15 +76,28 @@ class Optimize:
         metric = self.budget.metric if task is None or self.budget.metric != "auto" else task
         if isinstance(data, Pairs) and metric not in (task, "psnr"):
             raise ValueError(f"metric is {metric}, but {self.data} has images as targets; allowed: auto, psnr")
-        found = optimize(
+        found = self._optimize(
             model, batches, out=self.out, max_drop=self.budget.max_drop, minutes=self.budget.minutes, metric=metric,
             threads=self.common.threads or len(os.sched_getaffinity(0)), seed=self.common.seed, progress=True,
             origin={"command": shlex.join(["tilewise", *sys.argv[1:]]), "model": self.model, "data": self.data,
                     "mean": _of(data, "mean"), "std": _of(data, "std")},
         )  # fmt: skip
         print_answer(found.summary)
-        print(f"wrote model.tilewise, specs.json and summary.json to {self.out}")
+        print(f"wrote model.tilewise, specs.json, summary.json and report.html to {self.out}")
         return found.summary
+
+    def _optimize(self, *arguments: Any, **options: Any) -> Optimized:
+        """Optimize; write the page also of a run that found nothing that fits."""
+        from tilewise.optimization import optimize
+        from tilewise.report.page import write_page
+
+        try:
+            found = optimize(*arguments, **options)
+        except BudgetError:
+            write_page(self.out)
+            raise
+        write_page(self.out)
+        return found
 
 
 def _is_labelled(data: Images, model: Any) -> bool:

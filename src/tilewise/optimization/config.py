@@ -9,6 +9,10 @@ from typing import Literal, TypeAlias, get_args
 MetricName: TypeAlias = Literal["auto", "accuracy", "miou", "psnr", "agreement"]
 
 
+class BudgetError(ValueError):
+    """Nothing that was tried loses as little as is allowed; what was tried is written all the same."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimizeConfig:
     """What an optimized network has to keep, and how long to look for it.

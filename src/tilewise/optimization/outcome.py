@@ -17,13 +17,16 @@ from tilewise.conversion import describe
 from tilewise.engine import Engine
 from tilewise.latency import Machine
 from tilewise.optimization.attempts import Attempt, Bench, ratio, time_in_turns
+from tilewise.optimization.candidates import CANDIDATES
 from tilewise.optimization.candidates import DIRECT as DIRECT_CANDIDATE
 from tilewise.optimization.climb import Climb
+from tilewise.optimization.config import BudgetError
 from tilewise.optimization.metrics import Likeness
 from tilewise.optimization.peers import Peer, peers
+from tilewise.optimization.pictures import draw_pictures
 from tilewise.quant import Spec, spec_from_dict
 
-MODEL, SPECS, SUMMARY = "model.tilewise", "specs.json", "summary.json"
+MODEL, SPECS, SUMMARY, PICTURES = "model.tilewise", "specs.json", "summary.json", "pictures"
 """What a folder of a run holds."""
 FINALISTS = 3
 """Networks that meet at the end, in turns with direct int8, float and others."""
@@ -56,7 +59,7 @@ def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) ->
 
     Raises
     ------
-    ValueError
+    BudgetError
         If no network fits; the summary is written all the same.
     """
     fitting = sorted(filter(bench.fits, bench.attempts.values()), key=lambda attempt: -attempt.speedup)
@@ -70,13 +73,14 @@ def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) ->
     best = max((a for a in finalists.values() if bench.fits(a)), key=lambda a: speedups[a.key], default=None)
     if best is not None and speedups[best.key] < 1 and bench.fits(direct):
         best = direct
+    winner = best or direct
     summary = {
         "version": 1,
         "result": None if best is None else _entry(best, seconds, speedups),
         "direct": _entry(direct, seconds, speedups),
         "others": [_other(peer, seconds, speedups, bench) for peer in others],
         "tried": [attempt.to_dict() for attempt in bench.attempts.values()],
-        "layers": _layers(best or direct, direct, climb),
+        "layers": _layers(winner, direct, climb, bench),
         "untouched": {r.name: r.reason for r in describe(bench.converted({})) if r.bits == 32 or r.reason},
         "judged": _judged(bench),
         "warnings": _warnings(best, bench),
@@ -87,9 +91,11 @@ def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) ->
         },
         **more,
     }  # fmt: skip
+    if summary["judged"]["is_picture"]:
+        draw_pictures(bench.model, bench.engine(winner), bench.example, folder / PICTURES)
     write_json(folder / SUMMARY, summary)
     if best is None:
-        raise ValueError(_nearest(bench))
+        raise BudgetError(_nearest(bench))
     engine = bench.engine(best)
     engine.save(folder / MODEL)
     write_json(folder / SPECS, {"specs": best.specs, "skips": bench.skips})
@@ -120,21 +126,41 @@ def _other(
     }  # fmt: skip
 
 
-def _layers(best: Attempt, direct: Attempt, climb: Climb) -> list[dict[str, Any]]:
-    """Return each convolution of the winner beside direct int8's: what it is, takes and loses."""
+def _layers(best: Attempt, direct: Attempt, climb: Climb, bench: Bench) -> list[dict[str, Any]]:
+    """Return each convolution of the winner beside direct int8's: what it is, takes and loses.
+
+    The bound is what no direct int8 convolution can fall below here: its operations and its bytes at the most that this
+    machine does.
+    """
     before = {layer.name: layer for layer in direct.layers}
+    engine = bench.engine(direct)
+    peaks, bounds = engine.peaks(), {}
+    if peaks["int8_operations"]:
+        for row in engine.profile(bench.example, repeats=1):
+            times = row["operations"] / peaks["int8_operations"], row["bytes"] / peaks["cache_bytes"]
+            bounds[row["name"]] = 1e3 * max(times)
     rows = []
     for layer in best.layers:
         if not layer.algorithm:
             continue
+        losses = climb.losses.get(layer.name, {})
         rows.append({
             "name": layer.name, "algorithm": layer.algorithm, "reason": layer.reason,
             "milliseconds": 1e3 * layer.seconds,
+            "bound_milliseconds": bounds.get(layer.name),
             "direct_milliseconds": 1e3 * before[layer.name].seconds if layer.name in before else None,
             "candidates_milliseconds": {k: 1e3 * v for k, v in climb.seconds.get(layer.name, {}).items()},
-            "losses": climb.losses.get(layer.name, {}),
+            "losses": losses, "error": losses.get(_candidate(best, layer.name)),
         })  # fmt: skip
     return rows
+
+
+def _candidate(attempt: Attempt, layer: str) -> str:
+    """Return the name of the candidate that a layer of an attempt is."""
+    spec = attempt.specs.get(layer, attempt.specs["*"])
+    refined = attempt.promise in ("refined", "adapted")
+    names = [c.name for c in CANDIDATES if c.spec.to_dict() == spec and (c.promise == "refined") <= refined]
+    return names[-1]
 
 
 def _judged(bench: Bench) -> dict[str, Any]:
@@ -145,6 +171,7 @@ def _judged(bench: Bench) -> dict[str, Any]:
         "metric": judge.task.metric, "unit": judge.task.unit, "held_back": len(bench.held), "shown": len(bench.shown),
         "by_labels": judge.by_labels, "drop_from": against,
         "float_score": None if judge.from_direct else judge.score(bench.float_counts),
+        "float_bytes": sum(p.numel() * p.element_size() for p in bench.model.parameters()),
         "image": list(bench.example.shape), "is_picture": isinstance(judge.task, Likeness) and judge.task.is_picture,
     }  # fmt: skip
 
