@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -97,9 +98,11 @@ def _quantized(path: Path, images: list[Tensor]) -> Path:
             return next(({"x": x.numpy()} for x in self.rest), None)
 
     out = path.with_name("int8.onnx")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)  # it advises to simplify the network first
+    try:
         quantization.quantize_static(str(path), str(out), Reader(), per_channel=True)
+    finally:
+        logging.disable(logging.NOTSET)
     return out
 
 
