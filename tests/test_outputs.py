@@ -25,6 +25,7 @@ FILES = {
     "json": ("info", "--json"),
 }
 FOLDERS = {
+    "optimize": ("optimize", "small", "--data", "digits", "--out"),
     "train": ("train", *NETWORK, "--out"),
     "adapt": ("adapt", *NETWORK, "--out"),
     "search": ("search", *NETWORK, "--table", "none.jsonl", "--out"),

@@ -1,6 +1,6 @@
 """The command line.
 
-``tilewise demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
+``tilewise optimize | report | demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
 | compile | run | certify | algorithms | info``.
 """
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from tilewise.commands.options import Common
 from tilewise.commands.outputs import Folder
 from tilewise.common.files import write_json
+from tilewise.common.limits import usable_threads
 
 if TYPE_CHECKING:
     from tilewise.experiments.demo import Study
@@ -18,24 +19,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The main job: what a swap at each width does, who survives, what adaptation brings back, and how fast all run."""
+    """Enlarge two photographs with the compact Real-ESRGAN, made fast by `tilewise optimize`; or show the collapse."""
 
     common: Common = field(default_factory=Common)
-    data_root: Path | None = None
-    """Folder with CIFAR-10 and the pretrained ResNet-20; without it scikit-learn's digits and a small network."""
     out: Folder = Path("runs/demo")
-    """Folder for summary.json and accuracy.png, speed.json and speed.png."""
+    """Folder for report.html and the photographs; with --collapse for tables and pictures."""
+    minutes: float = 3.0
+    """Time to spend on the upscaler."""
+    collapse: bool = False
+    """Show instead what a swap at each width does to accuracy, what adaptation brings back, and how fast all run."""
+    data_root: Path | None = None
+    """With --collapse: folder with CIFAR-10 and the pretrained ResNet-20; without it scikit-learn's digits."""
     test_images: int | None = None
-    """Score on a random part of the test images; all digits, 2000 of CIFAR-10 by default."""
+    """With --collapse: score on a random part of the test images; all digits, 2000 of CIFAR-10 by default."""
 
     def run(self) -> dict[str, Any]:
         """Run the demo."""
         from tilewise.common.places import sole_use
 
+        if not self.collapse and (self.data_root is not None or self.test_images is not None):
+            raise ValueError("data-root and test-images are for --collapse")
         with sole_use(self.out):
-            return self._run()
+            return self._collapse() if self.collapse else self._upscale()
 
-    def _run(self) -> dict[str, Any]:
+    def _upscale(self) -> dict[str, Any]:
+        """Optimize the upscaler on pieces of the photographs, and enlarge them whole."""
+        from PIL import Image
+
+        from tilewise.commands.optimize import print_answer
+        from tilewise.experiments.upscaling import enlarged, photographs, tiles, upscaler
+        from tilewise.optimization import optimize
+        from tilewise.report.page import write_page
+
+        photos = photographs()
+        found = optimize(
+            upscaler(), [piece for photo in photos.values() for piece in tiles(photo)], out=self.out,
+            minutes=self.minutes, threads=self.common.threads or usable_threads(), seed=self.common.seed,
+            progress=True, origin={"command": "make demo", "model": "The compact Real-ESRGAN upscaler"},
+        )  # fmt: skip
+        page = write_page(self.out)
+        for name, photo in photos.items():
+            Image.fromarray(enlarged(found.engine, photo)).save(self.out / f"{name}.png")
+        print_answer(found.summary)
+        print(f"enlarged photographs: {', '.join(str(self.out / f'{name}.png') for name in photos)}")
+        print(f"before and after, all figures: {page.resolve().as_uri()}")
+        return found.summary
+
+    def _collapse(self) -> dict[str, Any]:
+        """Swap, adapt, and measure."""
         from tilewise.experiments.demo import ADAPTED, prepare
         from tilewise.report.accuracy import figure, table
 
