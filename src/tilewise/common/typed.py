@@ -23,7 +23,7 @@ def check_types(value: Any) -> None:
     for name, hint in get_type_hints(type(value)).items():
         found = getattr(value, name)
         if not fits(found, hint):
-            raise ValueError(f"{name} is {str(found)[:100]!r}; it must be {_named(hint)}")
+            raise ValueError(f"{name} is {str(found)[:100]!r}; allowed: {_named(hint)}")
         if dataclasses.is_dataclass(found):
             check_types(found)
 
@@ -47,4 +47,6 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def _named(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
     return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")

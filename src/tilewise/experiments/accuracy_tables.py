@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tilewise.report.picture import save_picture
+from tilewise.common.picture import save_picture
 
 RESULTS = Path("docs/results")
 BEGIN, END = "<!-- accuracy tables -->", "<!-- end of accuracy tables -->"

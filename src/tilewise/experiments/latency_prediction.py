@@ -23,11 +23,11 @@ import torch
 from torch import nn
 
 from tilewise import zoo
+from tilewise.common.picture import save_picture
 from tilewise.common.turns import in_turns
 from tilewise.latency import Candidate, LatencyTable, Machine, measure
 from tilewise.latency.measuring import Layers, groups, uniform
 from tilewise.latency.timing import Here
-from tilewise.report.picture import save_picture
 
 CANDIDATES = tuple(f"{name} {dtype}" for dtype in ("int8", "float32") for name in ("direct", "F2", "F4", "F6", "SFC6"))
 WITHIN = 0.10

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from tilewise.common.picture import save_picture
 from tilewise.experiments.lossless_counts import Count, Layer, Rates, counts
-from tilewise.report.picture import save_picture
 
 COLOURS = {"products": "#0072B2", "inputs": "#E69F00", "outputs": "#009E73", "weights": "#BBBBBB"}
 FAMILY_COLOURS = {"wrapping sums": "#0072B2", "residues": "#D55E00"}

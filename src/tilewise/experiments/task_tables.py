@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import tilewise as tw
+from tilewise.common.picture import save_picture
 from tilewise.data import PAIRS, load_pairs, load_scenes
 from tilewise.data.pairs import bicubic
-from tilewise.report.picture import save_picture
 from tilewise.zoo import build
 
 PAGE = Path("docs/results/tasks.md")

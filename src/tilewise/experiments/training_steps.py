@@ -35,10 +35,10 @@ from torch import Tensor, nn
 
 import tilewise as tw
 from tilewise import zoo
+from tilewise.common.picture import save_picture
 from tilewise.common.turns import in_turns
 from tilewise.data.batches import Batches
 from tilewise.data.images import Images
-from tilewise.report.picture import save_picture
 
 BASELINE = "direct int8"
 FORMULA = "F4 formula, float"

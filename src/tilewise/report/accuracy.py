@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from tilewise.common.picture import save_picture
 from tilewise.experiments.demo import SWAPPED, WIDTHS, Row
-from tilewise.report.picture import save_picture
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tilewise.report.picture import save_picture
+from tilewise.common.picture import save_picture
 
 if TYPE_CHECKING:
     from tilewise.calibration.doctor import Diagnosis

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
+from tilewise.common.picture import save_picture
 from tilewise.experiments.front import UNIFORM, front
 from tilewise.experiments.speed import BASELINE, SpeedRow
 from tilewise.report.accuracy import COLOURS
-from tilewise.report.picture import save_picture
 from tilewise.winas import Architecture
 from tilewise.winas.architecture import algorithm_of, label
 

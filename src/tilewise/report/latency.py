@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.table import Table
 
+from tilewise.common.picture import save_picture
 from tilewise.engine.engine import measure_peaks
 from tilewise.latency import Candidate, Convolution, LatencyTable, LayerShape, Machine, Record
 from tilewise.latency.layers import served
 from tilewise.latency.models import weight_bytes
 from tilewise.latency.operations import ends_bytes
-from tilewise.report.picture import save_picture
 from tilewise.report.profile import COLOURS, STAGES, roofline, stage_bars
 
 PANELS = 6

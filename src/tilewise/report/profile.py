@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tilewise.report.picture import save_picture
+from tilewise.common.picture import save_picture
 
 STAGES = ("input_transform", "requantize", "multiply", "output_transform")
 COLOURS = {

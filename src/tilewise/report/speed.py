@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from tilewise.common.picture import save_picture
 from tilewise.experiments.speed import BASELINE, SpeedRow
-from tilewise.report.picture import save_picture
 
 
 def table(rows: Sequence[SpeedRow], title: str) -> Table:
