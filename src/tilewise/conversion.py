@@ -165,7 +165,7 @@ def _matches(pattern: str, name: str, layer: nn.Module) -> bool:
 def _is_meant(spec: Spec, layer: nn.Module, *, broad: bool) -> bool:
     """Whether a spec is for a layer that its pattern matches; ``broad``: the pattern matches convolutions too."""
     if isinstance(layer, nn.ConvTranspose2d):
-        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS) and layer.stride[0] == layer.stride[1]
+        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS)
     if not isinstance(layer, nn.Linear):
         return True
     large = layer.weight.numel() >= LARGE and spec.bits <= BYTE_BITS

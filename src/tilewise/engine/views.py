@@ -10,7 +10,7 @@ from tilewise.engine.capture import hint, is_fixed, operation
 
 RESHAPES = frozenset({
     "aten::flatten", "aten::unflatten", "aten::view", "aten::reshape", "aten::squeeze", "aten::unsqueeze",
-    "aten::_unsafe_view",
+    "aten::_unsafe_view", "aten::view_as", "aten::reshape_as",
 })  # fmt: skip
 PERMUTES = frozenset({
     "aten::permute", "aten::transpose", "aten::movedim", "aten::moveaxis", "aten::swapaxes", "aten::swapdims",

@@ -1,4 +1,4 @@
-"""Layer, group and instance norms, and softmax over channels: what normalizes by the image's own numbers."""
+"""Layer, group and instance norms, and softmax over an axis: what normalizes by the image's own numbers."""
 
 from __future__ import annotations
 
@@ -85,9 +85,10 @@ def _instance_norm(im: Importer, a: dict[str, Any]) -> Value:
 
 def _softmax(im: Importer, a: dict[str, Any]) -> Value:
     x = im.value(a["self"])
-    if not x.holds_channels(a["dim"] % (len(x.shape) + 1)):
-        raise im.refusal(f"is over axis {a['dim']} of {shown(x)}; allowed: one that is the channels")
-    return im.alike(Softmax(), x)
+    axis = a["dim"] % (len(x.shape) + 1)
+    if axis == 0:
+        raise im.refusal("is over the images; allowed: another axis")
+    return im.alike(Softmax(), im.as_channels(x, [axis]))
 
 
 def normalized(x: Tensor, groups: int, eps: float, scale: Tensor | None, bias: Tensor | None) -> Tensor:

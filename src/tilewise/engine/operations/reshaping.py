@@ -17,6 +17,7 @@ def _view(im: Importer, a: dict[str, Any]) -> Value:
         raise im.refusal("drops values in evaluation too; allowed: training=self.training")
     axes = viewed(im.node, x.axes)
     if axes is None:
+        im.need_fixed_sizes()
         raise im.refusal(
             f"gives the shape (N, {', '.join(map(str, shape))}) to (N, {', '.join(map(str, x.shape))}); "
             "allowed: axes that are joined, or split into equal parts"
