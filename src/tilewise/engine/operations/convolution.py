@@ -21,6 +21,7 @@ from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.layers import check_layer, check_sums, float_layer
 from tilewise.engine.lossless import by_itself, lossless
 from tilewise.engine.lower import Writer
+from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.padding import padded
 from tilewise.engine.operations.quantization import import_quantization, simulate_quantization
 from tilewise.engine.simulation import Run, Simulated
@@ -122,7 +123,10 @@ def _layer(im: Importer, a: dict[str, Any]) -> Value:
     check_layer(name, layer)
     if isinstance(layer, Linear):
         return _features(im, a["x"], layer, name)
-    return _conv(im, im.image(a["x"]), layer, name)
+    x = im.image(a["x"])
+    if layer.input_scale is not None:
+        x = im.alike(ElementWise(layer.input_scale), x)
+    return _conv(im, x, layer, name)
 
 
 def _conv(im: Importer, x: Value, layer: QuantizedConv, name: str, out: Sequence[int] = ()) -> Value:
@@ -237,7 +241,7 @@ def _ordered_conv(layer: QuantizedConv, x: Tensor) -> Tensor:
     (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
     top, bottom, left, right = margins(layer)
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x, weight = F.pad(x, (left, right, top, bottom), mode), layer.folded_weight()
+    x, weight = F.pad(layer.scaled(x), (left, right, top, bottom), mode), layer.folded_weight()
     height, width = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
     y = x.new_zeros(len(x), layer.out_channels, height, width)
     channels = layer.in_channels // layer.groups
