@@ -132,6 +132,13 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "instance": lambda n, x: n.instance(x) + x,
     "instance, tracked": lambda n, x: n.tracked(x),
     "of images": lambda _, x: F.layer_norm(x, x.shape[1:]),
+    "of maps": lambda n, x: F.layer_norm(x, x.shape[1:], n.whole, -n.whole) + F.layer_norm(x, (9, 7), n.map, n.map),
+    "of rows": lambda _, x: F.layer_norm(x, (7,)) + F.layer_norm(x.transpose(2, 3), (9,)).transpose(2, 3),
+    "root mean square": lambda n, x: F.rms_norm(x.permute(0, 2, 3, 1), (CHANNELS,), n.gamma.flatten()).movedim(3, 1),
+    "variances": lambda _, x: x / (x.std((2, 3), keepdim=True) + 1) + x.var(1, unbiased=False).unsqueeze(1),
+    "gated units": lambda _, x: F.glu(x.repeat(1, 2, 1, 1), 1) + F.glu(torch.cat([x, x], 3)),
+    "minima": lambda _, x: x * x.amin((2, 3), keepdim=True) + x.min(1, keepdim=True)[0],
+    "composed": lambda _, x: F.celu(x) + F.logsigmoid(x) + F.softsign(x) + 0.1 * x.float().pow(3).type_as(x),
     "softmax": lambda n, x: x * F.softmax(n.inner(x), 1),
     "flat layer norm": lambda n, x: n.layer(x.mean((2, 3)))[:, :, None, None],
     "layer norm": lambda n, x: n.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
@@ -227,7 +234,10 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "largest of all": (lambda _, x: x * x.max(), "over all values"),
     "order": (lambda _, x: F.normalize(x, p=3.0), "order 3"),
     "softmax of images": (lambda _, x: F.softmax(x, 0), "over the images"),
-    "layer norm of rows": (lambda _, x: F.layer_norm(x, (7,)), "over the last 1 axes"),
+    "layer norm of images": (lambda _, x: F.layer_norm(x.unsqueeze(1), (9, 7))[:, 0], "over the last 2 axes"),
+    "least of all": (lambda _, x: x * x.min(), "over all values"),
+    "celu": (lambda _, x: F.celu(x, 2.0), "alpha 2.0; allowed: 1"),
+    "double": (lambda _, x: x.double().float(), "gives torch.float64; allowed: torch.float32"),
 }
 
 

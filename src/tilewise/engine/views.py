@@ -18,7 +18,7 @@ PERMUTES = frozenset({
 })  # fmt: skip
 NOTHINGS = frozenset({
     "aten::dropout", "aten::feature_dropout", "aten::contiguous", "aten::clone", "aten::detach", "aten::alias",
-    "aten::lift_fresh_copy",
+    "aten::lift_fresh_copy", "aten::alpha_dropout", "aten::to", "aten::type_as", "aten::_to_copy",
 })  # fmt: skip
 VIEWS = RESHAPES | PERMUTES | NOTHINGS
 

@@ -43,7 +43,7 @@ class Binary(Op):
 
 
 def _add(im: Importer, a: dict[str, Any]) -> Value:
-    return _sum(im, _operand(im, a["self"]), _times(im, _operand(im, a["other"]), a.get("alpha", 1)))
+    return total(im, _operand(im, a["self"]), _times(im, _operand(im, a["other"]), a.get("alpha", 1)))
 
 
 def _subtract(im: Importer, a: dict[str, Any]) -> Value:
@@ -63,13 +63,13 @@ def _multiply(im: Importer, a: dict[str, Any]) -> Value:
 
 def _product(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
-        return _binary(im, "multiply", x, y)
-    return _scaled(im, *_apart(im, x, y))
+        return binary(im, "multiply", x, y)
+    return scaled(im, *_apart(im, x, y))
 
 
 def _add_product(im: Importer, a: dict[str, Any]) -> Value:
     x, first, second = (_operand(im, a[name]) for name in ("self", "tensor1", "tensor2"))
-    return _sum(im, x, _times(im, _product(im, first, second), a["value"]))
+    return total(im, x, _times(im, _product(im, first, second), a["value"]))
 
 
 def _divide(im: Importer, a: dict[str, Any]) -> Value:
@@ -77,28 +77,30 @@ def _divide(im: Importer, a: dict[str, Any]) -> Value:
         raise im.refusal(f"rounds by {a['rounding_mode']!r}; allowed: the quotient as it is")
     x, y = _operand(im, a["self"]), _operand(im, a["other"])
     if isinstance(y, Tensor):
-        return _scaled(im, _computed(im, x), 1 / y)
+        return scaled(im, _computed(im, x), 1 / y)
     if isinstance(x, Value):
-        return _binary(im, "divide", x, y)
+        return binary(im, "divide", x, y)
     inverse = im.alike(Activate(Activation(function="reciprocal")), y)
-    return _scaled(im, inverse, x)
+    return scaled(im, inverse, x)
 
 
 def _extremum(kind: str) -> Handler:
     def handler(im: Importer, a: dict[str, Any]) -> Value:
-        return _binary(im, kind, im.value(a["self"]), im.value(a["other"]))
+        return binary(im, kind, im.value(a["self"]), im.value(a["other"]))
 
     return handler
 
 
 def _negative(im: Importer, a: dict[str, Any]) -> Value:
-    return _scaled(im, im.value(a["self"]), torch.tensor(-1.0))
+    return scaled(im, im.value(a["self"]), torch.tensor(-1.0))
 
 
 def _power(im: Importer, a: dict[str, Any]) -> Value:
     x, exponent = im.value(a["self"]), a["exponent"]
+    if exponent == CUBE:
+        return binary(im, "multiply", im.alike(Activate(Activation(function="square")), x), x)
     if exponent not in POWERS:
-        raise im.refusal(f"has the exponent {exponent}; allowed: {', '.join(map(str, POWERS))}")
+        raise im.refusal(f"has the exponent {exponent}; allowed: {', '.join(map(str, (*POWERS, CUBE)))}")
     for function in POWERS[exponent]:
         x = im.alike(Activate(Activation(function=function)), x)
     return x
@@ -176,49 +178,51 @@ def _constant(im: Importer, x: Value, numbers: Tensor) -> Value:
 def _times(im: Importer, x: Operand, factor: Any) -> Operand:
     if factor == 1:
         return x
-    return x * factor if isinstance(x, Tensor) else _scaled(im, x, torch.tensor(float(factor)))
+    return x * factor if isinstance(x, Tensor) else scaled(im, x, torch.tensor(float(factor)))
 
 
-def _scaled(im: Importer, x: Value, numbers: Tensor) -> Value:
+def scaled(im: Importer, x: Value, numbers: Tensor) -> Value:
     """Return a tensor times numbers."""
     scale = _per_channel(x, numbers)
     if scale is None:
-        return _binary(im, "multiply", x, _constant(im, x, numbers))
+        return binary(im, "multiply", x, _constant(im, x, numbers))
     return x if (scale == 1).all() else im.alike(ElementWise(scale=scale), x)
 
 
-def _sum(im: Importer, x: Operand, y: Operand) -> Value:
+def total(im: Importer, x: Operand, y: Operand) -> Value:
+    """Return a sum."""
     if isinstance(x, Value) and isinstance(y, Value):
         x, y = _matched(im, x, y)
         if x.node.chw == y.node.chw and x.axes == y.axes:
             return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
-        return _binary(im, "add", x, y)
+        return binary(im, "add", x, y)
     tensor, numbers = _apart(im, x, y)
     bias = _per_channel(tensor, numbers)
     if bias is None:
-        return _sum(im, tensor, _constant(im, tensor, numbers))
+        return total(im, tensor, _constant(im, tensor, numbers))
     # The first summand of Python's sum() is 0.
     return tensor if (bias == 0).all() else im.alike(ElementWise(bias=bias), tensor)
 
 
 def _difference(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
-        return _binary(im, "subtract", x, y)
+        return binary(im, "subtract", x, y)
     if isinstance(y, Tensor):
-        return _sum(im, x, -y)
+        return total(im, x, -y)
     numbers = _apart(im, x, y)[1]
     bias = _per_channel(y, numbers)
     if bias is None:
-        return _binary(im, "subtract", _constant(im, y, numbers), y)
+        return binary(im, "subtract", _constant(im, y, numbers), y)
     return im.alike(ElementWise(torch.full_like(bias, -1.0), bias), y)
 
 
-def _binary(im: Importer, kind: str, x: Value, y: Value) -> Value:
+def binary(im: Importer, kind: str, x: Value, y: Value) -> Value:
+    """Return one of the kinds of :class:`Binary` of two tensors of any shapes that torch broadcasts."""
     x, y = _matched(im, x, y)
     chw = Chw(*(max(pair) for pair in zip(x.node.chw, y.node.chw, strict=True)))
     pairs = zip(x.axes, y.axes, strict=True)
     axes = tuple(max(pair, key=lambda axis: (*shape_of((axis,)), len(axis))) for pair in pairs)
-    return im.view(Value(im.add(Binary(kind), [x.node, y.node], chw), im.out()), axes)
+    return im.view(Value(im.add(Binary(kind), [x.node, y.node], chw), shape_of(axes)), axes)
 
 
 def _matched(im: Importer, x: Value, y: Value) -> tuple[Value, Value]:
@@ -227,10 +231,11 @@ def _matched(im: Importer, x: Value, y: Value) -> tuple[Value, Value]:
         raise im.refusal(f"takes tensors of shape {shown(x)} and {shown(y)}; allowed: as many axes")
     if x.shape != y.shape and _match(x, y):
         return x, y
-    if x.shape != im.out():
-        if y.shape == im.out():
+    shape = tuple(max(pair) for pair in zip(x.shape, y.shape, strict=True))
+    if x.shape != shape:
+        if y.shape == shape:
             return _matched(im, y, x)[::-1]
-        x = expanded(im, x, im.out())
+        x = expanded(im, x, shape)
     bases = [{digit.base for digit in axis} for axis in x.axes]
     held = [found for found, size in zip(bases, y.shape, strict=True) if size > 1]
     # Of a part of the channels, say, y has to have the other parts too.
@@ -292,6 +297,8 @@ def _simulate_divide(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
 
 def _simulate_power(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
     x: Tensor = a["self"]
+    if a.get("exponent") == CUBE:
+        return x * x * x
     for function in POWERS[a.get("exponent", -0.5)]:
         x = FUNCTIONS[function].compute(x)
     return x
@@ -299,6 +306,7 @@ def _simulate_power(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
 
 MOST_CHANNELS = 2**16
 """Of a tensor."""
+CUBE = 3
 POWERS = {
     1: (),
     2: ("square",),

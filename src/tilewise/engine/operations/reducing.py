@@ -17,6 +17,7 @@ from tilewise.engine.lower import Writer
 from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.pooling import AdaptivePool, adaptive_spans, means
 from tilewise.engine.simulation import Run, Simulated
+from tilewise.quant import QuantGrid
 
 IMAGE_AXES = 4
 LANES = 16
@@ -41,24 +42,28 @@ class Reduce(Op):
 
 def _reduce(kind: str) -> Handler:
     def handler(im: Importer, a: dict[str, Any]) -> Value:
-        return _reduced(im, kind, im.value(a["self"]), a)
+        return reduced(im, kind, im.value(a["self"]), a)
 
     return handler
 
 
-def _reduced(im: Importer, kind: str, x: Value, a: dict[str, Any], result: int | None = None) -> Value:
-    """Return a reduction; ``result`` is its number where torch has several."""
+def reduced(
+    im: Importer, kind: str, x: Value, a: dict[str, Any], result: int | None = None, *, kept: bool = False
+) -> Value:
+    """Return a reduction; ``result`` is its number where torch has several, ``kept``: it is no result of torch's."""
     if a.get("dtype") is not None:
         raise im.refusal(f"is in {a['dtype']}; allowed: the type of the tensor")
-    dims = _dims(a, len(x.shape) + 1)
+    dims = dims_of(a, len(x.shape) + 1)
     if 0 in dims:
         raise im.refusal(f"is over the axes {dims} of {shown(x)}; allowed: not over the images")
     for step in steps(dims, len(x.shape) + 1):
         x = im.as_pixels(x, *step.axes) if step.of_pixels else im.as_channels(x, step.axes)
         axes = tuple(() if i in step.axes else axis for i, axis in enumerate(x.axes, 1))
         x = im.view(Value(_reduction(im, kind, x.node, of_pixels=step.of_pixels), x.shape), axes)
-    kept = tuple(axis for i, axis in enumerate(x.axes, 1) if a.get("keepdim") or i not in dims)
-    return Value(x.node, im.out(result), kept)
+    if kept:
+        return x
+    axes = tuple(axis for i, axis in enumerate(x.axes, 1) if a.get("keepdim") or i not in dims)
+    return Value(x.node, im.out(result), axes)
 
 
 def _reduction(im: Importer, kind: str, x: Node, *, of_pixels: bool) -> Node:
@@ -92,7 +97,7 @@ def _largest(im: Importer, a: dict[str, Any]) -> Value:
     """Return the largest values over the channels; torch has their places as a second result."""
     if "dim" not in a:
         raise im.refusal("is over all values, or of two tensors; allowed: over the channels")
-    return _reduced(im, "maximum", im.value(a["self"]), a, 0)
+    return reduced(im, "maximum", im.value(a["self"]), a, 0)
 
 
 def _length(im: Importer, a: dict[str, Any]) -> Value:
@@ -100,7 +105,7 @@ def _length(im: Importer, a: dict[str, Any]) -> Value:
     if order not in (2, 1):
         raise im.refusal(f"is of order {order}; allowed: 1 and 2")
     x = im.alike(Activate(Activation(function="square" if order == 2 else "abs")), im.value(a["self"]))
-    total = _reduced(im, "sum", x, a)
+    total = reduced(im, "sum", x, a)
     return im.alike(Activate(Activation(function="sqrt")), total) if order == 2 else total
 
 
@@ -128,29 +133,32 @@ def pixel_sum(x: Tensor) -> Tensor:
     return total[..., None, None]
 
 
-def _dims(a: dict[str, Any], rank: int) -> list[int]:
+def dims_of(a: dict[str, Any], rank: int) -> list[int]:
     """Return the axes that a reduction is over; none: all."""
     dim = a.get("dim")
     return sorted(d % rank for d in ([dim] if isinstance(dim, int) else dim or range(rank)))
 
 
-def _simulated(run: Run, node: fx.Node, a: dict[str, Any], x: Tensor, kind: str) -> Tensor:
-    """Return a sum or a mean."""
-    source = node.all_input_nodes[0]
-    for step in steps(_dims(a, x.ndim), x.ndim):
+def reduction(x: Tensor, dims: list[int], kind: str, grid: QuantGrid | None = None) -> Tensor:
+    """Return a sum or a mean, all axes kept; ``grid`` is that which a tensor lies in memory on."""
+    for step in steps(dims, x.ndim):
         moved = x.movedim(step.axes, tuple(range(-len(step.axes), 0)))
         if not step.of_pixels:
-            total = channel_sum(moved.flatten(-len(step.axes)).movedim(-1, 1))
-            reduced = (total / math.prod(x.shape[axis] for axis in step.axes) if kind == "mean" else total).movedim(
-                1, -1
-            )
+            added = channel_sum(moved.flatten(-len(step.axes)).movedim(-1, 1))
+            count = math.prod(x.shape[axis] for axis in step.axes)
+            y = (added / count if kind == "mean" else added).movedim(1, -1)
         elif kind == "sum":
-            reduced = pixel_sum(moved.reshape(len(x), -1, *moved.shape[-2:]))
+            y = pixel_sum(moved.reshape(len(x), -1, *moved.shape[-2:]))
         else:
             rows, cols = (adaptive_spans(size, 1) for size in moved.shape[-2:])
-            reduced = means(moved.reshape(len(x), -1, *moved.shape[-2:]), run.grids.get(source), rows, cols)
-        x = reduced.reshape([1 if axis in step.axes else size for axis, size in enumerate(x.shape)])
-    return x.view(node.meta["val"].shape)
+            y = means(moved.reshape(len(x), -1, *moved.shape[-2:]), grid, rows, cols)
+        x = y.reshape([1 if axis in step.axes else size for axis, size in enumerate(x.shape)])
+    return x
+
+
+def _simulated(run: Run, node: fx.Node, a: dict[str, Any], x: Tensor, kind: str) -> Tensor:
+    grid = run.grids.get(node.all_input_nodes[0])
+    return reduction(x, dims_of(a, x.ndim), kind, grid).view(node.meta["val"].shape)
 
 
 def _simulate_sum(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
@@ -163,7 +171,7 @@ def _simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
 
 def _simulate_largest(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     source, x = node.all_input_nodes[0], a["self"]
-    found = steps(_dims(a, x.ndim), x.ndim)
+    found = steps(dims_of(a, x.ndim), x.ndim)
     if all(step.of_pixels for step in found) and source in run.grids:
         run.grids[node] = run.grids[source]
     largest: Tensor = torch.amax(x, a["dim"], a["keepdim"])
