@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
     from tilewise.nn import describe
+    from tilewise.optimization.run import optimize
     from tilewise.quant import Direct, Exact, Residue, Winograd
     from tilewise.train import Score, TrainConfig, evaluate, fit, load_weights, save_weights
     from tilewise.winas import SearchConfig, search
@@ -53,6 +54,7 @@ _HOME = {
     "load": "engine",
     "load_weights": "train",
     "measure": "latency",
+    "optimize": "optimization.run",
     "save_weights": "train",
     "search": "winas",
     "sfc": "algebra",
@@ -90,6 +92,7 @@ __all__ = [
     "load",
     "load_weights",
     "measure",
+    "optimize",
     "save_weights",
     "search",
     "sfc",
