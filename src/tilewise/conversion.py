@@ -289,7 +289,7 @@ def _with_float_skips(model: nn.Module) -> nn.Module:
         return model
     assert isinstance(model, fx.GraphModule)
     for node in list(model.graph.nodes):
-        if node.op == "call_module" and isinstance(model.get_submodule(node.target), Quantize):
+        if node.op == "call_module" and node.target.startswith(f"{SKIPS}."):
             node.replace_all_uses_with(node.args[0])
             model.graph.erase_node(node)
     delattr(model, SKIPS)
@@ -324,7 +324,7 @@ def _with_quantized_skips(model: nn.Module) -> nn.Module:
     for node in list(graph.nodes):
         readers = [user for user in node.users if not _asks_for_shape(user) and user not in reused]
         convs = [m for user in readers if (m := _quantized_conv(traced, user)) is not None]
-        if convs and len(readers) > 1:
+        if convs and len(readers) > 1 and not _is_quantized(traced, node):
             _quantize_for(traced, node, readers, convs)
     _fold_norms(traced)
     if any(_quantized_conv(traced, node) for node in graph.nodes):
@@ -382,6 +382,11 @@ def _quantized_conv(model: nn.Module, node: fx.Node) -> QuantizedConv | None:
     if not isinstance(module, QuantizedConv) or has_hooks(module):
         return None
     return module if module.spec.bits < FLOAT_BITS and module.policy.is_contract else None
+
+
+def _is_quantized(model: nn.Module, node: fx.Node) -> bool:
+    """Whether a node puts a tensor on a grid, which no later one changes."""
+    return node.op == "call_module" and isinstance(model.get_submodule(str(node.target)), Quantize)
 
 
 def _asks_for_shape(node: fx.Node) -> bool:

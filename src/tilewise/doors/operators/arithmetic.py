@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from tilewise.doors.building import Builder, Handler, Sizes, Unsupported, shape_of
-from tilewise.doors.operators.convolution import _with
+from tilewise.doors.operators.convolution import with_weights
 from tilewise.doors.reading import OnnxNode
 
 
@@ -61,7 +61,7 @@ def _of_linear(b: Builder, node: OnnxNode) -> fx.Node | None:
         if not isinstance(layer, nn.Linear) or has_offset or b.readers[node.inputs[1 - place]] > 1:
             continue
         if offset.shape[-1:] == (layer.out_features,) and offset.size == layer.out_features:
-            _with(layer, layer.weight.detach().numpy(), offset.reshape(-1))
+            with_weights(layer, layer.weight.detach().numpy(), offset.reshape(-1))
             return x
     return None
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from tilewise.doors.building import Builder, Handler, Sizes, Unsupported, shape_of
+from tilewise.doors.building import Builder, Handler, Integers, Sizes, Unsupported, shape_of
 from tilewise.doors.reading import OnnxNode
 
 
@@ -50,7 +50,7 @@ def of_sizes(b: Builder, node: OnnxNode) -> Sizes:
     found: list[Any] = []
     for name in node.inputs:
         value = b.values[name]
-        if isinstance(value, fx.Node):
+        if isinstance(value, fx.Node | Integers):
             raise Unsupported("joins sizes and a tensor; allowed: one of both")
         found += value.items if isinstance(value, Sizes) else [item.item() for item in value.reshape(-1)]
     return Sizes(found)
