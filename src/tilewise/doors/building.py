@@ -95,7 +95,7 @@ class Builder:
         self.source, self.handlers, self.trial = graph, handlers, size
         self.root, self.graph = nn.Module(), fx.Graph()
         self.values: dict[str, Value] = dict(graph.constants)
-        self.readers = Counter(name for node in graph.nodes for name in node.inputs)
+        self.readers = Counter(name for node in graph.nodes for name in node.reads())
         self.readers.update(graph.outputs)
         self.grids: dict[fx.Node, QuantGrid] = {}
         """On which grid the numbers of a tensor lie."""
@@ -112,10 +112,8 @@ class Builder:
         ValueError
             Naming all operators that are not read, or the first operation that can not be.
         """
-        unknown = Counter(node.kind for node in self.source.nodes if node.kind not in self.handlers)
-        if unknown:
-            listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(unknown.items()))
-            raise ValueError(f"these operators are not read: {listed}; read are {', '.join(sorted(self.handlers))}")
+        if unknown := self._unknown(self.source):
+            raise ValueError(f"these operators are not read: {unknown}; read are {', '.join(sorted(self.handlers))}")
         for name, shape in self.source.inputs.items():
             placeholder = self.graph.placeholder(_identifier(name))
             open_extents = (1, OPEN_CHANNELS, self.trial, self.trial) if len(shape) == 4 else (1,) * len(shape)
@@ -130,10 +128,25 @@ class Builder:
         self.graph.lint()
         return fx.GraphModule(self.root, self.graph, "OnnxModel").eval()
 
+    def _unknown(self, graph: OnnxGraph) -> str:
+        """Return the operators that are not read, and how many of each there are."""
+        found = Counter(node.kind for node in graph.nodes if node.kind not in self.handlers)
+        return ", ".join(f"{kind} ({count})" for kind, count in sorted(found.items()))
+
+    def branch(self, graph: OnnxGraph) -> list[Value]:
+        """Convert operations that stand in another one, and return their results."""
+        if unknown := self._unknown(graph):
+            raise Unsupported(f"has a branch with operators that are not read: {unknown}")
+        self.values.update(graph.constants)
+        for node in graph.nodes:
+            self._convert(node)
+        return [self.values[name] for name in graph.outputs]
+
     def _convert(self, node: OnnxNode) -> None:
         try:
             read = [self.values[name] for name in node.inputs if name]
-            if all(isinstance(value, np.ndarray) for value in read) and (folded := self._fold(node)) is not None:
+            constant = node.kind != "If" and all(isinstance(value, np.ndarray) for value in read)
+            if constant and (folded := self._fold(node)) is not None:
                 self.values.update(zip(node.outputs, folded, strict=False))
                 self._keep_steps(node)
                 return

@@ -203,7 +203,8 @@ def _pow(x: Any, y: Any) -> Any:
 HANDLERS: dict[str, Handler] = {
     "Add": _binary(operator.add), "Sub": _binary(operator.sub), "Mul": _binary(operator.mul),
     "Div": _binary(quotient, operator.floordiv), "Pow": _binary(_pow, operator.pow), "Mod": _binary(operator.mod),
-    "Equal": _binary(torch.eq), "Greater": _binary(torch.gt), "Less": _binary(torch.lt),
+    "Equal": _binary(torch.eq, operator.eq), "Greater": _binary(torch.gt, operator.gt),
+    "Less": _binary(torch.lt, operator.lt),
     "GreaterOrEqual": _binary(torch.ge), "LessOrEqual": _binary(torch.le), "And": _binary(torch.logical_and),
     "Or": _binary(torch.logical_or), "Not": _unary(torch.logical_not),
     "Sum": _variadic(operator.add), "Max": _variadic(torch.maximum), "Min": _variadic(torch.minimum), "Mean": _mean,
