@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tilewise.engine.accelerate import accelerate
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
+    from tilewise.optimization.run import optimize
     from tilewise.quant import Direct, Exact, Residue, Winograd
     from tilewise.train import Score, TrainConfig, evaluate, fit, load_weights, save_weights
     from tilewise.winas import SearchConfig, search
@@ -52,6 +53,7 @@ _HOME = {
     "load": "engine",
     "load_weights": "train",
     "measure": "latency",
+    "optimize": "optimization.run",
     "save_weights": "train",
     "search": "winas",
     "sfc": "algebra",
@@ -89,6 +91,7 @@ __all__ = [
     "load",
     "load_weights",
     "measure",
+    "optimize",
     "save_weights",
     "search",
     "sfc",
