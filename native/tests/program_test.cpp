@@ -85,7 +85,7 @@ void test_tensors() {
     };
   };
   bad("low is -32768, must be -32767..0", words("low", -32768));
-  bad("high is 32768, must be 0..32767", words("high", 32768));
+  bad("high is 32768, must be 1..32767", words("high", 32768));
 }
 
 void test_names() {
