@@ -151,7 +151,7 @@ void test_groups_and_dilation() {
         const TensorRef y = tensor(store.dtype, height, width, layer.filters, store.is_signed);
         Memory residual(tensor(kResiduals[turn % 3], height, width, layer.filters, true), images, 0);
         fill(residual, images, Fill::kRandom, random);
-        const std::int64_t taps = algorithm.n * algorithm.n, each = layer.channels / layer.groups;
+        const std::int64_t taps = algorithm.taps(), each = layer.channels / layer.groups;
         const auto count = static_cast<std::size_t>(taps * layer.filters * each);
         const std::int64_t limit = words ? 2047 : 127;
         const auto u8 = int8s(count, kFills[turn % 3], random);

@@ -216,8 +216,8 @@ def wraparound(algorithm: Algorithm, low: int = -127, high: int = 127, weight: i
     limit = 2 ** (FACTOR - 1) - 1
     if max(norms) ** power * weight > limit:
         raise ValueError(
-            f"U of {algorithm.name} grows by {max(norms) ** power}: weights up to {weight} leave {FACTOR} bits; allowed: "
-            f"growth up to {limit // weight}"
+            f"U of {algorithm.name} grows by {max(norms) ** power}: weights up to {weight} leave {FACTOR} bits; "
+            f"allowed: growth up to {limit // weight}"
         )
     denominator = form.denominator
     wanted = [int(s * denominator) for s in form.scale]

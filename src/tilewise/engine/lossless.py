@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.algebra import algorithm
+from tilewise.algebra import Planar, algorithm
 from tilewise.algebra.reach import SumReach, reach
 from tilewise.algebra.residue import residue_toom_cook, symmetric
 from tilewise.algebra.wraparound import WORD, Wraparound, wraparound
@@ -131,7 +131,8 @@ def _wrapping(spec: Exact, weight: NDArray[np.int8], limits: tuple[int, int], pi
     for name in in_order(spec, weight.shape[1], pixels):
         if (recipe := _proved(name, weight, limits)) is not None:
             at, g, bt = (part.astype(np.int32) for part in recipe.parts)
-            return {"algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt}
+            planar = isinstance(recipe.algorithm, Planar)
+            return {"algorithm": recipe.algorithm.name, "planar": planar, "at": at, "g": g, "bt": bt}
     return None
 
 

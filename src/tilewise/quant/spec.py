@@ -74,7 +74,7 @@ class Winograd:
         Whether ``A^T``, ``G`` and ``B^T`` are trained. ``"learned"``: all entries ("flex" in the paper); ``"sparse"``:
         all but those that are 0, 1 or -1 at the start; ``"convolution"``: interpolation points and scalings from which
         they follow, so that they stay a convolution (Toom-Cook algorithms with dyadic points only). A learned ``B^T``
-        is used on a grid of powers of two on which V is exact (docs/contracts/numbers.md). Planar ones have static ones.
+        is used on a grid of powers of two on which V is exact (docs/contracts/numbers.md). Planar algorithms: static.
     quantizer : {"tap", "paper"}
         ``"paper"`` is the released code's and is always per tensor.
     hadamard_bits : int, optional
