@@ -868,9 +868,9 @@ struct SFC6_planarx3 {
 };
 struct SFC6_planar_7x3 {
   static constexpr const char* name = "SFC6-planar(7, 3)";
-  static constexpr int m = 7, n = 9, t = 9, taps = 132, kMade = 40;
+  static constexpr int m = 7, n = 9, t = 9, taps = 132, kMade = 44;
   static constexpr bool kShort = true;  // V of bytes fits 16 bits
-  static constexpr unsigned char source[] = {0, 1, 2, 81, 3, 4, 82, 5, 9, 18, 83, 84, 85, 86, 87, 88, 89, 14, 23, 90, 91, 92, 93, 94, 95, 96, 27, 36, 97, 98, 99, 100, 101, 102, 103, 104, 41, 32, 105, 106, 107, 108, 109, 110, 45, 46, 47, 111, 112, 49, 48, 50, 6, 7, 7, 8, 15, 16, 16, 17, 24, 25, 25, 26, 113, 83, 83, 114, 33, 34, 34, 35, 42, 43, 43, 44, 115, 88, 88, 116, 51, 52, 52, 53, 54, 55, 56, 117, 57, 58, 118, 59, 60, 61, 61, 62, 63, 64, 65, 91, 66, 67, 92, 68, 69, 70, 70, 71, 63, 64, 65, 91, 66, 67, 92, 68, 69, 70, 70, 71, 72, 73, 74, 119, 75, 76, 120, 77, 78, 79, 79, 80};
+  static constexpr unsigned char source[] = {0, 1, 2, 81, 3, 4, 82, 5, 9, 18, 83, 84, 85, 86, 87, 88, 89, 14, 23, 90, 91, 92, 93, 94, 95, 96, 27, 36, 97, 98, 99, 100, 101, 102, 103, 104, 41, 32, 105, 106, 107, 108, 109, 110, 45, 46, 47, 111, 112, 49, 48, 50, 6, 7, 7, 8, 15, 16, 16, 17, 24, 25, 25, 26, 113, 114, 114, 115, 33, 34, 34, 35, 42, 43, 43, 44, 116, 117, 117, 118, 51, 52, 52, 53, 54, 55, 56, 119, 57, 58, 120, 59, 60, 61, 61, 62, 63, 64, 65, 121, 66, 67, 122, 68, 69, 70, 70, 71, 63, 64, 65, 121, 66, 67, 122, 68, 69, 70, 70, 71, 72, 73, 74, 123, 75, 76, 124, 77, 78, 79, 79, 80};
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void input(const Get& get, const Put& put) {
     const V v0 = get(0), v1 = get(1), v2 = get(2), v3 = get(3), v4 = get(4), v5 = get(5), v6 = get(6), v7 = get(7), v8 = get(8);
@@ -1000,34 +1000,54 @@ struct SFC6_planar_7x3 {
     const V v24 = get(24);
     const V v157 = v15 + v24;
     put(113, v157);
+    const V v16 = get(16);
+    const V v25 = get(25);
+    const V v83 = v16 + v25;
+    const V v158 = v83;
+    put(114, v158);
     const V v17 = get(17);
     const V v26 = get(26);
     const V v160 = v17 + v26;
-    put(114, v160);
+    put(115, v160);
     const V v33 = get(33);
     const V v42 = get(42);
     const V v169 = v33 - v42;
-    put(115, v169);
+    put(116, v169);
+    const V v34 = get(34);
+    const V v43 = get(43);
+    const V v88 = v34 - v43;
+    const V v170 = v88;
+    put(117, v170);
     const V v35 = get(35);
     const V v44 = get(44);
     const V v172 = v35 - v44;
-    put(116, v172);
+    put(118, v172);
     const V v55 = get(55);
     const V v56 = get(56);
     const V v180 = v55 + v56;
-    put(117, v180);
+    put(119, v180);
     const V v57 = get(57);
     const V v58 = get(58);
     const V v183 = v57 - v58;
-    put(118, v183);
+    put(120, v183);
+    const V v64 = get(64);
+    const V v65 = get(65);
+    const V v91 = v64 + v65;
+    const V v192 = v91;
+    put(121, v192);
+    const V v66 = get(66);
+    const V v67 = get(67);
+    const V v92 = v66 - v67;
+    const V v195 = v92;
+    put(122, v195);
     const V v73 = get(73);
     const V v74 = get(74);
     const V v216 = v73 + v74;
-    put(119, v216);
+    put(123, v216);
     const V v75 = get(75);
     const V v76 = get(76);
     const V v219 = v75 - v76;
-    put(120, v219);
+    put(124, v219);
   }
   template <typename V, typename Get, typename Put>
   [[gnu::always_inline]] static void back(const Get& get, const Put& put) {

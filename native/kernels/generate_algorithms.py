@@ -173,9 +173,15 @@ def unrolled_planar(name: str, r: int) -> str:
     n, into = len(a.factors.bt), parts["into"]
     assert len(a.factors.at[0]) == n, "arrays of kernels are for one number of parts"
     plain = {row: into.steps[step] for row, step in enumerate(into.outputs)}
-    source = {row: terms[0][1] for row, terms in plain.items() if terms[1:] == () and terms[0][0] == 1}
-    sums = {row: n * n + place for place, row in enumerate(row for row in plain if row not in source)}
-    places = [str((source | sums)[row]) for row in plain]
+    source = {
+        row: terms[0][1] for row, terms in plain.items() if terms[1:] == () and terms[0][0] == 1 and terms[0][1] < n * n
+    }
+    sums: dict[int, int] = {}  # of rows that are alike only the first
+    for row, terms in plain.items():
+        if row not in source:
+            first = next(other for other in sums | {row: 0} if a.factors.into[other] == a.factors.into[row])
+            source[row] = sums[first] if first != row else sums.setdefault(row, n * n + len(sums))
+    places = [str(source[row]) for row in plain]
     return (
         f"struct {label(name, r)} {{\n"
         f'  static constexpr const char* name = "{a.name}";\n'
