@@ -19,6 +19,7 @@
 #include "bindings/without_lock.h"
 #include "c_api/tilewise.h"
 #include "program/sizes.h"
+#include "program/views.h"
 
 namespace tilewise {
 namespace {
@@ -195,16 +196,29 @@ class PyEngine {
   tilewise_engine* engine_ = nullptr;
 };
 
-// Height and width of each tensor of a file's program, by number.
-std::vector<std::pair<std::int64_t, std::int64_t>> tensor_sizes(const nb::bytes& content,
-                                                                const std::vector<Extents>& inputs) {
+AlignedVector<std::byte> aligned(const nb::bytes& content) {
   const auto* const data = static_cast<const std::byte*>(content.data());
-  const AlignedVector<std::byte> aligned(data, data + content.size());
-  const Program program(aligned);
+  return {data, data + content.size()};
+}
+
+using Pairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
+// Height and width of each tensor of a file's program, by number.
+Pairs tensor_sizes(const nb::bytes& content, const std::vector<Extents>& inputs) {
+  const AlignedVector<std::byte> file = aligned(content);
+  const Program program(file);
   std::vector<PortShape> shapes;
   for (const auto& [n, c, h, w] : inputs) shapes.push_back({n, {h, w}});
-  std::vector<std::pair<std::int64_t, std::int64_t>> result;
+  Pairs result;
   for (const Size& size : infer_sizes(program, shapes)) result.emplace_back(size.height, size.width);
+  return result;
+}
+
+// In which tensor each one of a file's program lies, by number, and from which of its channels on.
+Pairs tensor_views(const nb::bytes& content) {
+  const AlignedVector<std::byte> file = aligned(content);
+  Pairs result;
+  for (const View& view : views(Program(file))) result.emplace_back(view.whole, view.first);
   return result;
 }
 
@@ -224,6 +238,8 @@ void bind_engine(nb::module_& module) {
       .def("profile", &PyEngine::profile, "inputs"_a, "outputs"_a, nb::kw_only(), "channels_last"_a = false, "repeats"_a);
   module.def("tensor_sizes", &tensor_sizes, "content"_a, "inputs"_a,
              "Height and width of each tensor of a program, for inputs of these N, C, H, W.");
+  module.def("tensor_views", &tensor_views, "content"_a,
+             "The tensor in whose memory each tensor of a program lies, and the channel of that where it begins.");
 }
 
 }  // namespace tilewise

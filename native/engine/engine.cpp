@@ -32,7 +32,7 @@ TensorRef reference(const TensorType& tensor, const Size& size, std::byte* data)
 }  // namespace
 
 Engine::Engine(std::span<const std::byte> content, const Options& options)
-    : program_(content), set_(kernel_set(options.set.c_str())), batch_(options.batch), pool_(options.threads) {
+    : program_(content), views_(views(program_)), set_(kernel_set(options.set.c_str())), batch_(options.batch), pool_(options.threads) {
   if (batch_ < 1 || batch_ > kMaxExtent) refuse("batch is ", batch_, ", must be 1..", kMaxExtent);
   for (std::size_t i = 0; i < program_.inputs().size(); ++i)
     static_cast<PortOperation&>(*program_.operations()[program_.inputs()[i]]).port = i;
@@ -76,32 +76,47 @@ Engine::Prepared& Engine::prepared(std::span<const PortShape> inputs) {
   return prepared_.front();
 }
 
-// Lays out the tensors and makes the operations.
-void Engine::bind(Prepared& prepared) {
+// Of all tensors; those that lie within another one take no bytes, and that one lives as long as they do.
+std::vector<Lifetime> Engine::lifetimes(const Prepared& prepared) const {
   const auto tensors = program_.tensors();
   const auto operations = program_.operations();
-  std::vector<Lifetime> lifetimes(tensors.size());
-  for (std::size_t i = 0; i < operations.size(); ++i) {
-    const auto step = static_cast<std::int64_t>(i);
-    for (const std::int64_t read : operations[i]->read) lifetimes[static_cast<std::size_t>(read)].last = step;
-    if (operations[i]->written == kNoTensor) continue;
-    lifetimes[static_cast<std::size_t>(operations[i]->written)].first = step;
-    lifetimes[static_cast<std::size_t>(operations[i]->written)].last = step;
-  }
+  std::vector<Lifetime> found(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (views_[i].whole != static_cast<std::int64_t>(i)) continue;
     const Size& size = prepared.sizes[i];
     const std::int64_t image = size.height * size.width * tensors[i].stride * bytes_of(tensors[i].dtype);
     if (image > kMaxArena / prepared.images)
       refuse("tensor ", tensors[i].name, " would take ", prepared.images, " times ", image, " bytes, must be at most ", kMaxArena);
-    lifetimes[i].bytes = prepared.images * image;
+    found[i] = {.bytes = prepared.images * image, .first = static_cast<std::int64_t>(operations.size()), .last = 0};
   }
-  const Arrangement arrangement = arrange(lifetimes);
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    const auto touch = [&](std::int64_t tensor) {
+      Lifetime& lifetime = found[static_cast<std::size_t>(views_[static_cast<std::size_t>(tensor)].whole)];
+      lifetime.first = std::min(lifetime.first, static_cast<std::int64_t>(i));
+      lifetime.last = static_cast<std::int64_t>(i);
+    };
+    for (const std::int64_t read : operations[i]->read) touch(read);
+    if (operations[i]->written != kNoTensor) touch(operations[i]->written);
+  }
+  return found;
+}
+
+// Lays out the tensors and makes the operations.
+void Engine::bind(Prepared& prepared) {
+  const auto tensors = program_.tensors();
+  const Arrangement arrangement = arrange(lifetimes(prepared));
   if (arrangement.bytes > kMaxArena) refuse("activations would take ", arrangement.bytes, " bytes, must be at most ", kMaxArena);
   reserve(static_cast<std::size_t>(arrangement.bytes), 0);
-  for (std::size_t i = 0; i < tensors.size(); ++i)
-    prepared.tensors.push_back(reference(tensors[i], prepared.sizes[i], arena_.data() + arrangement.offsets[i]));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto whole = static_cast<std::size_t>(views_[i].whole);
+    TensorRef tensor = reference(tensors[i], prepared.sizes[i], arena_.data() + arrangement.offsets[whole]);
+    tensor.within = whole != i;
+    tensor.stride = tensors[whole].stride;
+    tensor.data += views_[i].first * bytes_of(tensor.dtype);
+    prepared.tensors.push_back(tensor);
+  }
   std::size_t scratch = 0;
-  for (const auto& operation : operations) {
+  for (const auto& operation : program_.operations()) {
     prepared.made.push_back(operation->make(set_, prepared.tensors.data()));
     scratch = std::max(scratch, prepared.made.back().op->scratch_bytes());
   }

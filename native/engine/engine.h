@@ -18,6 +18,7 @@
 #include "kernels/set.h"
 #include "program/program.h"
 #include "program/sizes.h"
+#include "program/views.h"
 
 namespace tilewise {
 
@@ -86,6 +87,7 @@ class Engine {
   void pack_weights();
   Prepared& prepared(std::span<const PortShape> inputs);
   void bind(Prepared& prepared);
+  std::vector<Lifetime> lifetimes(const Prepared& prepared) const;
   void reserve(std::size_t arena, std::size_t scratch);
   std::vector<PortShape> output_shapes(const Prepared& prepared, std::int64_t images) const;
   void check_ports(std::span<const PortShape> shapes, std::span<const Port> inputs, std::span<const Port> outputs) const;
@@ -100,6 +102,7 @@ class Engine {
   void time_stages(const Prepared& prepared, const Call& call, std::span<Sample> samples);
 
   Program program_;
+  std::vector<View> views_;
   const KernelSet& set_;
   std::int64_t batch_;
   Memory arena_, scratch_;

@@ -86,10 +86,10 @@ class Finish {
         slope_(epilogue.slope.begin(), epilogue.slope.end()),
         low_(F32{} + epilogue.low),
         high_(F32{} + epilogue.high) {
-    bias_.resize(static_cast<std::size_t>(y.stride), 0.0F);
-    if (!slope_.empty()) slope_.resize(static_cast<std::size_t>(y.stride), 1.0F);
+    bias_.resize(static_cast<std::size_t>(y.lanes()), 0.0F);
+    if (!slope_.empty()) slope_.resize(static_cast<std::size_t>(y.lanes()), 1.0F);
     if (function_ != Function::none) {
-      kept_.assign(static_cast<std::size_t>(y.stride), 0);
+      kept_.assign(static_cast<std::size_t>(y.lanes()), 0);
       std::fill_n(kept_.begin(), y.channels, -1);
     }
   }

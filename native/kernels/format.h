@@ -120,6 +120,7 @@ void for_channels(std::int64_t channels, const Function& function) {
 // An operation whose pieces of work are the rows of one tensor, image after image.
 class RowOp : public Op {
  public:
+  RowOp() = default;  // nothing to do, until set_rows()
   explicit RowOp(const TensorRef& tensor) : rows_(tensor.height) {}
 
   std::int64_t tasks(const Call& call) const final { return call.images * rows_; }
@@ -128,10 +129,13 @@ class RowOp : public Op {
     for (std::int64_t task = begin; task < end; ++task) row(call, task / rows_, task % rows_);
   }
 
+ protected:
+  void set_rows(std::int64_t rows) { rows_ = rows; }
+
  private:
   virtual void row(const Call& call, std::int64_t image, std::int64_t i) const = 0;
 
-  std::int64_t rows_;
+  std::int64_t rows_ = 0;
 };
 
 }  // namespace tilewise::TILEWISE_SET

@@ -104,7 +104,7 @@ template <typename Format, typename Make>
                                         std::int64_t j, const Make& make) {
   auto* const out = pixel_at<typename Format::Type>(y, image, i, j);
   for (std::int64_t first = 0; first < y.channels; first += kPiece) write_piece(to, out + first, make(first));
-  std::fill_n(out + y.channels, y.stride - y.channels, to.zero_value());
+  std::fill_n(out + y.channels, y.lanes() - y.channels, to.zero_value());
 }
 
 // Numbers for each channel, with whole pieces; empty if there are none.

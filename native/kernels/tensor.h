@@ -1,9 +1,12 @@
 // A tensor in memory: what every operation reads and writes.
 //
 // Activations lie in memory as [image][row][column][stride], channels last. stride is the distance of two
-// pixels in elements, at least the number of channels. Every operation writes all `stride` lanes of every
-// pixel of its output; lanes beyond the channels hold zero (the zero point, in 8 bits). Kernels read whole
-// vectors, so at least kSlack bytes after a tensor must be readable (what is read there is never used).
+// pixels in elements, at least the number of channels. Every operation writes all `lanes()` of every pixel of
+// its output; lanes beyond the channels hold zero (the zero point, in 8 bits). Kernels read whole vectors, so
+// at least kSlack bytes after a tensor must be readable (what is read there is never used).
+//
+// A tensor may be some of the channels of a wider one (program/views.h): its pixels lie further apart than it
+// has lanes, and what lies between belongs to others.
 #pragma once
 
 #include <cstddef>
@@ -41,8 +44,10 @@ struct TensorRef {
   std::int64_t height = 0, width = 0, channels = 0, stride = 0;
   QuantGrid grid;
   std::byte* data = nullptr;  // of image 0
+  bool within = false;        // a wider tensor, whose lanes its channels fill
 
   std::int64_t pixels() const { return height * width; }
+  std::int64_t lanes() const { return within ? channels : stride; }
   std::size_t element_bytes() const { return static_cast<std::size_t>(bytes_of(dtype)); }
   std::size_t image_bytes() const { return static_cast<std::size_t>(pixels() * stride) * element_bytes(); }
 };

@@ -91,6 +91,11 @@ class Operation {
   virtual std::string algorithm() const { return {}; }
   // Whether pixels of the tensor `number` may lie 4 apart instead of 16: see Program.
   virtual bool takes_narrow_pixels(std::int64_t) const { return false; }
+  // Tensors that may lie within another one, as its channels from `first` on: then there is nothing to do for them.
+  struct Within {
+    std::int64_t part, whole, first;
+  };
+  virtual std::vector<Within> within() const { return {}; }
   // Whether making it the first time uses arrays.
   virtual bool packs_weights() const { return false; }
   // Forgets the arrays, which lie in the file's bytes.

@@ -1,9 +1,13 @@
 // Every task runs once, on one thread at a time, for all sorts of counts, pauses and numbers of threads.
 #include "engine/thread_pool.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <stdexcept>
@@ -84,14 +88,20 @@ void test_short_lives() {
   }
 }
 
-// As in the child of a fork. (The threads that are forgotten sleep on in this process.)
+// The child of a fork has none of its parent's threads.
 void test_forgotten_threads() {
   ThreadPool pool(3);
   run_and_check(pool, 40, "before");
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until they sleep
-  pool.forget_threads();
-  for (int repeat = 0; repeat < 20; ++repeat) run_and_check(pool, 40, "after the threads were forgotten");
-  pool.forget_threads();
+  const pid_t child = fork();
+  if (child == 0) {
+    pool.forget_threads();
+    for (int repeat = 0; repeat < 20; ++repeat) run_and_check(pool, 40, "after the threads were forgotten");
+    pool.forget_threads();
+    std::_Exit(0);
+  }
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0, "the child ended with " + std::to_string(status));
+  run_and_check(pool, 40, "after the child");
 }
 
 void test_refusals() {

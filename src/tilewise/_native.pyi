@@ -78,6 +78,9 @@ def schema() -> str:
 def tensor_sizes(content: bytes, inputs: Sequence[_Extents]) -> list[_Pair]:
     """Return height and width of each tensor of a ``.tilewise`` file, for inputs of these N, C, H, W."""
 
+def tensor_views(content: bytes) -> list[_Pair]:
+    """Return in which tensor each one of a file lies, itself or a wider one, and from which of its channels on."""
+
 @final
 class Engine:
     """Runs a compiled network, as ``tilewise.h`` does; several threads may call, they take turns.

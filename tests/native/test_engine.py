@@ -122,6 +122,10 @@ def test_sizes_of_tensors() -> None:
         _native.tensor_sizes(content, [])
 
 
+def test_tensors_that_lie_in_themselves() -> None:
+    assert _native.tensor_views(conv(weights())) == [(0, 0), (1, 0)]
+
+
 def test_the_schema_is_json() -> None:
     found = json.loads(_native.schema())
     assert found["version"] == 4

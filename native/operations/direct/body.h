@@ -43,7 +43,7 @@ class DirectOp final : public Op {
                           .skips = x_.grid.zero == Dot::kRowOffset,
                           .mixes = std::is_integral_v<Sum>,
                           .segment_work = packed_.groups() * packed_.vectors(0)})) {
-    scale_.resize(static_cast<std::size_t>(y_.stride), 0.0F);
+    scale_.resize(static_cast<std::size_t>(y_.lanes()), 0.0F);
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
   }
 

@@ -123,7 +123,7 @@ class DepthwiseOp final : public Op {
         scale_(conv.scale.begin(), conv.scale.end()),
         finish_(conv.epilogue, y_),
         packed_(shared_state<DepthwiseWeights<Taps>>(conv.shared, [&] { return packed(weight); })) {
-    scale_.resize(static_cast<std::size_t>(y_.stride), 0.0F);
+    scale_.resize(static_cast<std::size_t>(y_.lanes()), 0.0F);
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
     const std::int64_t reach = (window_.width - 1) * window_.dilation_w + 1;
     if (reach + window_.stride_w <= kMostColumns) {
@@ -148,8 +148,8 @@ class DepthwiseOp final : public Op {
     Row* const rows = reinterpret_cast<Row*>(gathered + columns_ * layers_ * kBlock);
     for (std::int64_t task = begin; task < end; ++task) {
       find_rows(task / y_.height, task % y_.height, rows);
-      for (std::int64_t channel = 0; channel < y_.stride; channel += kBlock) {
-        for_vectors(std::min(kBlock, y_.stride - channel) / kLanes, [&](auto constant) {
+      for (std::int64_t channel = 0; channel < y_.lanes(); channel += kBlock) {
+        for_vectors(std::min(kBlock, y_.lanes() - channel) / kLanes, [&](auto constant) {
           for (std::int64_t col = 0; col < y_.width; col += outputs_)
             convolve<constant>(rows, gathered, channel, task * y_.width, col);
         });
@@ -169,10 +169,10 @@ class DepthwiseOp final : public Op {
   template <typename Weight>
   std::shared_ptr<const DepthwiseWeights<Taps>> packed(const Weight* weight) const {
     const auto made = std::make_shared<DepthwiseWeights<Taps>>();
-    made->weights.resize(static_cast<std::size_t>(y_.stride * layers_ * window_.width * kTogether));
-    made->init.resize(static_cast<std::size_t>(y_.stride));
+    made->weights.resize(static_cast<std::size_t>(y_.lanes() * layers_ * window_.width * kTogether));
+    made->init.resize(static_cast<std::size_t>(y_.lanes()));
     for (std::int64_t channel = 0; channel < y_.channels; ++channel) {
-      const std::int64_t first = channel / kBlock * kBlock, lanes = std::min(kBlock, y_.stride - first);
+      const std::int64_t first = channel / kBlock * kBlock, lanes = std::min(kBlock, y_.lanes() - first);
       auto* const to = made->weights.data() + (first * layers_ * window_.width + channel - first) * kTogether;
       Sum total{};
       for (std::int64_t i = 0; i < window_.height; ++i) {

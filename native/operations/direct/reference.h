@@ -24,7 +24,7 @@ class Direct final : public ImageOp<DirectConv> {
   void convolve(std::int64_t image) const override {
     for (std::int64_t row = 0; row < y_.height; ++row) {
       for (std::int64_t col = 0; col < y_.width; ++col) {
-        for (std::int64_t k = 0; k < y_.stride; ++k) {
+        for (std::int64_t k = 0; k < y_.lanes(); ++k) {
           float sum = 0;
           if (k < y_.channels) {
             sum = static_cast<float>(window_sum(image, row, col, k));

@@ -42,7 +42,7 @@ class EltwiseOp final : public RowOp {
       const auto* const x = pixel_at<const std::uint8_t>(x_, image, i, j);
       auto* const y = pixel_at<std::uint8_t>(y_, image, i, j);
       for (std::int64_t c = 0; c < y_.channels; ++c) y[c] = table[x[c]];
-      std::fill_n(y + y_.channels, y_.stride - y_.channels, static_cast<std::uint8_t>(y_.grid.zero));
+      std::fill_n(y + y_.channels, y_.lanes() - y_.channels, static_cast<std::uint8_t>(y_.grid.zero));
     }
   }
 

@@ -36,8 +36,8 @@ class Output final : public OutputStage<Sum> {
   explicit Output(const FastConv& conv)
       : algorithm_(algorithm_of<Algorithm>(conv)),
         taps_(conv.products()) {
-    const std::int64_t filters = conv.y->channels, stride = conv.y->stride;
-    scale_.assign(static_cast<std::size_t>(kQuantized ? taps_ * stride : 0), 0.0F);
+    const std::int64_t filters = conv.y->channels;
+    scale_.assign(static_cast<std::size_t>(kQuantized ? taps_ * conv.y->lanes() : 0), 0.0F);
     for (std::int64_t i = 0; kQuantized && i < taps_ * filters; ++i) {
       const std::int64_t tap = i / filters, k = i % filters;
       scale_[static_cast<std::size_t>((k / kLanes * taps_ + tap) * kLanes + k % kLanes)] =

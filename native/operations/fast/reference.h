@@ -42,7 +42,7 @@ class Fast final : public ImageOp<FastConv> {
       if (conv_.integer && kQuantized) input_transform<double>(image, row, col, c, v);
       if (!conv_.integer || !kQuantized) input_transform<float>(image, row, col, c, v);
     }
-    for (std::int64_t k = 0; k < y_.stride; ++k) output_transform(image, row, col, k, v);
+    for (std::int64_t k = 0; k < y_.lanes(); ++k) output_transform(image, row, col, k, v);
   }
 
   template <typename Real>

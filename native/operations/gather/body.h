@@ -9,26 +9,35 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/format.h"
+#include "kernels/pieces.h"
 #include "operations/gather/params.h"
 
 namespace tilewise::TILEWISE_SET {
 
 class GatherOp final : public RowOp {
  public:
-  explicit GatherOp(const Gather& params) : RowOp(*params.y), params_(params) {
+  explicit GatherOp(const Gather& params) : params_(params) {
     std::int64_t covered = 0;
     for (const Gather::Part& part : params.parts) {
       if (part.first > covered) gaps_.push_back({covered, part.first});
       covered = part.first + part.width();
     }
-    if (params.y->stride > covered) gaps_.push_back({covered, params.y->stride});
+    if (params.y->lanes() > covered) gaps_.push_back({covered, params.y->lanes()});
+    std::erase_if(params_.parts, [&](const Gather::Part& part) { return lies_there(part); });
+    if (!params_.parts.empty() || !gaps_.empty()) set_rows(params.y->height);
   }
 
  private:
   struct Gap {
     std::int64_t begin, end;
   };
+
+  // Whether the part's channels are where they belong already (program/views.h).
+  bool lies_there(const Gather::Part& part) const {
+    const auto bytes = static_cast<std::ptrdiff_t>(part.x->element_bytes());
+    return part.channels.empty() && part.x->data != nullptr &&
+           part.x->data + part.from * bytes == params_.y->data + part.first * bytes;
+  }
 
   void row(const Call&, std::int64_t image, std::int64_t i) const override {
     with_format(*params_.y, [&](auto to) {
@@ -66,9 +75,9 @@ class GatherOp final : public RowOp {
     if (part.channels.empty() && same) {
       std::memcpy(y, x + part.from, static_cast<std::size_t>(channels) * sizeof(*x));
     } else if (part.channels.empty()) {
-      for_channels(channels, [&](std::int64_t first, auto lanes) {
-        for (std::int64_t c = first; c < first + lanes; ++c) y[c] = to.store(from.real(x[part.from + c]));
-      });
+      std::int64_t c = 0;
+      for (; c + kPiece <= channels; c += kPiece) write_piece(to, y + c, read_piece(from, x + part.from + c));
+      for (; c < channels; ++c) y[c] = to.store(from.real(x[part.from + c]));
     } else {
       pick(from, to, part.channels, x, y, same);
     }

@@ -41,6 +41,7 @@ class Gathering final : public Operation {
       const TensorType& x = tensors[static_cast<std::size_t>(x_[i])];
       check_no_bf16(name, "x", x);
       channels_.push_back(indices(kChannels, i, x.channels, 0));
+      widths_.push_back(x.channels);
       const auto width = static_cast<std::int64_t>(channels_.back().size());
       if (width == 0) refuse(name, ": nothing is left of the ", x.channels, " channels of input ", i);
       if (axis_ != 0) check_equal(name, "the number of channels of y", y.channels, width, "those of each input");
@@ -82,7 +83,7 @@ class Gathering final : public Operation {
       Gather::Part part{.x = x, .first = firsts_[i], .rows = indices(kRows, i, x->height, like.height),
                         .cols = indices(kCols, i, x->width, like.width), .channels = {}, .row = row, .col = col};
       const std::vector<std::int64_t>& channels = channels_[i];
-      if (std::ranges::adjacent_find(channels, [](auto a, auto b) { return b != a + 1; }) == channels.end()) {
+      if (in_order(channels)) {
         part.from = channels[0], part.count = static_cast<std::int64_t>(channels.size());
       } else {
         part.channels = channels;
@@ -92,6 +93,19 @@ class Gathering final : public Operation {
       params.parts.push_back(std::move(part));
     }
     return {"gather", set.gather(params)};
+  }
+
+  std::vector<Within> within() const override {
+    std::vector<Within> found;
+    if (axis_ != 0) return found;
+    for (std::size_t i = 0; i < x_.size(); ++i) {
+      if (!steps_[kRows][i].empty() || !steps_[kCols][i].empty() || !in_order(channels_[i])) continue;
+      const bool slice = x_.size() == 1 && firsts_[0] == 0;
+      if (slice) found.push_back({y_, x_[i], channels_[i][0]});
+      if (!slice && channels_[i][0] == 0 && widths_[i] == static_cast<std::int64_t>(channels_[i].size()))
+        found.push_back({x_[i], y_, firsts_[i]});
+    }
+    return found;
   }
 
   void drop_arrays() override {
@@ -105,6 +119,10 @@ class Gathering final : public Operation {
   };
   enum Axis : std::size_t { kRows, kCols, kChannels };
   static constexpr const char* kAxes[] = {"rows", "cols", "channels"};
+
+  static bool in_order(const std::vector<std::int64_t>& channels) {
+    return std::ranges::adjacent_find(channels, [](auto a, auto b) { return b != a + 1; }) == channels.end();
+  }
 
   void read_moves(std::size_t axis, std::int64_t inputs) {
     check_equal(name, "the number of columns of rows, cols and channels", moves_[axis].shape[1], 5, "for one move each");
@@ -154,7 +172,7 @@ class Gathering final : public Operation {
     return places;
   }
 
-  std::vector<std::int64_t> x_, firsts_;
+  std::vector<std::int64_t> x_, firsts_, widths_;  // widths_: channels of each input
   std::int64_t like_ = kNoTensor, y_ = kNoTensor, axis_ = 0;
   Array first_, moves_[3];
   std::vector<std::vector<Step>> steps_[3];          // by axis and input

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/format.h"
+#include "kernels/turn.h"
 #include "operations/input/params.h"
 
 namespace tilewise::TILEWISE_SET {
@@ -85,7 +85,7 @@ class InputOp final : public RowOp {
       for (std::int64_t c = 0; c < y_.channels; c += kPiece) block<To>(source, port, image, i, j, c);
       auto* const y = pixel_at<typename To::Type>(y_, image, i, j);
       for (std::int64_t col = 0; col < std::min(kPiece, y_.width - j); ++col) {
-        std::fill_n(y + col * y_.stride + y_.channels, y_.stride - y_.channels, to.zero_value());
+        std::fill_n(y + col * y_.stride + y_.channels, y_.lanes() - y_.channels, to.zero_value());
       }
     }
   }
@@ -97,7 +97,7 @@ class InputOp final : public RowOp {
     auto* y = pixel_at<typename To::Type>(y_, image, i, 0);
     for (std::int64_t j = 0; j < y_.width; ++j, x += y_.channels, y += y_.stride) {
       for (std::int64_t c = 0; c < y_.channels; ++c) y[c] = source(c, x[c]);
-      std::fill_n(y + y_.channels, y_.stride - y_.channels, to.zero_value());
+      std::fill_n(y + y_.channels, y_.lanes() - y_.channels, to.zero_value());
     }
   }
 
@@ -131,17 +131,16 @@ class InputOp final : public RowOp {
              std::int64_t c) const {
     using Y = typename To::Type;
     const std::int64_t cols = std::min(kPiece, y_.width - j), channels = std::min(kPiece, y_.channels - c);
-    Y values[kPiece][kPiece];
+    Y values[kPiece][kPiece] = {}, turned[kPiece][kPiece];
     for (std::int64_t k = 0; k < channels; ++k) {
       const auto* const x = channel_row<typename Source::Raw>(port, image, c + k, i) + j;
       for_channels(cols, [&](std::int64_t first, auto lanes) {
         for (std::int64_t col = 0; col < lanes; ++col) values[k][first + col] = source(c + k, x[first + col]);
       });
     }
+    Turn<Y>::block(values, turned);
     Y* const y = pixel_at<Y>(y_, image, i, j) + c;
-    for (std::int64_t col = 0; col < cols; ++col) {
-      for (std::int64_t k = 0; k < channels; ++k) y[col * y_.stride + k] = values[k][col];
-    }
+    for (std::int64_t col = 0; col < cols; ++col) copy_piece(turned[col], channels, y + col * y_.stride);
   }
 
   NetworkInput params_;

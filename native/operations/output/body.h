@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 
-#include "kernels/format.h"
+#include "kernels/turn.h"
 #include "operations/output/params.h"
 
 namespace tilewise::TILEWISE_SET {
@@ -53,16 +52,15 @@ class OutputOp final : public RowOp {
   void block(const Port& port, std::int64_t image, std::int64_t i, std::int64_t j, std::int64_t c,
              const Convert& convert) const {
     const std::int64_t cols = std::min(kPiece, x_.width - j), channels = std::min(kPiece, x_.channels - c);
-    Y values[kPiece][kPiece];
+    X values[kPiece][kPiece] = {}, turned[kPiece][kPiece];
     const X* const x = pixel_at<const X>(x_, image, i, j) + c;
-    for (std::int64_t col = 0; col < cols; ++col) {
-      for_channels(channels, [&](std::int64_t first, auto lanes) {
-        for (std::int64_t k = 0; k < lanes; ++k) values[col][first + k] = convert(x[col * x_.stride + first + k]);
-      });
-    }
+    for (std::int64_t col = 0; col < cols; ++col) copy_piece(x + col * x_.stride, channels, values[col]);
+    Turn<X>::block(values, turned);
     for (std::int64_t k = 0; k < channels; ++k) {
       Y* const y = reinterpret_cast<Y*>(port.data) + ((image * x_.channels + c + k) * x_.height + i) * x_.width + j;
-      for (std::int64_t col = 0; col < cols; ++col) y[col] = values[col][k];
+      for_channels(cols, [&](std::int64_t first, auto lanes) {
+        for (std::int64_t col = first; col < first + lanes; ++col) y[col] = convert(turned[k][col]);
+      });
     }
   }
 

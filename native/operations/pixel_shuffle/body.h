@@ -26,7 +26,7 @@ class PixelShuffleOp final : public RowOp {
         const T* const x = pixel_at<const T>(*params_.x, image, i / f, j / f) + (i % f) * f + j % f;
         T* const y = pixel_at<T>(target, image, i, j);
         for (std::int64_t c = 0; c < target.channels; ++c) y[c] = x[c * f * f];
-        std::fill_n(y + target.channels, target.stride - target.channels, format.zero_value());
+        std::fill_n(y + target.channels, target.lanes() - target.channels, format.zero_value());
       }
     });
   }

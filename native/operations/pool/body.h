@@ -23,7 +23,7 @@ class PoolOp final : public RowOp {
       using X = typename decltype(from)::Type;
       constexpr std::int64_t kWide = 64;
       if (params_.maximum && same_format_) {
-        return params_.y->stride * bytes_of(params_.y->dtype) % kWide == 0
+        return params_.y->lanes() * bytes_of(params_.y->dtype) % kWide == 0
                    ? maxima<X, kWide>(image, i)
                    : maxima<X, kPiece * sizeof(X)>(image, i);
       }
@@ -48,7 +48,7 @@ class PoolOp final : public RowOp {
       const X* const x =
           pixel_at<const X>(*params_.x, image, params_.rows[index(i)].begin, params_.cols[index(j)].begin);
       X* const y = pixel_at<X>(*params_.y, image, i, j);
-      for (std::int64_t c = 0; c < params_.y->stride; c += kWidth / static_cast<std::int64_t>(sizeof(X))) {
+      for (std::int64_t c = 0; c < params_.y->lanes(); c += kWidth / static_cast<std::int64_t>(sizeof(X))) {
         Vector best = *reinterpret_cast<const Vector*>(x + c);
         for_window(i, j, [&](std::int64_t offset) {
           const Vector value = *reinterpret_cast<const Vector*>(x + offset + c);
@@ -76,7 +76,7 @@ class PoolOp final : public RowOp {
       });
       for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(from.real(best[c]));
     });
-    std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
+    std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }
 
   template <typename From, typename To>
@@ -94,7 +94,7 @@ class PoolOp final : public RowOp {
       });
       for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(from.mean(sums[c], reciprocal));
     });
-    std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
+    std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }
 
   // Calls function(offset from the window's first pixel) for every pixel of an output pixel's window, row by

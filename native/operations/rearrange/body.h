@@ -28,7 +28,7 @@ class RearrangeOp final : public RowOp {
       for (std::int64_t j = 0; j < target.width; ++j) {
         T* const y = pixel_at<T>(target, image, i, j);
         put(x + params_.cols[static_cast<std::size_t>(j)], y);
-        std::fill_n(y + target.channels, target.stride - target.channels, format.zero_value());
+        std::fill_n(y + target.channels, target.lanes() - target.channels, format.zero_value());
       }
     });
   }

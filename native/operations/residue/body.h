@@ -149,7 +149,7 @@ class ResidueOutput final : public OutputStage<std::int32_t> {
         t_(static_cast<int>(sizes.t())),
         taps_(conv.taps()),
         scale_(conv.scale.begin(), conv.scale.end()) {
-    scale_.resize(static_cast<std::size_t>(conv.y->stride), 0.0F);
+    scale_.resize(static_cast<std::size_t>(conv.y->lanes()), 0.0F);
     std::int64_t product = 1;
     for (const residue::Triple& triple : triples) {
       moduli_.push_back({{residue::output_halves(triple, sizes), t_ / 2}, Reduction(triple.modulus)});

@@ -46,7 +46,7 @@ class ResizeOp final : public RowOp {
     if constexpr (std::is_same_v<X, typename To::Type>) {
       if (fr == 0 && fc == 0 && same_format(*params_.x, *params_.y)) {
         std::memcpy(y, x00, static_cast<std::size_t>(params_.y->channels) * sizeof(X));
-        std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
+        std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
         return;
       }
     }
@@ -57,7 +57,7 @@ class ResizeOp final : public RowOp {
         y[c] = to.store((1 - fr) * upper + fr * lower);
       }
     });
-    std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
+    std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }
 
   template <typename From, typename To>
@@ -81,7 +81,7 @@ class ResizeOp final : public RowOp {
         y[c] = to.store(sum);
       }
     });
-    std::fill_n(y + params_.y->channels, params_.y->stride - params_.y->channels, to.zero_value());
+    std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }
 
   Resize params_;

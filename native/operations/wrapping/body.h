@@ -46,7 +46,7 @@ class WrappingOutput final : public OutputStage<std::int32_t> {
         shift_(division.shift),
         taps_(conv.products()),
         scale_(conv.scale.begin(), conv.scale.end()) {
-    scale_.resize(static_cast<std::size_t>(conv.y->stride), 0.0F);
+    scale_.resize(static_cast<std::size_t>(conv.y->lanes()), 0.0F);
   }
 
   void run(const std::int32_t* m, std::int64_t channel, std::int64_t vectors, const Target& target,

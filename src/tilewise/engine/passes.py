@@ -104,17 +104,30 @@ def join_equal_quantizations(graph: Graph) -> bool:
 
 
 def hoist(graph: Graph) -> bool:
-    """Move one quantization, or one activation, in front of what only moves numbers. Tells whether there was one."""
+    """Move one quantization, or one activation, in front of what only moves numbers. Tells whether there was one.
+
+    Of what puts several tensors together, a quantization goes to those that nothing needs in float. It stays for the
+    others; what is on its grid already, it does not change.
+    """
     readers = graph.readers()
     for node in graph.nodes:
         if not isinstance(node.op, Quantization | Activate):
             continue
         (mover,) = node.inputs
-        if _commutes(mover, node.op) and graph.is_read_only_by(mover, node, readers):
-            kept = [_wants(x, mover, node, graph, readers) for x in mover.inputs]
-            if all(kept):
-                _swap(graph, mover, node)
-                return True
+        if not _commutes(mover, node.op) or not graph.is_read_only_by(mover, node, readers):
+            continue
+        if isinstance(node.op, Quantization):
+            found = [x for x in mover.inputs if _wants_grid(x, node.op, graph, readers)]
+        else:
+            found = mover.inputs if all(_wants_activation(x, mover, graph, readers) for x in mover.inputs) else []
+        for x in dict.fromkeys(found):
+            before = Node(node.name, node.op, [x], x.chw)
+            graph.insert_after(x, before)
+            mover.replace(x, before)
+        if found:
+            if isinstance(node.op, Activate):
+                _bypass(graph, node, mover)
+            return True
     return False
 
 
@@ -123,24 +136,21 @@ def _commutes(mover: Node, op: Quantization | Activate) -> bool:
     return mover.op.moves if isinstance(op, Quantization) else op.activation.commutes(mover.op)
 
 
-def _wants(x: Node, mover: Node, node: Node, graph: Graph, readers: dict[Node, list[Node]]) -> bool:
-    """Whether ``x`` may be quantized (or activated) for the mover without being needed in float as well."""
-    if isinstance(node.op, Activate) and not (x.op.has_ending or isinstance(x.op, BatchNorm | Add) or x.op.moves):
-        return False  # nothing that would end with it
-    if isinstance(node.op, Quantization) and _grid(x) == node.op.grid:
-        return True
-    others = [reader for reader in readers[x] if reader is not mover]
-    shared = isinstance(node.op, Quantization) and all(reader.op == node.op for reader in others)
-    return not graph.is_output(x) and not isinstance(x.op, Quantization) and (shared or not others)
+def _wants_activation(x: Node, mover: Node, graph: Graph, readers: dict[Node, list[Node]]) -> bool:
+    """Whether ``x`` may be activated for the mover, which alone needs it, and could do so at its end."""
+    if not (x.op.has_ending or isinstance(x.op, BatchNorm | Add) or x.op.moves):
+        return False
+    return not graph.is_output(x) and all(reader is mover for reader in readers[x])
 
 
-def _swap(graph: Graph, mover: Node, node: Node) -> None:
-    """Turn ``node(mover(x...))`` into ``mover(node(x)...)``."""
-    for x in dict.fromkeys(mover.inputs):
-        before = Node(node.name, node.op, [x], x.chw)
-        graph.insert_after(x, before)
-        mover.replace(x, before)
-    _bypass(graph, node, mover)
+def _wants_grid(x: Node, op: Quantization, graph: Graph, readers: dict[Node, list[Node]]) -> bool:
+    """Whether ``x``, which is on no grid yet, is needed on this one only, however it is moved before."""
+    if graph.is_output(x) or isinstance(x.op, Quantization) or _grid(x) == op.grid or not readers[x]:
+        return False
+    return all(
+        reader.op == op or (reader.op.moves and reader.residual is not x and _wants_grid(reader, op, graph, readers))
+        for reader in readers[x]
+    )  # fmt: skip
 
 
 def absorb_padding(graph: Graph) -> None:

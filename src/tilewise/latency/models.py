@@ -190,7 +190,8 @@ class ElementModel:
 
     @classmethod
     def fit(cls, records: Sequence[Record]) -> Self | None:
-        """Fit to records, so that the squares of relative errors are least; None where there are none."""
+        """Fit to records that move anything, so that the squares of relative errors are least; None without any."""
+        records = [r for r in records if ends_bytes(r.work)]
         if not records:
             return None
         size = np.array([ends_bytes(r.work) for r in records], float)

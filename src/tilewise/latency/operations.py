@@ -28,18 +28,21 @@ Shape: TypeAlias = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class SizedProgram:
-    """A program of one input and one output, and the sizes of its tensors for images of some shape."""
+    """A program of one input and one output, the sizes of its tensors for images of some shape, and where they lie."""
 
     program: Program
     shape: Shape
     sizes: tuple[tuple[int, int], ...]
+    wholes: tuple[int, ...]
 
     @classmethod
     def of(cls, program: Program, shape: Shape) -> SizedProgram:
         """Return a program with its sizes."""
         from tilewise import _native
 
-        return cls(program, shape, tuple(_native.tensor_sizes(program.to_bytes(), [shape])))
+        content = program.to_bytes()
+        wholes = tuple(whole for whole, _ in _native.tensor_views(content))
+        return cls(program, shape, tuple(_native.tensor_sizes(content, [shape])), wholes)
 
     def tensor(self, number: int) -> tuple[str, int, int, int]:
         """Return type, channels, height and width of a tensor."""
@@ -90,6 +93,8 @@ def ends_bytes(work: Work) -> int:
 def operation_of(sized: SizedProgram, i: int) -> Operation:
     """Return what an operation of a program is that is no convolution."""
     operation = sized.program.operations[i]
+    if operation["op"] == "gather":
+        return _copies(sized, operation)
     x = operation.get("x", [])
     reads = [*(x if isinstance(x, list) else [x]), operation.get("residual")]
     inputs = tuple(sized.tensor(number) for number in reads if number is not None)
@@ -97,6 +102,19 @@ def operation_of(sized: SizedProgram, i: int) -> Operation:
     return Operation(
         op=operation["op"], inputs=inputs or (("float32", *sized.shape[1:]),), output=output, batch=sized.shape[0]
     )
+
+
+def _copies(sized: SizedProgram, operation: dict[str, Any]) -> Operation:
+    """Return what a gather really moves: channels that lie in its result, or it in them, stay where they are."""
+    y = operation["y"]
+    moved = [x for x in operation["x"] if sized.wholes[x] != sized.wholes[y]]
+    dtype, channels, height, width = sized.tensor(y)
+    if operation["axis"] == 0:
+        channels -= sum(sized.tensor(x)[1] for x in operation["x"] if x not in moved)
+    return Operation(
+        op="gather", inputs=tuple(map(sized.tensor, moved)), output=(dtype, channels if moved else 0, height, width),
+        batch=sized.shape[0],
+    )  # fmt: skip
 
 
 def _convolution(sized: SizedProgram, i: int, node: dict[str, Any], model: nn.Module) -> Convolution:

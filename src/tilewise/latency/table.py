@@ -208,7 +208,7 @@ class LatencyTable:
         if found := self._records.get((work, "network")):
             return found.seconds
         if isinstance(work, Operation):
-            return self._element_model(work).seconds(work)
+            return self._element_model(work).seconds(work) if ends_bytes(work) else 0.0
         if same := self._same(work):
             nearest = min(same, key=lambda r: abs(ends_bytes(r.work) - ends_bytes(work)))
             more = ends_bytes(work) - ends_bytes(nearest.work)
