@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.common.turns import in_turns, stopwatch
-from tilewise.conversion import Skips, convert, describe
+from tilewise.conversion import Skips, convert
 from tilewise.engine import Engine, load
 from tilewise.engine.compiler import compile as compile_model
+from tilewise.nn import describe
 from tilewise.optimization.candidates import Promise
 from tilewise.optimization.config import OptimizeConfig
 from tilewise.optimization.journal import Journal

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from tilewise.common.files import write_json
-from tilewise.conversion import describe
 from tilewise.engine import Engine
 from tilewise.latency import Machine
+from tilewise.nn import describe
 from tilewise.optimization.attempts import Attempt, Bench, ratio, time_in_turns
 from tilewise.optimization.candidates import CANDIDATES
 from tilewise.optimization.candidates import DIRECT as DIRECT_CANDIDATE
