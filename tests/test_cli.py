@@ -150,7 +150,7 @@ def test_bad_input_ends_with_one_line(refused: Any, tmp_path: Path) -> None:
     assert "does not fit the model: it lacks" in refused(*wrong)
     missing = ("evaluate", "--model", "resnet20", "--data", "cifar10", "--data-root", tmp_path)
     assert str(tmp_path) in refused(*missing)
-    assert "cifar10" in refused("demo", "--data-root", tmp_path, "--out", tmp_path / "demo")
+    assert "cifar10" in refused("demo", "--collapse", "--data-root", tmp_path, "--out", tmp_path / "demo")
     assert not (tmp_path / "demo").exists()
 
 
@@ -162,7 +162,7 @@ def test_demo(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(demo, "ADAPTED", (("F4", "tap"),))
     monkeypatch.setattr(speed, "ROUNDS", 2)
     monkeypatch.setattr(speed, "resnet18", lambda: zoo.resnet18(width=0.125))
-    cli("demo", "--out", tmp_path, "--json", tmp_path / "copy.json")
+    cli("demo", "--collapse", "--out", tmp_path, "--json", tmp_path / "copy.json")
     result = json.loads((tmp_path / "summary.json").read_text())
     fast = json.loads((tmp_path / "speed.json").read_text())
     assert {**result, "speed": fast} == json.loads((tmp_path / "copy.json").read_text())

@@ -15,7 +15,7 @@ ROOT = Path(tilewise.__file__).parent
 # Each part may import those before it. zoo and data stand beside train; experiments, report and cli stand on all.
 LAYERS = [
     "common", "algebra", "quant", "doors", "nn", "conversion", "engine", "calibration", "train", "latency", "winas",
-    "discovery", "zoo", "data", "sweep", "experiments", "report", "commands", "cli",
+    "discovery", "zoo", "data", "sweep", "optimization", "experiments", "report", "commands", "cli",
 ]  # fmt: skip
 # What may use the compiled module; all else works without a compiler.
 NATIVE = {"nn", "engine", "latency", "experiments", "report", "commands"}
@@ -85,7 +85,8 @@ def test_help_needs_no_torch() -> None:
 def test_submodules_do_not_hide_public_functions() -> None:
     code = (
         "import tilewise.train, tilewise.winas.loop, tilewise.engine.compiler, tilewise.data.loading, tilewise as tw;"
-        "assert all(map(callable, (tw.convert, tw.calibrate, tw.compile, tw.load, tw.search)))"
+        "import tilewise.optimization.run;"
+        "assert all(map(callable, (tw.convert, tw.calibrate, tw.compile, tw.load, tw.search, tw.optimize)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from tilewise.algebra import Bilinear, algorithm, sfc, toom_cook
     from tilewise.calibration import CalibrationConfig, calibrate
     from tilewise.calibration.doctor import doctor
-    from tilewise.conversion import convert, describe
+    from tilewise.conversion import convert
     from tilewise.doors import from_onnx, from_pt2
     from tilewise.engine import Engine, load
     from tilewise.engine.accelerate import accelerate
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.latency import LatencyTable, measure
+    from tilewise.nn import describe
+    from tilewise.optimization.run import optimize
     from tilewise.quant import Direct, Exact, Residue, Winograd
     from tilewise.train import Score, TrainConfig, evaluate, fit, load_weights, save_weights
     from tilewise.winas import SearchConfig, search
@@ -43,7 +45,7 @@ _HOME = {
     "calibrate": "calibration",
     "compile": "engine.compiler",
     "convert": "conversion",
-    "describe": "conversion",
+    "describe": "nn",
     "doctor": "calibration.doctor",
     "evaluate": "train",
     "fit": "train",
@@ -52,6 +54,7 @@ _HOME = {
     "load": "engine",
     "load_weights": "train",
     "measure": "latency",
+    "optimize": "optimization.run",
     "save_weights": "train",
     "search": "winas",
     "sfc": "algebra",
@@ -89,6 +92,7 @@ __all__ = [
     "load",
     "load_weights",
     "measure",
+    "optimize",
     "save_weights",
     "search",
     "sfc",

@@ -1,6 +1,6 @@
 """The command line.
 
-``tilewise demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
+``tilewise optimize | report | demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
 | compile | run | algorithms | info``.
 """
 
@@ -21,12 +21,16 @@ from tilewise.commands.doctor import Doctor
 from tilewise.commands.experiment import Experiment
 from tilewise.commands.inform import Info
 from tilewise.commands.measure import Measure
+from tilewise.commands.optimize import Optimize
+from tilewise.commands.report import Report
 from tilewise.commands.search import Search
 from tilewise.commands.sweep import Sweep
 from tilewise.commands.train import Adapt, Evaluate, Train
 
 Command = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
+    Annotated[Optimize, tyro.conf.subcommand("optimize")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Adapt, tyro.conf.subcommand("adapt")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -45,35 +44,6 @@ LARGE = 2**20
 """Weights from which a linear layer is quantized with the convolutions: reading them is what such a layer takes."""
 BYTE_BITS = 8
 """Widest numbers of a quantized linear layer that no pattern of its own asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerReport:
-    """One convolution of a converted model.
-
-    Parameters
-    ----------
-    name : str
-        Dotted name in the model.
-    shape : str
-        Channels, kernel and stride, such as ``"16 -> 32, 3x3, stride 2"``.
-    algorithm : str
-        What it computes with: an algorithm's name, or ``"direct"``. For lossless layers ``"lossless: "`` and the
-        algorithm that their weights and input range allow, or the kind of their spec as long as they have no range.
-    bits : int
-        Its width; 32 is float.
-    spec : Spec or None
-        Its spec; None for a convolution that no pattern matched.
-    reason : str
-        Why it is direct although a fast algorithm was asked, or stays in float, or empty.
-    """
-
-    name: str
-    shape: str
-    algorithm: str
-    bits: int
-    spec: Spec | None
-    reason: str
 
 
 def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "float") -> nn.Module:
@@ -165,7 +135,7 @@ def _matches(pattern: str, name: str, layer: nn.Module) -> bool:
 def _is_meant(spec: Spec, layer: nn.Module, *, broad: bool) -> bool:
     """Whether a spec is for a layer that its pattern matches; ``broad``: the pattern matches convolutions too."""
     if isinstance(layer, nn.ConvTranspose2d):
-        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS) and layer.stride[0] == layer.stride[1]
+        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS)
     if not isinstance(layer, nn.Linear):
         return True
     large = layer.weight.numel() >= LARGE and spec.bits <= BYTE_BITS
@@ -228,48 +198,6 @@ def _checked(name: str, layer: QuantizedConv) -> QuantizedConv:
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
     return layer
-
-
-def describe(model: nn.Module) -> list[LayerReport]:
-    """List a model's convolutions: what each computes with, and why some are direct.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Converted or not.
-    """
-    return [_report(name, conv) for name, conv in convolutions(unwrapped(model)).items()]
-
-
-def _report(name: str, conv: nn.Conv2d) -> LayerReport:
-    kernel = "linear" if isinstance(conv, Linear) else "x".join(map(str, conv.kernel_size))
-    shape = f"{conv.in_channels} -> {conv.out_channels}, {kernel}"
-    if tuple(conv.stride) != (1, 1):
-        high, wide = conv.stride
-        shape += f", stride {high}" if high == wide else f", stride {high}x{wide}"
-    if conv.groups != 1:
-        shape += f", {conv.groups} groups"
-    spec = conv.spec if isinstance(conv, QuantizedConv) else None
-    return LayerReport(
-        name=name,
-        shape=shape,
-        algorithm=_algorithm(conv),
-        bits=spec.bits if spec else 32,
-        spec=spec,
-        reason=_reason(conv),
-    )
-
-
-def _reason(conv: nn.Conv2d) -> str:
-    if isinstance(conv, QuantizedConv):
-        return conv.fallback.reason if conv.fallback else ""
-    return "" if is_plain(conv) else f"its class {type(conv).__name__} has code of its own"
-
-
-def _algorithm(conv: nn.Conv2d) -> str:
-    if isinstance(conv, LosslessConv2d):  # which one follows from weights and input range
-        return f"lossless: {conv.choice().name}" if conv.get_range("input_range").ready else conv.spec.kind
-    return conv.algorithm.name if isinstance(conv, WinogradConv2d) else "direct"
 
 
 def specs_of(model: nn.Module) -> dict[str, Spec]:

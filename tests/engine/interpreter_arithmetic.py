@@ -63,6 +63,8 @@ def moved(x: Floats, axis: int, goal: int | None, kind: int, a: int, b: int, c: 
         return x[(slice(None),) * axis + (slice(a, None if b == NO_END else b, c),)]
     if kind == 4:
         return x[(slice(None),) * axis + (slice(0, goal),)]
+    if kind > 4:
+        return np.pad(x, [(a, b) if i == axis else (0, 0) for i in range(4)], ["reflect", "edge", "wrap"][kind - 5])
     return np.flip(x, axis) if kind == 3 else np.repeat(x, a, axis)
 
 

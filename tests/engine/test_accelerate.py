@@ -72,7 +72,7 @@ def test_it_computes_what_the_model_computes(name: str) -> None:
 
 
 def test_the_report_says_what_runs_where() -> None:
-    report = tw.accelerate(Net(between).eval(), torch.randn(1, 3, 8, 8)).report()
+    report = tw.describe(tw.accelerate(Net(between).eval(), torch.randn(1, 3, 8, 8)))
     native = [part for part in report if part.where == "engine"]
     (rest,) = (part for part in report if part.where == "torch")
     assert rest.operations == ("fft_fft2", "fft_ifft2", "real", "cumsum")

@@ -32,6 +32,8 @@ class Net(nn.Module):
         self.down, self.up = nn.Conv2d(CHANNELS, 5, 1), nn.Conv2d(5, CHANNELS, 1)
         self.number, self.gamma = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.rand(1, CHANNELS, 1, 1) + 0.5)
         self.map = nn.Parameter(torch.rand(9, 7))
+        self.whole, self.taps = nn.Parameter(torch.rand(CHANNELS, 9, 7)), nn.Parameter(torch.rand(1, 1, 3))
+        self.mixing = nn.Parameter(torch.randn(CHANNELS, CHANNELS, 3) * 0.1)
         self.layer, self.group = nn.LayerNorm(CHANNELS), nn.GroupNorm(4, CHANNELS)
         self.instance = nn.InstanceNorm2d(CHANNELS, affine=True)
         self.tracked = nn.InstanceNorm2d(CHANNELS, affine=True, track_running_stats=True)
@@ -65,6 +67,29 @@ class Net(nn.Module):
         return y
 
 
+def selected(n: Any, x: Tensor) -> Tensor:
+    """Selective kernels, and split attention: parts of the channels added up, weighed by a softmax over the parts."""
+    images, c, height, width = x.shape
+    y = x.view(images, 2, c // 2, height, width)
+    weights = F.softmax(torch.cat([y.sum(1), y.amax(1)], 1).mean((2, 3)).view(images, 2, c // 2, 1, 1), 1)
+    split = F.softmax(n.squeezed(x).view(images, 2, 2, -1).transpose(1, 2), 1).reshape(images, -1, 1, 1)
+    return x * split + (y * weights).sum(1).repeat(1, 2, 1, 1)
+
+
+def enhanced(_: Any, x: Tensor) -> Tensor:
+    """Each group of channels times a map of its own."""
+    images, c, height, width = x.shape
+    y = x.view(images, 4, c // 4, height, width)
+    gate = (y * y.mean((3, 4), keepdim=True)).sum(2, keepdim=True).sigmoid()
+    return (gate * y).view(images, c, height, width)
+
+
+def along(n: Any, x: Tensor) -> Tensor:
+    """Efficient channel attention: a convolution along the channels."""
+    y = F.conv1d(x.mean((2, 3)).unsqueeze(1), n.taps, padding="same").transpose(1, 2)
+    return x * y.sigmoid().unsqueeze(-1) + F.conv1d(x.flatten(2), n.mixing, padding=1).view_as(x)
+
+
 CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "gate of channels": lambda n, x: x * n.squeezed(x).sigmoid(),
     "gate first": lambda n, x: F.hardsigmoid(n.squeezed(x)).expand_as(x) * x,
@@ -94,12 +119,26 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "negative": lambda _, x: F.relu(-x) - F.relu(x).neg(),
     "sums": lambda _, x: x * x.sum((2, 3), keepdim=True) + x.sum(1, keepdim=True),
     "maxima": lambda _, x: x * x.amax((2, 3), keepdim=True) + x.max(1, keepdim=True)[0] - x.amax(1).unsqueeze(1),
+    "rows": lambda _, x: x.mean(2, keepdim=True) * x.amax(3, keepdim=True) + x.sum((1, 3))[:, None, :, None],
+    "of each image": lambda _, x: x * x.mean((1, 2, 3), keepdim=True) - x.amax((1, 2, 3))[:, None, None, None],
+    "softmax of rows": lambda _, x: F.softmax(x, 2) * F.softmax(x, 3) + F.softmax(x.flatten(2), 2).view_as(x),
+    "maps": lambda n, x: (x + n.whole) * n.map - n.whole / 2 + (n.map - x) / (n.whole + 1),
+    "selected": selected,
+    "enhanced": enhanced,
+    "along the channels": along,
     "normalize": lambda _, x: F.normalize(x) + F.normalize(x, p=1.0),
     "channel norm": lambda _, x: x / torch.sqrt((x - x.mean(1, keepdim=True)).pow(2).mean(1, keepdim=True) + 1e-6),
     "group": lambda n, x: F.gelu(n.group(x)),
     "instance": lambda n, x: n.instance(x) + x,
     "instance, tracked": lambda n, x: n.tracked(x),
     "of images": lambda _, x: F.layer_norm(x, x.shape[1:]),
+    "of maps": lambda n, x: F.layer_norm(x, x.shape[1:], n.whole, -n.whole) + F.layer_norm(x, (9, 7), n.map, n.map),
+    "of rows": lambda _, x: F.layer_norm(x, (7,)) + F.layer_norm(x.transpose(2, 3), (9,)).transpose(2, 3),
+    "root mean square": lambda n, x: F.rms_norm(x.permute(0, 2, 3, 1), (CHANNELS,), n.gamma.flatten()).movedim(3, 1),
+    "variances": lambda _, x: x / (x.std((2, 3), keepdim=True) + 1) + x.var(1, unbiased=False).unsqueeze(1),
+    "gated units": lambda _, x: F.glu(x.repeat(1, 2, 1, 1), 1) + F.glu(torch.cat([x, x], 3)),
+    "minima": lambda _, x: x * x.amin((2, 3), keepdim=True) + x.min(1, keepdim=True)[0],
+    "composed": lambda _, x: F.celu(x) + F.logsigmoid(x) + F.softsign(x) + 0.1 * x.float().pow(3).type_as(x),
     "softmax": lambda n, x: x * F.softmax(n.inner(x), 1),
     "flat layer norm": lambda n, x: n.layer(x.mean((2, 3)))[:, :, None, None],
     "layer norm": lambda n, x: n.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
@@ -190,14 +229,15 @@ def test_sums_end_the_operation_before_them(function: Any, kinds: list[str]) -> 
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
-    "parameter of pixels": (lambda n, x: x + n.map, r"parameter of shape \(9, 7\).*one for each channel"),
     "exponent": (lambda _, x: x**3.5, "exponent 3.5; allowed: 1, 2"),
     "rounded": (lambda _, x: torch.div(x, 2, rounding_mode="floor"), "rounds by 'floor'"),
-    "rows": (lambda _, x: x * x.mean(2, keepdim=True), r"over the axes \[2\] of .*; allowed: the channels, or both"),
     "largest of all": (lambda _, x: x * x.max(), "over all values"),
     "order": (lambda _, x: F.normalize(x, p=3.0), "order 3"),
-    "softmax of rows": (lambda _, x: F.softmax(x, 2), "over axis 2"),
-    "layer norm of rows": (lambda _, x: F.layer_norm(x, (7,)), "over the last 1 axes"),
+    "softmax of images": (lambda _, x: F.softmax(x, 0), "over the images"),
+    "layer norm of images": (lambda _, x: F.layer_norm(x.unsqueeze(1), (9, 7))[:, 0], "over the last 2 axes"),
+    "least of all": (lambda _, x: x * x.min(), "over all values"),
+    "celu": (lambda _, x: F.celu(x, 2.0), "alpha 2.0; allowed: 1"),
+    "double": (lambda _, x: x.double().float(), "gives torch.float64; allowed: torch.float32"),
 }
 
 

@@ -8,11 +8,23 @@ namespace tilewise {
 namespace {
 
 // What is done to the rows (or columns, or channels) of one input, one after the other; docs name them in this order.
-enum Move : std::int64_t { kPad, kRepeat, kSlice, kFlip, kCrop, kMoves };
+enum Move : std::int64_t { kPad, kRepeat, kSlice, kFlip, kCrop, kReflect, kReplicate, kWrap, kMoves };
 
 constexpr std::int64_t kNoEnd = std::int64_t{1} << 48;  // of a slice: the image's
 
-// Slices, zero padding, concatenation, nearest upsampling, flips.
+// How far a padding of an axis by its own pixels can reach on one side.
+std::int64_t reach(std::int64_t move, std::int64_t size) {
+  return move == kReflect ? size - 1 : move == kWrap ? size : kMaxExtent;
+}
+
+// Which pixel a place before, on or after an axis of so many is, in a padding by the axis's own pixels.
+std::int64_t mirrored(std::int64_t move, std::int64_t place, std::int64_t size) {
+  if (move == kReplicate) return std::clamp<std::int64_t>(place, 0, size - 1);
+  if (move == kWrap) return (place + size) % size;
+  return place < 0 ? -place : std::min(place, 2 * (size - 1) - place);
+}
+
+// Slices, padding, concatenation, nearest upsampling, flips.
 class Gathering final : public Operation {
  public:
   void fields(Fields& fields) override {
@@ -26,7 +38,9 @@ class Gathering final : public Operation {
       fields.array(kAxes[axis], moves_[axis], {"int64"}, 2,
                    "[moves, 5]: the input, then what is done to it, in order: 0, zeros before, zeros after, 0: padding (not of "
                    "channels); 1, factor, 0, 0: each so often; 2, begin, end, step: a slice (below 0: from the end on; 2^48: no end); 3, "
-                   "0, 0, 0: the last one first; 4, 0, 0, 0: at most as many as `like` has (not of channels).");
+                   "0, 0, 0: the last one first; 4, 0, 0, 0: at most as many as `like` has (not of channels); 5, before, after, 0: "
+                   "reflected at the ends (at most all but one); 6, before, after, 0: the first and the last again; 7, before, after, "
+                   "0: around (at most all).");
     }
   }
 
@@ -138,7 +152,7 @@ class Gathering final : public Operation {
       check_range(name, "the second number of a move", step.b, slice ? -kMaxExtent : 0, slice ? kNoEnd : kMaxExtent);
       check_range(name, "the third number of a move", step.c, slice ? 1 : 0, kMaxExtent);
       if (axis == kChannels && (step.move == kPad || step.move == kCrop))
-        refuse(name, ": a move of channels is ", step.move, ", must be 1..3");
+        refuse(name, ": a move of channels is ", step.move, ", must be 1..3 or 5..7");
       if (step.move == kCrop && like_ == kNoTensor) refuse(name, ": a move crops to the size of a tensor, must have `like`");
       steps_[axis][static_cast<std::size_t>(values(i, 0))].push_back(step);
     }
@@ -163,6 +177,10 @@ class Gathering final : public Operation {
         moved.assign(places.rbegin(), places.rend());
       } else if (step.move == kCrop) {
         moved.assign(places.begin(), places.begin() + std::min(size, like));
+      } else if (step.move >= kReflect) {
+        const std::int64_t most = size == 0 ? 0 : reach(step.move, size);
+        if (std::max(step.a, step.b) > most) refuse(name, ": pads ", size, " pixels by ", std::max(step.a, step.b), " of their own, must be at most ", most);
+        for (std::int64_t i = -step.a; i < size + step.b; ++i) moved.push_back(places[static_cast<std::size_t>(mirrored(step.move, i, size))]);
       } else {
         if (size * step.a > kMaxExtent) refuse(name, ": y would have ", size * step.a, " pixels along an axis, must be 1..", kMaxExtent);
         for (const std::int64_t place : places) moved.insert(moved.end(), static_cast<std::size_t>(step.a), place);

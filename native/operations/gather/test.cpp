@@ -88,6 +88,9 @@ void test_sizes() {
   check_size(network({0, 4, 0, 0, 0}, {}, true), small, {4, 6});                                       // nothing to crop
   size_refused(network({}), {{4, 6}, {5, 6}, {1, 1}}, "moved: its inputs have 4x6 and 5x6 pixels, must have the same");
   size_refused(network({0, 2, 3, 3, 1}), small, "moved: nothing is left of input 0, which has 4x6 pixels");
+  size_refused(network({0, 5, 4, 0, 0}), small, "moved: pads 4 pixels by 4 of their own, must be at most 3");
+  size_refused(network({0, 7, 0, 5, 0}), small, "moved: pads 4 pixels by 5 of their own, must be at most 4");
+  size_refused(network({0, 2, 3, 3, 1, 0, 6, 1, 0, 0}), small, "moved: pads 0 pixels by 1 of their own, must be at most 0");
   size_refused(network({0, 1, 256, 0, 0, 0, 1, 256, 0, 0}), {{2, 2}, {2, 2}, {1, 1}}, "moved: y would have 131072 pixels along an axis, must be 1..65536");
   size_refused(network({0, 0, 65536, 0, 0, 1, 0, 65536, 0, 0}), small, "moved: the height of its result is 65540, must be 1..65536");
 }
@@ -137,6 +140,9 @@ void test_moves() {
   CHECK((moved({0, 2, 1, -1, 2}, 7) == std::vector{2, 4, 6}), "every other one");
   CHECK((moved({0, 2, -2, kNoEnd, 1}, 5) == std::vector{4, 5}), "the last two");
   CHECK((moved({0, 3, 0, 0, 0}, 3) == std::vector{3, 2, 1}), "from the last one on");
+  CHECK((moved({0, 5, 2, 3, 0}, 4) == std::vector{3, 2, 1, 2, 3, 4, 3, 2, 1}), "reflected");
+  CHECK((moved({0, 6, 2, 1, 0}, 2) == std::vector{1, 1, 1, 2, 2}), "the ends again");
+  CHECK((moved({0, 7, 2, 3, 0}, 3) == std::vector{2, 3, 1, 2, 3, 1, 2, 3}), "around");
   CHECK((moved({0, 0, 1, 0, 0, 0, 1, 2, 0, 0, 0, 2, 1, 5, 1}, 3) == std::vector{0, 1, 1, 2}), "one after the other");
 }
 
@@ -147,8 +153,8 @@ void test_refusals() {
   };
   refused(valid, "moved: the input of a move is 2, must be 0..1", move(0, 2));
   refused(valid, "moved: the input of a move is -1, must be 0..1", move(0, -1));
-  refused(valid, "moved: a move is 5, must be 0..4", move(1, 5));
-  refused(network({}, {0, 0, 0, 0, 0}), "moved: a move of channels is 0, must be 1..3", [](Draft&) {});
+  refused(valid, "moved: a move is 8, must be 0..7", move(1, 8));
+  refused(network({}, {0, 0, 0, 0, 0}), "moved: a move of channels is 0, must be 1..3 or 5..7", [](Draft&) {});
   refused(network({}, {0, 2, 3, 3, 1}), "moved: nothing is left of the 5 channels of input 0", [](Draft&) {});
   refused(network({}, {0, 1, 2, 0, 0}), "moved: first is 5, must be 10..7", [](Draft&) {});
   refused(valid, "moved: a move crops to the size of a tensor, must have `like`", move(1, 4));

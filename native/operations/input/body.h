@@ -4,23 +4,24 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <type_traits>
 #include <vector>
 
+#include "kernels/pieces.h"
 #include "kernels/turn.h"
 #include "operations/input/params.h"
 
 namespace tilewise::TILEWISE_SET {
 
-// Numbers as they are.
+// Numbers as they are, one or kPiece of one channel.
 template <typename To>
 struct PlainSource {
   using Raw = float;
   const To& to;
 
   typename To::Type operator()(std::int64_t, float v) const { return to.store(v); }
+  void piece(std::int64_t, const float* x, typename To::Type* y) const { write_piece(to, y, numbers_at(x)); }
 };
 
 // Numbers, normalized.
@@ -31,6 +32,11 @@ struct NormalizedSource {
   const float *mean, *deviation;  // [C]
 
   typename To::Type operator()(std::int64_t c, float v) const { return to.store((v - mean[c]) / deviation[c]); }
+  void piece(std::int64_t c, const float* x, typename To::Type* y) const {
+    Piece values = numbers_at(x);
+    values.each([&](Real v, std::int64_t) { return (v - mean[c]) / deviation[c]; });
+    write_piece(to, y, values);
+  }
 };
 
 // Bytes by a table, [channel][256].
@@ -40,6 +46,9 @@ struct ByteSource {
   const typename To::Type* table;
 
   typename To::Type operator()(std::int64_t c, std::uint8_t v) const { return table[c * 256 + v]; }
+  void piece(std::int64_t c, const std::uint8_t* x, typename To::Type* y) const {
+    for (std::int64_t k = 0; k < kPiece; ++k) y[k] = table[c * 256 + x[k]];
+  }
 };
 
 class InputOp final : public RowOp {
@@ -106,23 +115,33 @@ class InputOp final : public RowOp {
     return reinterpret_cast<const Raw*>(port.data) + ((image * y_.channels + c) * y_.height + i) * y_.width;
   }
 
+  // What kPiece pixels of a channel become, of which the caller's array has `count`.
+  template <typename Source, typename Y>
+  void piece_of_row(const Source& source, const typename Source::Raw* x, std::int64_t count, std::int64_t c, Y* y) const {
+    if (count == kPiece) return source.piece(c, x, y);
+    typename Source::Raw edge[kPiece] = {};
+    copy_piece(x, count, edge);
+    source.piece(c, edge, y);
+  }
+
   // Up to four channels of a pixel are put together in one number, so that all of a vector are pixels.
   template <typename Source>
   void few_channels(const GridFormat<std::uint8_t>& to, const Source& source, const Port& port, std::int64_t image,
                     std::int64_t i) const {
+    std::uint8_t bytes[4][kPiece];
+    for (std::int64_t k = y_.channels; k < 4; ++k) std::fill_n(bytes[k], kPiece, to.zero_value());
     auto* const y = pixel_at<std::uint8_t>(y_, image, i, 0);
-    std::uint32_t beyond = 0;
-    for (std::int64_t k = y_.channels; k < 4; ++k) beyond |= std::uint32_t{to.zero_value()} << (8 * k);
-    for_channels(y_.width, [&](std::int64_t first, auto cols) {
-      std::uint32_t pixels[kPiece];
-      for (std::int64_t col = 0; col < cols; ++col) pixels[col] = beyond;
-      for (std::int64_t k = 0; k < y_.channels; ++k) {
-        const auto* const x = channel_row<typename Source::Raw>(port, image, k, i) + first;
-        for (std::int64_t col = 0; col < cols; ++col)
-          pixels[col] |= std::uint32_t{source(k, x[col])} << (8 * k);  // little-endian, as all machines are
+    for (std::int64_t j = 0; j < y_.width; j += kPiece) {
+      const std::int64_t cols = std::min(kPiece, y_.width - j);
+      for (std::int64_t k = 0; k < y_.channels; ++k)
+        piece_of_row(source, channel_row<typename Source::Raw>(port, image, k, i) + j, cols, k, bytes[k]);
+      std::uint32_t pixels[kPiece];  // little-endian, as all machines are
+      for (std::int64_t col = 0; col < kPiece; ++col) {
+        pixels[col] = std::uint32_t{bytes[0][col]} | std::uint32_t{bytes[1][col]} << 8 |
+                      std::uint32_t{bytes[2][col]} << 16 | std::uint32_t{bytes[3][col]} << 24;
       }
-      std::memcpy(y + first * 4, pixels, static_cast<std::size_t>(cols) * sizeof(std::uint32_t));
-    });
+      copy_piece(pixels, cols, reinterpret_cast<std::uint32_t*>(y + j * 4));
+    }
   }
 
   // Channels first and channels last meet in square blocks of kPiece, so that both sides are walked along their rows.
@@ -132,12 +151,8 @@ class InputOp final : public RowOp {
     using Y = typename To::Type;
     const std::int64_t cols = std::min(kPiece, y_.width - j), channels = std::min(kPiece, y_.channels - c);
     Y values[kPiece][kPiece] = {}, turned[kPiece][kPiece];
-    for (std::int64_t k = 0; k < channels; ++k) {
-      const auto* const x = channel_row<typename Source::Raw>(port, image, c + k, i) + j;
-      for_channels(cols, [&](std::int64_t first, auto lanes) {
-        for (std::int64_t col = 0; col < lanes; ++col) values[k][first + col] = source(c + k, x[first + col]);
-      });
-    }
+    for (std::int64_t k = 0; k < channels; ++k)
+      piece_of_row(source, channel_row<typename Source::Raw>(port, image, c + k, i) + j, cols, c + k, values[k]);
     Turn<Y>::block(values, turned);
     Y* const y = pixel_at<Y>(y_, image, i, j) + c;
     for (std::int64_t col = 0; col < cols; ++col) copy_piece(turned[col], channels, y + col * y_.stride);

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "kernels/format.h"
+#include "kernels/pieces.h"
 #include "kernels/op.h"
 #include "operations/pool/params.h"
 
@@ -23,9 +23,9 @@ class PoolOp final : public RowOp {
       using X = typename decltype(from)::Type;
       constexpr std::int64_t kWide = 64;
       if (params_.maximum && same_format_) {
-        return params_.y->lanes() * bytes_of(params_.y->dtype) % kWide == 0
-                   ? maxima<X, kWide>(image, i)
-                   : maxima<X, kPiece * sizeof(X)>(image, i);
+        const std::int64_t bytes = params_.y->lanes() * bytes_of(params_.y->dtype);
+        if (bytes % kWide == 0) return maxima<X, kWide>(image, i);
+        return bytes % (kWide / 2) == 0 ? maxima<X, kWide / 2>(image, i) : maxima<X, kPiece * sizeof(X)>(image, i);
       }
       with_format(*params_.y, [&](auto to) {
         for (std::int64_t j = 0; j < params_.y->width; ++j) {
@@ -74,7 +74,9 @@ class PoolOp final : public RowOp {
           best[c] = best[c] < value ? value : best[c];
         }
       });
-      for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(from.real(best[c]));
+      float values[kPiece] = {};
+      for (std::int64_t c = 0; c < lanes; ++c) values[c] = from.real(best[c]);
+      write_piece(to, y + first, numbers_at(values));
     });
     std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }
@@ -92,7 +94,9 @@ class PoolOp final : public RowOp {
       for_window(i, j, [&](std::int64_t offset) {
         for (std::int64_t c = 0; c < lanes; ++c) sums[c] += from.steps(x[offset + first + c]);
       });
-      for (std::int64_t c = 0; c < lanes; ++c) y[first + c] = to.store(from.mean(sums[c], reciprocal));
+      float values[kPiece];
+      for (std::int64_t c = 0; c < kPiece; ++c) values[c] = from.mean(sums[c], reciprocal);
+      write_piece(to, y + first, numbers_at(values));
     });
     std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }

@@ -8,7 +8,7 @@
 #include <memory>
 #include <type_traits>
 
-#include "kernels/format.h"
+#include "kernels/pieces.h"
 #include "operations/resize/params.h"
 
 namespace tilewise::TILEWISE_SET {
@@ -50,14 +50,18 @@ class ResizeOp final : public RowOp {
         return;
       }
     }
-    for_channels(params_.y->channels, [&](std::int64_t first, auto lanes) {
-      for (std::int64_t c = first; c < first + lanes; ++c) {
-        const float upper = (1 - fc) * from.real(x00[c]) + fc * from.real(x01[c]);
-        const float lower = (1 - fc) * from.real(x10[c]) + fc * from.real(x11[c]);
-        y[c] = to.store((1 - fr) * upper + fr * lower);
-      }
+    write_pixel(to, *params_.y, image, i, j, [&](std::int64_t first) {
+      const Piece right = read_piece(from, x01 + first), below = read_piece(from, x10 + first);
+      const Piece across = read_piece(from, x11 + first);
+      Piece piece = read_piece(from, x00 + first);
+      piece.each([&](Real v, std::int64_t l) {
+        const std::int64_t k = l / kReals;
+        const Real upper = (1 - fc) * v + fc * right.part[k];
+        const Real lower = (1 - fc) * below.part[k] + fc * across.part[k];
+        return (1 - fr) * upper + fr * lower;
+      });
+      return piece;
     });
-    std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }
 
   template <typename From, typename To>
@@ -69,19 +73,18 @@ class ResizeOp final : public RowOp {
     for (std::size_t r = 0; r < 4; ++r) {
       for (std::size_t k = 0; k < 4; ++k) x[r][k] = pixel_at<const X>(*params_.x, image, rows.pixels[r], cols.pixels[k]);
     }
-    auto* const y = pixel_at<typename To::Type>(*params_.y, image, i, j);
-    for_channels(params_.y->channels, [&](std::int64_t first, auto lanes) {
-      for (std::int64_t c = first; c < first + lanes; ++c) {
-        float sum = 0;
-        for (std::size_t r = 0; r < 4; ++r) {
-          float along = 0;
-          for (std::size_t k = 0; k < 4; ++k) along += cols.weights[k] * from.real(x[r][k][c]);
-          sum += rows.weights[r] * along;
+    write_pixel(to, *params_.y, image, i, j, [&](std::int64_t first) {
+      Piece sum = all_of(0);
+      for (std::size_t r = 0; r < 4; ++r) {
+        Piece along = all_of(0);
+        for (std::size_t k = 0; k < 4; ++k) {
+          const Piece v = read_piece(from, x[r][k] + first);
+          along.each([&](Real a, std::int64_t l) { return a + cols.weights[k] * v.part[l / kReals]; });
         }
-        y[c] = to.store(sum);
+        sum.each([&](Real s, std::int64_t l) { return s + rows.weights[r] * along.part[l / kReals]; });
       }
+      return sum;
     });
-    std::fill_n(y + params_.y->channels, params_.y->lanes() - params_.y->channels, to.zero_value());
   }
 
   Resize params_;

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.calibration.config import CalibrationConfig
+from tilewise.calibration.parts import scale_parts
 from tilewise.calibration.refinement import refine
 from tilewise.common.progress import track
 from tilewise.nn import Quantize, QuantizedConv
@@ -34,8 +35,9 @@ def calibrate(
 
     Layers see the outputs of already quantized layers before them. Ranges are the largest absolute values seen. How
     many images a batch has makes no difference: they are measured in groups of its own. A layer that reads nothing
-    but zeros gives its bias, whatever its range; it gets one of 1. With a config each layer is then refined against
-    the network in float: that reads the data several times and needs seconds per layer.
+    but zeros gives its bias, whatever its range; it gets one of 1. Of a concatenation whose parts differ in range 32
+    times and more, a convolution that reads it scales the smaller parts up, by powers of two. With a config each layer
+    is then refined against the network in float: that reads the data several times and needs seconds per layer.
 
     Parameters
     ----------
@@ -121,7 +123,7 @@ def _measure(
     count, anything = 0, False
     try:
         for x in track(images, "calibrate", enabled=progress):
-            model(x)
+            _run(model, x, layers, first=count == 0)
             count += len(x)
             anything = anything or bool(x.any())
     finally:
@@ -131,6 +133,21 @@ def _measure(
         raise ValueError("no images to calibrate on")
     if not anything:
         raise ValueError("the images to calibrate on are nothing but zeros; calibrate on real ones")
+    _check(model)
+
+
+def _run(model: nn.Module, x: Tensor, layers: Mapping[str, QuantizedConv | Quantize], *, first: bool) -> None:
+    """Run the model; the first images say which parts of concatenations are scaled, and are measured with that."""
+    if first and not scale_parts(model, x):
+        return
+    if first:
+        for layer in layers.values():
+            layer.reset_ranges()
+    model(x)
+
+
+def _check(model: nn.Module) -> None:
+    """Refuse ranges that are not finite; give those of nothing but zeros one of 1."""
     for name, module in model.named_modules():
         if not isinstance(module, Range):
             continue

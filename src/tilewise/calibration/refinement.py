@@ -132,7 +132,7 @@ def _clip_input(layer: QuantizedConv, inputs: Sequence[Tensor], ranges: str) -> 
     step, low, high = chosen.grid()
     errors = torch.zeros(len(FACTORS), 1, dtype=torch.float64, device=step.device)
     for x in inputs:
-        errors += _clipping_errors((x / step).view(1, -1), float(low), float(high), ranges)
+        errors += _clipping_errors((layer.scaled(x) / step).view(1, -1), float(low), float(high), ranges)
     chosen.absmax.mul_(_choose(errors, sum(x.numel() for x in inputs), ranges).view(()))
 
 

@@ -324,7 +324,7 @@ def layers_summary(layers: Layers) -> dict[str, Any]:
 
 def print_layers(model: nn.Module) -> None:
     """Say what became direct although a fast algorithm was asked, and why."""
-    from tilewise.conversion import describe
+    from tilewise.nn import describe
 
     for layer in describe(model):
         if layer.reason:

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from tilewise.engine.capture import Captured, Example, capture, check_example, hint, is_fixed, module_of, operation
 from tilewise.engine.engine import Engine, check_threads
 from tilewise.engine.regions import EngineCall, Region, engines_of
+from tilewise.nn import Reporting
 
 MOST_SIZES = 8
 """Sizes of images that a model keeps a form for, where one form does not serve all."""
@@ -67,7 +68,7 @@ def accelerate(
     Returns
     -------
     Accelerated
-        In evaluation mode, without gradients; ``report()`` says what runs where.
+        In evaluation mode, without gradients; ``tilewise.describe`` says what runs where.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def accelerate(
     return Accelerated(model, check_example(example), threads, precision)
 
 
-class Accelerated(nn.Module):
+class Accelerated(Reporting[RegionReport]):
     """A model of which native engines compute what they can. See :func:`accelerate`."""
 
     def __init__(self, model: nn.Module, example: Example, threads: int, precision: str) -> None:

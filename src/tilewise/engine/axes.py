@@ -131,8 +131,18 @@ def groups_for(axes: Axes, lead: int) -> Axes:
         channels = next((axis for axis in reversed(others) if not any(digit.free for digit in axis)), ())
         rows = tuple(digit for axis in others if axis is not channels for digit in axis)
         return channels, rows, first
-    rows = tuple(digit for axis in others[:-1] for digit in axis)
-    return first, rows, (others[-1] if others else ())
+    return groups_led_by(axes, [lead])
+
+
+def groups_led_by(axes: Axes, leads: Sequence[int]) -> Axes:
+    """Return channels, rows and columns of a tensor whose channels are some axes, all of these and nothing else."""
+    others = [i for i in range(len(axes)) if i not in leads]
+    growing = [i for i in others if any(digit.free for digit in axes[i])]
+    # Rows of which two digits grow would not follow from the image's size alone.
+    column = growing[-1] if len(growing) > 1 else others[-1] if others else -1
+    parts = (leads, [i for i in others if i != column], [i for i in others if i == column])
+    channels, rows, columns = (tuple(digit for i in part for digit in axes[i]) for part in parts)
+    return channels, rows, columns
 
 
 def groups_of_result(axes: Axes) -> Axes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, fx
@@ -11,8 +11,10 @@ from torch import Tensor, fx
 from tilewise.engine.axes import (
     CHANNEL,
     COLUMN,
+    ROW,
     Axes,
     groups_for,
+    groups_led_by,
     groups_of_result,
     of_image,
     regrouped,
@@ -249,22 +251,48 @@ class Importer:
         arranged = self.arranged(found, groups_for(found.axes, axis - 1))
         return arranged, CHANNEL if not any(digit.free for digit in found.axes[axis - 1]) else COLUMN
 
+    def as_channels(self, x: Value, axes: Sequence[int]) -> Value:
+        """Return a tensor whose channels are some axes, the batch being axis 0: all of these, and nothing else."""
+        if len(axes) == 1 and x.holds_channels(axes[0]):
+            return x
+        return self.arranged(x, groups_led_by(x.axes, [axis - 1 for axis in axes]))
+
+    def as_pixels(self, x: Value, row: int, column: int) -> Value:
+        """Return a tensor whose rows and columns are two axes, the batch being axis 0: all of these."""
+        bases, pixels = (ROW, COLUMN), (x.axes[row - 1], x.axes[column - 1])
+        if all(
+            whole(axis, base, x.node.chw[base]) or (x.node.chw[base] == 1 and axis == ())
+            for base, axis in zip(bases, pixels, strict=True)
+        ):
+            return x
+        others = tuple(digit for i, axis in enumerate(x.axes, 1) if i not in (row, column) for digit in axis)
+        return self.arranged(x, (others, *pixels))
+
     def ordered_as(self, y: Value, x: Value) -> Value:
-        """Return the tensor ``y`` with its channels, rows and columns where ``x``, of the same shape, has them."""
+        """Return the tensor ``y`` with its channels, rows and columns where ``x`` has them.
+
+        The two have the same shape, but for axes of which ``y`` has one entry; of channels, rows and columns it has all
+        or one.
+        """
         if (y.axes, y.node.chw) == (x.axes, x.node.chw):
             return y
-        digits = [digit for axis in x.axes for digit in axis]
-        split = reshaped(y.axes, [digit.size for digit in digits], [not digit.free for digit in digits])
+        shared = [mine == theirs for mine, theirs in zip(x.shape, y.shape, strict=True)]
+        digits = [digit for axis, both in zip(x.axes, shared, strict=True) if both for digit in axis]
+        fixed = [self.has_fixed_sizes or not digit.free for digit in digits]
+        split = reshaped(y.axes, [digit.size for digit in digits], fixed)
         if split is None:
+            self.need_fixed_sizes()
             raise self.refusal(f"works on tensors {shown(x)} whose channels, rows and columns do not go together")
         pairs = sorted(zip(digits, split, strict=True), key=lambda pair: -pair[0].step)
         groups = tuple(tuple(d for mine, theirs in pairs if mine.base == base for d in theirs) for base in range(3))
-        return x._replace(node=self.rearrange(y, groups))
+        axes = tuple(axis if both else () for axis, both in zip(x.axes, shared, strict=True))
+        return Value(self.rearrange(y, groups), y.shape, axes)
 
     def arranged(self, x: Value, groups: Axes) -> Value:
         """Return a tensor whose channels, rows and columns are these digits of another one's: its numbers move."""
         axes = regrouped(x.axes, groups)
         if axes is None:
+            self.need_fixed_sizes()
             raise self.refusal(f"puts the axes of {shown(x)} together in a way that depends on the image's size")
         return Value(self.rearrange(x, groups), x.shape, axes)
 
@@ -299,9 +327,14 @@ class Importer:
             raise ComputedSizeError(str(self.refusal("takes a size that the model computes")))
         return int(x)
 
+    @property
+    def has_fixed_sizes(self) -> bool:
+        """Whether images have the size of the example."""
+        return all(axis.size > 0 for axes in self.captured.axes.values() for axis in axes)
+
     def need_fixed_sizes(self) -> None:
         """Refuse the current operation where images may have any size."""
-        if any(axis.size == 0 for axes in self.captured.axes.values() for axis in axes):
+        if not self.has_fixed_sizes:
             raise ComputedSizeError(str(self.refusal("has a result of fixed size")))
 
     def like(self, sizes: Iterable[Any]) -> Node | None:
@@ -339,11 +372,12 @@ def pair(value: Any) -> tuple[Any, Any]:
 
 def _order(x: Value) -> str | None:
     """Return in which order a tensor's numbers come pixel by pixel, or channel by channel; None: neither."""
-    image, seen = of_image(x.node.chw), sequence(x.axes)
-    bases = {digit.base for digit in seen}  # without those of one pixel whatever the image's size
-    if seen == sequence(image, bases):
-        return "NCHW"
-    return "NHWC" if seen == sequence((*image[1:], image[0]), bases) else None
+    image, seen = of_image(x.node.chw), [digit[:3] for digit in sequence(x.axes)]
+    bases = {base for base, *_ in seen}  # without those of one pixel whatever the image's size
+    for order, axes in {"NCHW": image, "NHWC": (*image[1:], image[0])}.items():
+        if seen == [digit[:3] for digit in sequence(axes, bases)]:
+            return order
+    return None
 
 
 def _is_size(node: fx.Node) -> bool:

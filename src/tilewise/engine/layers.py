@@ -21,7 +21,6 @@ def check_layer(name: str, layer: QuantizedConv) -> None:
     spec = layer.spec
     allowed = {
         f"quantizer is {spec.quantizer!r}; the engine allows 'tap'": spec.quantizer == "tap" or spec.bits == FLOAT_BITS,
-        f"padding_mode is {layer.padding_mode!r}; the engine allows 'zeros'": layer.padding_mode == "zeros",
         f"weights are {layer.weight.dtype}; the engine allows torch.float32": layer.weight.dtype == torch.float32,
     }
     if isinstance(layer, WinogradConv2d):

@@ -14,20 +14,23 @@ from typing import Any, TypeAlias
 from torch import Tensor, fx
 
 from tilewise.engine.axes import CHANNEL, Axes, of_image, reshaped, shape_of, whole
-from tilewise.engine.capture import Captured, arguments, operation
-from tilewise.engine.views import VIEWS, viewed
+from tilewise.engine.capture import Captured, arguments, hint, operation
+from tilewise.engine.views import NOTHINGS, VIEWS, viewed
 from tilewise.nn import Affine, Linear, QuantizedConv, affine_of
 from tilewise.quant import FLOAT_BITS, QuantGrid
 
 KEEPS_GRID = VIEWS | {
     "getitem", *(f"aten::{name}" for name in (
         "max_pool2d", "adaptive_max_pool2d", "slice", "narrow", "select", "unbind", "split", "split_with_sizes",
-        "chunk", "unsafe_chunk", "tensor_split", "index", "index_select", "pad", "constant_pad_nd", "cat", "concat",
-        "stack", "flip", "roll", "repeat", "tile", "expand", "repeat_interleave", "upsample_nearest2d",
+        "chunk", "unsafe_chunk", "tensor_split", "index", "index_select", "pad", "constant_pad_nd", "reflection_pad1d",
+        "reflection_pad2d", "replication_pad1d", "replication_pad2d", "cat", "concat", "stack",
+        "flip", "roll", "repeat", "tile", "expand", "repeat_interleave", "upsample_nearest2d",
         "_upsample_nearest_exact2d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle",
     )),
 }  # fmt: skip
 """What leaves the numbers of a tensor on its grid."""
+MOVES_PHASES = frozenset({"aten::pixel_shuffle", "aten::slice"})
+"""What a transposed convolution does with its convolution's result."""
 
 
 class Run:
@@ -96,17 +99,30 @@ class Run:
         """Return the layer that takes a node in, if that is a batch norm: the one that makes what it alone reads."""
         if node.op != "call_function" or "batch_norm" not in operation(node):
             return None
-        x, moved = node.all_input_nodes[0], False
+        x, between = node.all_input_nodes[0], list[fx.Node]()
         while x.op == "call_function" and len(x.users) == 1:
             if self._is_linear(x) or self._is_conv(x):
-                layer = self._layer(x)
-                return x if not moved or (layer is not None and layer.phases) else None
-            if operation(x) in ("aten::pixel_shuffle", "aten::slice"):  # as a transposed convolution has them
-                moved = True
-            elif operation(x) not in VIEWS:
+                return x if self._keeps_channels(x, between) else None
+            if operation(x) not in VIEWS | MOVES_PHASES:
                 return None
+            between.insert(0, x)
             x = x.all_input_nodes[0]
         return None
+
+    def _keeps_channels(self, x: fx.Node, between: list[fx.Node]) -> bool:
+        """Whether axis 1 of what views make of a layer's result is the layer's output channels, all of them."""
+        layer, shape = self._layer(x), [hint(size) for size in x.meta["val"].shape[1:]]
+        if layer is not None and layer.phases:
+            return all(operation(view) in NOTHINGS | MOVES_PHASES for view in between)
+        if any(operation(view) in MOVES_PHASES for view in between):
+            return False
+        first = shape.pop(-1 if self._is_linear(x) else 0)
+        others = reshaped(of_image((1, math.prod(shape), 1)), shape, [True] * len(shape))
+        channels = of_image((first, 1, 1))[0]
+        axes = None if others is None else (*others, channels) if self._is_linear(x) else (channels, *others)
+        for view in between:
+            axes = None if axes is None else viewed(view, axes)
+        return axes is not None and whole(axes[0], CHANNEL, first)
 
     def _compute(self, node: fx.Node) -> Any:
         found = self.simulated.get(operation(node))
@@ -117,12 +133,14 @@ class Run:
 
     def _note(self, node: fx.Node) -> None:
         """Keep what later operations need to know about a tensor."""
-        sources = [x for x in node.all_input_nodes if x in self._axes]
+        read = node.all_input_nodes[:1] if operation(node) in VIEWS else node.all_input_nodes
+        sources = [x for x in read if x in self._axes]
         value = self.values[node]
         if isinstance(value, Tensor):
             self._axes[node] = self._axes_of_result(node, value, sources)
-        grids = [self.grids.get(x) for x in node.all_input_nodes if x in self._axes or x in self.grids]
-        if operation(node) in KEEPS_GRID and grids and grids[0] is not None and all(g == grids[0] for g in grids):
+        grids = [self.grids.get(x) for x in read if x in self._axes or x in self.grids]
+        keeps = operation(node) in KEEPS_GRID and not arguments(node).get("value")  # numbers that are put around
+        if keeps and grids and grids[0] is not None and all(g == grids[0] for g in grids):
             self.grids[node] = grids[0]
 
     def _axes_of_result(self, node: fx.Node, value: Tensor, sources: list[fx.Node]) -> tuple[tuple[int, ...], Axes]:
@@ -152,7 +170,7 @@ class Run:
     def _is_conv(self, node: fx.Node) -> bool:
         layer = self._layer(node)
         is_layer = layer is not None and not isinstance(layer, Linear)
-        return is_layer or operation(node) in ("aten::conv2d", "aten::conv_transpose2d")
+        return is_layer or operation(node) in ("aten::conv1d", "aten::conv2d", "aten::conv_transpose2d")
 
 
 Simulated: TypeAlias = Callable[[Run, fx.Node, dict[str, Any]], Any]

@@ -10,7 +10,7 @@ from tilewise.engine.capture import hint, is_fixed, operation
 
 RESHAPES = frozenset({
     "aten::flatten", "aten::unflatten", "aten::view", "aten::reshape", "aten::squeeze", "aten::unsqueeze",
-    "aten::_unsafe_view",
+    "aten::_unsafe_view", "aten::view_as", "aten::reshape_as",
 })  # fmt: skip
 PERMUTES = frozenset({
     "aten::permute", "aten::transpose", "aten::movedim", "aten::moveaxis", "aten::swapaxes", "aten::swapdims",
@@ -18,7 +18,7 @@ PERMUTES = frozenset({
 })  # fmt: skip
 NOTHINGS = frozenset({
     "aten::dropout", "aten::feature_dropout", "aten::contiguous", "aten::clone", "aten::detach", "aten::alias",
-    "aten::lift_fresh_copy",
+    "aten::lift_fresh_copy", "aten::alpha_dropout", "aten::to", "aten::type_as", "aten::_to_copy",
 })  # fmt: skip
 VIEWS = RESHAPES | PERMUTES | NOTHINGS
 

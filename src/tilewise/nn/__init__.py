@@ -10,6 +10,7 @@ from tilewise.nn.lossless import LosslessConv2d
 from tilewise.nn.norm import Affine, FoldedNorm, affine_of, order_norms, plain_norms
 from tilewise.nn.plain import plain_copy, unwrapped
 from tilewise.nn.quantize import Quantize
+from tilewise.nn.reports import LayerReport, Reporting, describe
 from tilewise.nn.serving import unservable, unsuitable
 from tilewise.nn.surrounded import Surrounded, convolutions, has_hooks, is_plain, keep_hooks, surround
 from tilewise.nn.transposed import Transposed
@@ -21,15 +22,18 @@ __all__ = [
     "Fallback",
     "FoldedNorm",
     "Frozen",
+    "LayerReport",
     "Linear",
     "LosslessConv2d",
     "Quantize",
     "QuantizedConv",
+    "Reporting",
     "Surrounded",
     "Transposed",
     "WinogradConv2d",
     "affine_of",
     "convolutions",
+    "describe",
     "has_hooks",
     "is_plain",
     "keep_hooks",

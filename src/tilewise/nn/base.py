@@ -59,6 +59,13 @@ class QuantizedConv(nn.Conv2d):
         """A batch norm after the layer that it takes in during evaluation; in a tuple, as the network owns it."""
         self.phases = 0
         """Output channels that a pixel shuffle makes one of, if the layer is that of a transposed convolution."""
+        self.register_buffer("input_scale", None)
+
+    input_scale: Tensor | None
+    """What channels of the input are multiplied by before they are quantized, (C,), powers of two; None: by nothing.
+
+    The weights are those of the scaled input.
+    """
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, spec: Any, fallback: Fallback | None = None) -> Self:
@@ -89,10 +96,34 @@ class QuantizedConv(nn.Conv2d):
     def take(self, conv: nn.Conv2d) -> None:
         """Take over another convolution's parameters and input range."""
         self.weight, self.bias = conv.weight, conv.bias
+        scale = getattr(conv, "input_scale", None)
+        self.input_scale = None if scale is None else scale.clone()
         source = getattr(conv, "input_range", None)
         target = getattr(self, "input_range", None)
         if source and target and (source.bits, source.quantizer) == (target.bits, target.quantizer):
             target.load_state_dict(source.state_dict())
+
+    @torch.no_grad()
+    def scale_input(self, scale: Tensor | None) -> None:
+        """Multiply channels of the input by powers of two from now on, and divide the weights by them.
+
+        Parameters
+        ----------
+        scale : Tensor of shape (in_channels,), or None
+            None: by nothing.
+        """
+        old, new = (torch.ones(()) if s is None else s.view(1, -1, 1, 1) for s in (self.input_scale, scale))
+        self.weight.mul_(old.to(self.weight) / new.to(self.weight))
+        self.input_scale = None if scale is None else scale.to(self.weight)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Return an input (N, C, H, W) with its channels scaled as the weights are made for."""
+        return x if self.input_scale is None else x * self.input_scale.view(1, -1, 1, 1)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        scale = state_dict.get(f"{prefix}input_scale")
+        self.input_scale = None if scale is None else torch.empty_like(scale, device=self.weight.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def add_range(self, name: str, bits: int, shape: tuple[int, ...] = ()) -> None:
         """Register a running range under ``name``."""
@@ -198,6 +229,7 @@ class QuantizedConv(nn.Conv2d):
 
     def quantized(self, name: str, x: Tensor, *, real: bool = False) -> tuple[Tensor, Tensor]:
         """Return the integers of ``x`` (``real``: times their step) and the step; learn from ``x`` if it is time to."""
+        x = self.scaled(x) if name == "input_range" else x
         return self.batch_range(name, x).quantize(x, real=real)
 
     def check_input(self, x: Tensor) -> None:

@@ -52,7 +52,7 @@ class Conv2d(QuantizedConv):
         """Convolve ``x`` of shape (N, C, H, W)."""
         self.check_input(x)
         if self.spec.bits == FLOAT_BITS:
-            plain: Tensor = self._conv_forward(x, self.folded_weight(), self.folded_bias())
+            plain: Tensor = self._conv_forward(self.scaled(x), self.folded_weight(), self.folded_bias())
             return plain
         if self.training and self.policy.is_contract:
             return self._train(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,18 +19,24 @@ class Geometry(NamedTuple):
     Parameters
     ----------
     axes : (Phases, Phases)
-        Of rows and columns, with equal strides.
+        Of rows and columns.
     beyond : (int, int)
-        Height and width of the output, less ``stride`` times those of the input.
+        Height and width of the output, less the strides times those of the input.
     """
 
     axes: tuple[Phases, Phases]
     beyond: tuple[int, int]
 
     @property
-    def factor(self) -> int:
-        """By which pixels are shuffled."""
-        return self.axes[0].stride
+    def factors(self) -> tuple[int, int]:
+        """By which rows and columns are shuffled."""
+        rows, columns = self.axes
+        return rows.stride, columns.stride
+
+    @property
+    def phases(self) -> int:
+        """Output channels of the convolution for each of the result."""
+        return math.prod(self.factors)
 
     @property
     def sides(self) -> tuple[int, int, int, int]:
@@ -52,7 +59,7 @@ class Geometry(NamedTuple):
         return rows, columns
 
     def weight(self, weight: Tensor) -> Tensor:
-        """Rearrange weights (C, K / groups, kh, kw) to (K / groups * factor**2, C, rows, columns)."""
+        """Rearrange weights (C, K / groups, kh, kw) to (K / groups * phases, C, rows, columns)."""
         rows, columns = self.axes
         padded = F.pad(weight, (0, 1, 0, 1))  # the tap -1 is a zero
         i, j = torch.tensor(rows.taps), torch.tensor(columns.taps)
@@ -61,22 +68,20 @@ class Geometry(NamedTuple):
 
     def shuffle(self, y: Tensor) -> Tensor:
         """Make the result of what the convolution of stride 1 gives."""
-        y = F.pixel_shuffle(y, self.factor) if self.factor > 1 else y
+        high, wide = self.factors
+        if high == wide:
+            y = F.pixel_shuffle(y, high) if high > 1 else y
+        else:
+            n, channels, rows, columns = y.shape
+            y = y.view(n, channels // self.phases, high, wide, rows, columns).permute(0, 1, 4, 2, 5, 3)
+            y = y.reshape(n, channels // self.phases, rows * high, columns * wide)
         rows, columns = self.surplus
         y = y[:, :, :-rows] if rows else y
         return y[:, :, :, :-columns] if columns else y
 
 
 def geometry(kernel: Sequence[int], stride: Any, padding: Any, output_padding: Any, dilation: Any) -> Geometry:
-    """Return how a transposed convolution is made; numbers by axis, as in ``torch.nn.ConvTranspose2d``.
-
-    Raises
-    ------
-    ValueError
-        If its strides differ: pixels are shuffled by one factor.
-    """
-    if stride[0] != stride[1]:
-        raise ValueError(f"stride is {tuple(stride)}; allowed: the same for rows and columns")
+    """Return how a transposed convolution is made; numbers by axis, as in ``torch.nn.ConvTranspose2d``."""
     numbers = list(zip(kernel, stride, padding, dilation, strict=True))
     rows, columns = (phases(*axis) for axis in numbers)
     height, width = (
@@ -88,7 +93,7 @@ def geometry(kernel: Sequence[int], stride: Any, padding: Any, output_padding: A
 def pieces(weight: Tensor, bias: Tensor | None, groups: int, form: Geometry) -> tuple[Tensor, Tensor | None]:
     """Return weights and bias of the convolution of stride 1: output channels by channel, then by phase."""
     each = [form.weight(part) for part in weight.chunk(groups)]
-    return torch.cat(each), None if bias is None else bias.repeat_interleave(form.factor**2)
+    return torch.cat(each), None if bias is None else bias.repeat_interleave(form.phases)
 
 
 class Transposed(nn.Module):
@@ -109,19 +114,13 @@ class Transposed(nn.Module):
 
     def __init__(self, pieces: nn.Conv2d, form: Geometry) -> None:
         super().__init__()
-        pieces.phases = form.factor**2  # type: ignore[assignment]
+        pieces.phases = form.phases  # type: ignore[assignment]
         self.pieces = pieces
         self.form = form
 
     @classmethod
     def from_conv(cls, conv: nn.ConvTranspose2d) -> Transposed:
-        """Build it around the weights of a transposed convolution.
-
-        Raises
-        ------
-        ValueError
-            If it is none that can be built.
-        """
+        """Build it around the weights of a transposed convolution."""
         form = form_of(conv)
         with torch.no_grad():
             weight, bias = pieces(conv.weight, conv.bias, conv.groups, form)

@@ -142,7 +142,7 @@ class WinogradConv2d(QuantizedConv):
         at, g, bt = self.transforms()
         if self.spec.bits == FLOAT_BITS:
             u = weight_transform(self.of_all_inputs(self.folded_weight()), g)
-            y, _, _ = tile_domain(x, u, at, bt, u.new_ones(()), self.tiling(x), None)
+            y, _, _ = tile_domain(self.scaled(x), u, at, bt, u.new_ones(()), self.tiling(x), None)
             return self.add_bias(y)
         tiling = self.tiling(x)
         if not self.unserved(x):
@@ -187,6 +187,7 @@ class WinogradConv2d(QuantizedConv):
 
     def _train(self, x: Tensor, transforms: tuple[Tensor, Tensor, Tensor], tiling: Tiling) -> Tensor:
         """Take the native kernels: the same numbers as :meth:`forward` has in torch."""
+        x = self.scaled(x)
         batch, v_range = self.batch_range("input_range", x), self.observed("v_range")
         if not v_range.ready:
             step, low, high = batch.grid()

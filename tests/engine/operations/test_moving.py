@@ -94,13 +94,26 @@ def bicubic(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=1.7, mode="bicubic", align_corners=True)
 
 
+def around(x: Tensor) -> Any:
+    """Padding of every kind, lopsided, also where the channels are last, and with fewer pixels than before."""
+    own = [F.pad(x, (1, 2, 3, 0), mode=mode) for mode in ("reflect", "replicate", "circular")]
+    last = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 0), mode="reflect")
+    return *own, last, F.pad(x, (2, -1, 0, 1, 1, 2)), F.pad(x, (-1, -2, 1, 2), value=1.5), nn.ReplicationPad2d(2)(x)
+
+
+def normalized(x: Tensor) -> Tensor:
+    """A batch norm after a shuffle reads channels in another order than the convolution makes them."""
+    scale, shift = torch.linspace(0.5, 2, 12), torch.linspace(-1, 1, 12)
+    return F.batch_norm(shuffle(x), shift, scale, scale, shift) + F.prelu(shuffle(x), scale)
+
+
 NETS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "halves": (halves, 18), "parts": (parts, 12), "shuffle": (shuffle, 12), "focus": (focus, 48), "heads": (heads, 0),
     "channel shuffle": (lambda x: F.channel_shuffle(x, 4), 12), "unshuffle": (lambda x: F.pixel_unshuffle(x, 2), 48),
     "anchors": (anchors, 0), "interleaved": (interleaved, 24), "rows": (rows, 0), "turned": (turned, 12),
     "picked": (picked, 0), "repeated": (repeated, 51), "sizes": (sizes, 0), "like": (like, 12),
     "bicubic": (bicubic, 12), "strided rows": (lambda x: x[:, :, ::2], 12),
-    "pixels": (lambda x: F.pixel_shuffle(x, 2), 3),
+    "pixels": (lambda x: F.pixel_shuffle(x, 2), 3), "around": (around, 0), "normalized": (normalized, 12),
 }  # fmt: skip
 
 
@@ -131,6 +144,23 @@ def test_the_engine_is_the_simulation_and_the_model_at_any_size(name: str, inter
             np.testing.assert_array_equal(y, simulated)
             np.testing.assert_array_equal(y, interpreted)
             np.testing.assert_allclose(y, told.detach(), atol=2e-5)
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+@pytest.mark.parametrize(("mode", "padding"), [("reflect", (1, 2)), ("replicate", "same"), ("circular", "same")])
+def test_convolutions_with_padding_of_their_own(mode: str, padding: Any, bits: int) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, (3, 4), padding=padding, padding_mode=mode))
+    x = torch.randn(2, 3, 7, 9)
+    model = tw.calibrate(tw.convert(net, {"*": tw.Direct(bits=bits)}), [x])
+    engine = tw.compile(model, x)
+    for images in (x, torch.randn(1, 3, 5, 6)):
+        found = engine(images)
+        torch.testing.assert_close(found, model(images).detach())
+        if bits == 8:
+            np.testing.assert_array_equal(found, Simulation(model, images)(images))
+    if mode == "reflect":
+        with pytest.raises(ValueError, match="pads 1 pixels by 1 of their own, must be at most 0"):
+            engine(torch.randn(1, 3, 3, 9))
 
 
 def operations(name: str) -> list[str]:

@@ -48,11 +48,9 @@ def _prelu(im: Importer, a: dict[str, Any]) -> Value:
     x, weight = im.value(a["self"]), im.tensor(a["weight"])
     assert weight is not None
     slope = tuple(weight.detach().flatten().tolist())
-    if len(slope) not in (1, x.node.chw.channels):
-        raise im.refusal(f"has {len(slope)} slopes; allowed: 1, or {x.node.chw.channels}, one a channel")
-    if len(slope) > 1 and not x.holds_channels(1):
-        raise im.refusal("has a slope for each entry of an axis that is not the channels; allowed: one a channel")
-    return im.alike(Activate(Activation(slope=slope)), x)
+    if len(slope) not in (1, x.shape[0]):
+        raise im.refusal(f"has {len(slope)} slopes; allowed: 1, or {x.shape[0]}, one a channel")
+    return im.alike(Activate(Activation(slope=slope)), x if len(slope) == 1 else im.as_channels(x, [1]))
 
 
 def _function(name: str) -> Callable[[Importer, dict[str, Any]], Value]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, fx
 
-from tilewise.engine.axes import shape_of
+from tilewise.engine.axes import of_image, reshaped, shape_of
 from tilewise.engine.capture import operation
 from tilewise.engine.functions import FUNCTIONS
 from tilewise.engine.graph import Activation, Chw, Node, Op
@@ -16,7 +16,7 @@ from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.elementwise import ElementWise
-from tilewise.engine.operations.gathering import expanded
+from tilewise.engine.operations.gathering import Gather, Part, cut, expanded, join, repeats
 from tilewise.engine.simulation import Run, Simulated
 
 Operand: TypeAlias = Value | Tensor
@@ -43,7 +43,7 @@ class Binary(Op):
 
 
 def _add(im: Importer, a: dict[str, Any]) -> Value:
-    return _sum(im, _operand(im, a["self"]), _times(im, _operand(im, a["other"]), a.get("alpha", 1)))
+    return total(im, _operand(im, a["self"]), _times(im, _operand(im, a["other"]), a.get("alpha", 1)))
 
 
 def _subtract(im: Importer, a: dict[str, Any]) -> Value:
@@ -63,15 +63,13 @@ def _multiply(im: Importer, a: dict[str, Any]) -> Value:
 
 def _product(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
-        return _binary(im, "multiply", x, y)
-    tensor, numbers = _apart(im, x, y)
-    scale = _per_channel(im, tensor, numbers)
-    return tensor if (scale == 1).all() else im.alike(ElementWise(scale=scale), tensor)
+        return binary(im, "multiply", x, y)
+    return scaled(im, *_apart(im, x, y))
 
 
 def _add_product(im: Importer, a: dict[str, Any]) -> Value:
     x, first, second = (_operand(im, a[name]) for name in ("self", "tensor1", "tensor2"))
-    return _sum(im, x, _times(im, _product(im, first, second), a["value"]))
+    return total(im, x, _times(im, _product(im, first, second), a["value"]))
 
 
 def _divide(im: Importer, a: dict[str, Any]) -> Value:
@@ -79,28 +77,30 @@ def _divide(im: Importer, a: dict[str, Any]) -> Value:
         raise im.refusal(f"rounds by {a['rounding_mode']!r}; allowed: the quotient as it is")
     x, y = _operand(im, a["self"]), _operand(im, a["other"])
     if isinstance(y, Tensor):
-        return im.alike(ElementWise(scale=_per_channel(im, _computed(im, x), 1 / y)), _computed(im, x))
+        return scaled(im, _computed(im, x), 1 / y)
     if isinstance(x, Value):
-        return _binary(im, "divide", x, y)
+        return binary(im, "divide", x, y)
     inverse = im.alike(Activate(Activation(function="reciprocal")), y)
-    return im.alike(ElementWise(scale=_per_channel(im, y, x)), inverse)
+    return scaled(im, inverse, x)
 
 
 def _extremum(kind: str) -> Handler:
     def handler(im: Importer, a: dict[str, Any]) -> Value:
-        return _binary(im, kind, im.value(a["self"]), im.value(a["other"]))
+        return binary(im, kind, im.value(a["self"]), im.value(a["other"]))
 
     return handler
 
 
 def _negative(im: Importer, a: dict[str, Any]) -> Value:
-    return _scaled(im, im.value(a["self"]), -1)
+    return scaled(im, im.value(a["self"]), torch.tensor(-1.0))
 
 
 def _power(im: Importer, a: dict[str, Any]) -> Value:
     x, exponent = im.value(a["self"]), a["exponent"]
+    if exponent == CUBE:
+        return binary(im, "multiply", im.alike(Activate(Activation(function="square")), x), x)
     if exponent not in POWERS:
-        raise im.refusal(f"has the exponent {exponent}; allowed: {', '.join(map(str, POWERS))}")
+        raise im.refusal(f"has the exponent {exponent}; allowed: {', '.join(map(str, (*POWERS, CUBE)))}")
     for function in POWERS[exponent]:
         x = im.alike(Activate(Activation(function=function)), x)
     return x
@@ -114,7 +114,7 @@ def _expand(im: Importer, a: dict[str, Any]) -> Value:
     """Leave a tensor as it is for readers that take an extent of 1 for any other."""
     x = im.value(a["self"])
     read_alike = all(operation(user) in BROADCAST for user in im.node.users)
-    return x if read_alike and len(x.shape) == len(im.out()) else expanded(im, x)
+    return x if read_alike and len(x.shape) == len(im.out()) else expanded(im, x, im.out())
 
 
 def _operand(im: Importer, x: Any) -> Operand:
@@ -143,63 +143,112 @@ def _apart(im: Importer, x: Operand, y: Operand) -> tuple[Value, Tensor]:
     return x, y
 
 
-def _per_channel(im: Importer, x: Value, numbers: Tensor) -> Tensor:
-    """Return a number for each channel of ``x``."""
+def _per_channel(x: Value, numbers: Tensor) -> Tensor | None:
+    """Return a number for each channel of ``x``; None where numbers differ along anything else."""
     shape = (1,) * (len(x.shape) + 1 - numbers.ndim) + tuple(numbers.shape)
     wide = [axis for axis, size in enumerate(shape) if size > 1]
     one_each = len(shape) == len(x.shape) + 1 and len(wide) == 1 and wide[0] > 0
     if wide and not (one_each and x.holds_channels(wide[0]) and x.shape[wide[0] - 1] == shape[wide[0]]):
-        raise im.refusal(
-            f"has a parameter of shape {tuple(numbers.shape)} for a tensor of shape {shown(x)}; allowed: one number, "
-            "or one for each channel"
-        )
+        return None
     return numbers.reshape(-1).expand(x.node.chw.channels).contiguous()
+
+
+def _constant(im: Importer, x: Value, numbers: Tensor) -> Value:
+    """Return numbers as a tensor that the network computes: a pixel of ``x``, limited to 0, and the numbers added."""
+    shape = (1,) * (len(x.shape) + 1 - numbers.ndim) + tuple(numbers.shape)
+    if len(shape) > len(x.shape) + 1 or shape[0] != 1:
+        raise im.refusal(
+            f"has a parameter of shape {shape} for a tensor of shape {shown(x)}; allowed: one for all images"
+        )
+    im.need_fixed_sizes()
+    numbers = numbers.reshape(shape)
+    if numbers.numel() > MOST_CHANNELS:
+        axis = shape.index(max(shape))
+        return join(im, [_constant(im, x, part) for part in numbers.chunk(2, axis)], axis)
+    channels = (cut(0, 1, 1), *repeats(numbers.numel()))
+    chw = (numbers.numel(), 1, 1)
+    zeros = im.add(Gather((Part((cut(0, 1, 1),), (cut(0, 1, 1),), channels=channels),)), [x.node], chw)
+    zeros = im.add(Activate(Activation(0.0, 0.0)), [zeros], chw)
+    node = im.add(ElementWise(bias=numbers.flatten().contiguous()), [zeros], chw)
+    axes = reshaped(of_image(chw), shape[1:], [True] * len(x.shape))
+    assert axes is not None
+    return im.view(Value(node, shape[1:]), axes)
 
 
 def _times(im: Importer, x: Operand, factor: Any) -> Operand:
     if factor == 1:
         return x
-    return x * factor if isinstance(x, Tensor) else _scaled(im, x, factor)
+    return x * factor if isinstance(x, Tensor) else scaled(im, x, torch.tensor(float(factor)))
 
 
-def _scaled(im: Importer, x: Value, factor: float) -> Value:
-    return im.alike(ElementWise(scale=_per_channel(im, x, torch.tensor(float(factor)))), x)
+def scaled(im: Importer, x: Value, numbers: Tensor) -> Value:
+    """Return a tensor times numbers."""
+    scale = _per_channel(x, numbers)
+    if scale is None:
+        return binary(im, "multiply", x, _constant(im, x, numbers))
+    return x if (scale == 1).all() else im.alike(ElementWise(scale=scale), x)
 
 
-def _sum(im: Importer, x: Operand, y: Operand) -> Value:
+def total(im: Importer, x: Operand, y: Operand) -> Value:
+    """Return a sum."""
     if isinstance(x, Value) and isinstance(y, Value):
-        y = im.ordered_as(y, x) if x.shape == y.shape else y
+        x, y = _matched(im, x, y)
         if x.node.chw == y.node.chw and x.axes == y.axes:
             return x._replace(node=im.add(Add(), [x.node, y.node], x.node.chw))
-        return _binary(im, "add", x, y)
+        return binary(im, "add", x, y)
     tensor, numbers = _apart(im, x, y)
-    bias = _per_channel(im, tensor, numbers)
+    bias = _per_channel(tensor, numbers)
+    if bias is None:
+        return total(im, tensor, _constant(im, tensor, numbers))
     # The first summand of Python's sum() is 0.
     return tensor if (bias == 0).all() else im.alike(ElementWise(bias=bias), tensor)
 
 
 def _difference(im: Importer, x: Operand, y: Operand) -> Value:
     if isinstance(x, Value) and isinstance(y, Value):
-        return _binary(im, "subtract", x, y)
+        return binary(im, "subtract", x, y)
     if isinstance(y, Tensor):
-        return _sum(im, x, -y)
-    minus = torch.full((y.node.chw.channels,), -1.0)
-    return im.alike(ElementWise(minus, _per_channel(im, y, _apart(im, x, y)[1])), y)
+        return total(im, x, -y)
+    numbers = _apart(im, x, y)[1]
+    bias = _per_channel(y, numbers)
+    if bias is None:
+        return binary(im, "subtract", _constant(im, y, numbers), y)
+    return im.alike(ElementWise(torch.full_like(bias, -1.0), bias), y)
 
 
-def _binary(im: Importer, kind: str, x: Value, y: Value) -> Value:
-    y = im.ordered_as(y, x) if x.shape == y.shape else y
+def binary(im: Importer, kind: str, x: Value, y: Value) -> Value:
+    """Return one of the kinds of :class:`Binary` of two tensors of any shapes that torch broadcasts."""
+    x, y = _matched(im, x, y)
     chw = Chw(*(max(pair) for pair in zip(x.node.chw, y.node.chw, strict=True)))
-    extents = zip(x.node.chw, y.node.chw, chw, strict=True)
-    pairs = list(zip(x.axes, y.axes, strict=False))
+    pairs = zip(x.axes, y.axes, strict=True)
+    axes = tuple(max(pair, key=lambda axis: (*shape_of((axis,)), len(axis))) for pair in pairs)
+    return im.view(Value(im.add(Binary(kind), [x.node, y.node], chw), shape_of(axes)), axes)
+
+
+def _matched(im: Importer, x: Value, y: Value) -> tuple[Value, Value]:
+    """Return two tensors that :func:`_match`."""
+    if len(x.shape) != len(y.shape):
+        raise im.refusal(f"takes tensors of shape {shown(x)} and {shown(y)}; allowed: as many axes")
+    if x.shape != y.shape and _match(x, y):
+        return x, y
+    shape = tuple(max(pair) for pair in zip(x.shape, y.shape, strict=True))
+    if x.shape != shape:
+        if y.shape == shape:
+            return _matched(im, y, x)[::-1]
+        x = expanded(im, x, shape)
+    bases = [{digit.base for digit in axis} for axis in x.axes]
+    held = [found for found, size in zip(bases, y.shape, strict=True) if size > 1]
+    # Of a part of the channels, say, y has to have the other parts too.
+    wanted = (bool(found & set().union(*held)) for found in bases)
+    y = expanded(im, y, tuple(a if more else b for a, b, more in zip(x.shape, y.shape, wanted, strict=True)))
+    return x, im.ordered_as(y, x)
+
+
+def _match(x: Value, y: Value) -> bool:
+    """Whether an axis holds the same of channels, rows and columns in both tensors, or one value in one of them."""
+    pairs, extents = zip(x.axes, y.axes, strict=True), zip(x.node.chw, y.node.chw, strict=True)
     alike = all(a == b or 1 in (*shape_of((a,)), *shape_of((b,))) for a, b in pairs)
-    if len(x.shape) != len(y.shape) or not alike or any(not {a, b} <= {1, most} for a, b, most in extents):
-        raise im.refusal(
-            f"takes tensors of shape {shown(x)} and {shown(y)}; allowed: axes that hold the same channels, rows and "
-            "columns, or one value"
-        )
-    axes = tuple(max(a, b, key=lambda axis: (*shape_of((axis,)), len(axis))) for a, b in pairs)
-    return im.view(Value(im.add(Binary(kind), [x.node, y.node], chw), im.out()), axes)
+    return alike and all(a == b or 1 in (a, b) for a, b in extents)
 
 
 def gated_by_itself(node: fx.Node) -> fx.Node | None:
@@ -248,11 +297,16 @@ def _simulate_divide(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
 
 def _simulate_power(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
     x: Tensor = a["self"]
+    if a.get("exponent") == CUBE:
+        return x * x * x
     for function in POWERS[a.get("exponent", -0.5)]:
         x = FUNCTIONS[function].compute(x)
     return x
 
 
+MOST_CHANNELS = 2**16
+"""Of a tensor."""
+CUBE = 3
 POWERS = {
     1: (),
     2: ("square",),

@@ -24,9 +24,7 @@ def _batch_norm(im: Importer, a: dict[str, Any]) -> Value:
     mean, var = im.tensor(a["running_mean"]), im.tensor(a["running_var"])
     if mean is None or var is None or a.get("training"):
         raise im.refusal("uses the statistics of the batch; allowed: running statistics")
-    x = im.value(a["input"])
-    if not x.holds_channels(1):
-        raise im.refusal("normalises another axis than the channels, or a flattened map; allowed: axis 1, the channels")
+    x = im.as_channels(im.value(a["input"]), [1])
     return im.alike(BatchNorm(affine_of(im.tensor(a["weight"]), im.tensor(a["bias"]), mean, var, a["eps"])), x)
 
 

@@ -22,6 +22,8 @@ from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.layers import check_layer, check_sums, float_layer
 from tilewise.engine.lossless import by_itself, lossless
 from tilewise.engine.lower import Writer
+from tilewise.engine.operations.elementwise import ElementWise
+from tilewise.engine.operations.padding import padded
 from tilewise.engine.operations.quantization import import_quantization, simulate_quantization
 from tilewise.engine.simulation import Run, Simulated
 from tilewise.nn import Conv2d, Linear, Quantize, QuantizedConv, WinogradConv2d
@@ -95,7 +97,12 @@ class Conv(Op):
 
 
 def sides(layer: QuantizedConv) -> list[int]:
-    """Return a layer's padding above, below, to the left and to the right."""
+    """Return the zeros above, below, to the left and to the right that a layer itself puts around its input."""
+    return margins(layer) if layer.padding_mode == "zeros" else [0, 0, 0, 0]
+
+
+def margins(layer: QuantizedConv) -> list[int]:
+    """Return a layer's padding of any mode above, below, to the left and to the right."""
     if layer.padding == "valid":
         return [0, 0, 0, 0]
     if layer.padding == "same":
@@ -118,13 +125,19 @@ def _layer(im: Importer, a: dict[str, Any]) -> Value:
     check_layer(name, layer)
     if isinstance(layer, Linear):
         return _features(im, a["x"], layer, name)
-    return _conv(im, im.image(a["x"]), layer, name)
+    x = im.image(a["x"])
+    if layer.input_scale is not None:
+        x = im.alike(ElementWise(layer.input_scale), x)
+    return _conv(im, x, layer, name)
 
 
-def _conv(im: Importer, x: Value, layer: QuantizedConv, name: str) -> Value:
+def _conv(im: Importer, x: Value, layer: QuantizedConv, name: str, out: Sequence[int] = ()) -> Value:
     if x.node.chw.channels != layer.in_channels:
         raise ValueError(f"layer {name!r} reads {x.node.chw.channels} channels; allowed: {layer.in_channels}")
-    node = im.add(Conv(layer), [x.node], im.out(), name)
+    if layer.padding_mode != "zeros":
+        top, bottom, left, right = margins(layer)
+        x = padded(im, padded(im, x, 2, (top, bottom), layer.padding_mode), 3, (left, right), layer.padding_mode)
+    node = im.add(Conv(layer), [x.node], out or im.out(), name)
     return Value(node, node.chw)
 
 
@@ -136,6 +149,26 @@ def _conv2d(im: Importer, a: dict[str, Any]) -> Value:
     name = module_of(im.node) or "conv2d"
     check_layer(name, layer)
     return _conv(im, im.image(a["input"]), layer, name)
+
+
+def _conv1d(im: Importer, a: dict[str, Any]) -> Value:
+    """Return a convolution along the columns of images of one row."""
+    weight, bias, x = im.tensor(a["weight"]), im.tensor(a["bias"]), im.value(a["input"])
+    assert weight is not None
+    layer, name = _of_one_row(a, weight, bias), module_of(im.node) or "conv1d"
+    check_layer(name, layer)
+    channels, entries = x.axes
+    row = im.view(x, (channels, (), entries))
+    y = _conv(im, row if row.is_image else im.arranged(row, row.axes), layer, name, (im.out()[0], 1, im.out()[1]))
+    channels, _, entries = y.axes
+    return im.view(y, (channels, entries))
+
+
+def _of_one_row(a: dict[str, Any], weight: Tensor, bias: Tensor | None) -> Conv2d:
+    """Return the convolution of images of one row that a convolution along one axis is."""
+    stride, dilation = ((1, pair(a[name])[0]) for name in ("stride", "dilation"))
+    padding = a["padding"] if isinstance(a["padding"], str) else (0, pair(a["padding"])[0])
+    return float_layer(weight[:, :, None], bias, stride, padding, dilation, a["groups"])
 
 
 def _linear(im: Importer, a: dict[str, Any]) -> Value:
@@ -180,6 +213,10 @@ def _simulate_conv2d(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     return convolved(run, node, layer, a["input"])
 
 
+def _simulate_conv1d(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    return convolved(run, node, _of_one_row(a, a["weight"], a["bias"]), a["input"][:, :, None])[:, :, 0]
+
+
 def _simulate_linear(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     x, weight = a["input"], a["weight"]
     if x.ndim > 2:  # a window of one pixel
@@ -204,8 +241,9 @@ def convolved(run: Run, node: fx.Node, layer: QuantizedConv, x: Tensor) -> Tenso
 def _ordered_conv(layer: QuantizedConv, x: Tensor) -> Tensor:
     """Float convolution, each product and sum rounded on its own: rows, columns, then channels of a group."""
     (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
-    top, bottom, left, right = sides(layer)
-    x, weight = F.pad(x, (left, right, top, bottom)), layer.folded_weight()
+    top, bottom, left, right = margins(layer)
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    x, weight = F.pad(layer.scaled(x), (left, right, top, bottom), mode), layer.folded_weight()
     height, width = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
     y = x.new_zeros(len(x), layer.out_channels, height, width)
     channels = layer.in_channels // layer.groups
@@ -218,7 +256,10 @@ def _ordered_conv(layer: QuantizedConv, x: Tensor) -> Tensor:
     return layer.add_bias(y)
 
 
-IMPORTS: dict[str, Handler] = {"tilewise::layer": _layer, "aten::conv2d": _conv2d, "aten::linear": _linear}
+IMPORTS: dict[str, Handler] = {
+    "tilewise::layer": _layer, "aten::conv2d": _conv2d, "aten::conv1d": _conv1d, "aten::linear": _linear,
+}  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {
-    "tilewise::layer": _simulate_layer, "aten::conv2d": _simulate_conv2d, "aten::linear": _simulate_linear,
+    "tilewise::layer": _simulate_layer, "aten::conv2d": _simulate_conv2d, "aten::conv1d": _simulate_conv1d,
+    "aten::linear": _simulate_linear,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Slices, splits, padding, concatenation, shuffles, flips: pixels and channels put elsewhere."""
+"""Slices, splits, concatenation, shuffles, flips: pixels and channels put elsewhere."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from torch import fx
 
-from tilewise.engine.axes import CHANNEL, COLUMN, ROW, groups_of_result, of_image
+from tilewise.engine.axes import CHANNEL, COLUMN, ROW, groups_for, groups_of_result, of_image
 from tilewise.engine.capture import hint, is_fixed, size_of
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import ComputedSizeError, Handler, Importer, Value
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Simulated
 
+IMAGE_AXES = 3
+"""Channels, rows and columns."""
 PAD, CUT = 0, 2
 """Kinds of the moves that put zeros around, and that take slices."""
+FACTOR = 2**8
+"""Most times that a move puts each."""
 NO_END = 2**48
 """End of a slice that goes to the end of the image, as the native operation has it."""
 
@@ -40,6 +44,13 @@ def repeat(factor: int) -> Move:
     return Move(1, factor)
 
 
+def repeats(count: int) -> tuple[Move, ...]:
+    """Return the moves that put a single entry so often."""
+    if count <= FACTOR:
+        return (repeat(count),)
+    return repeat(FACTOR), repeat(-(-count // FACTOR)), cut(0, count, 1)
+
+
 def cut(begin: int, end: int, step: int) -> Move:
     """Return the move that takes a slice."""
     return Move(CUT, begin, min(end, NO_END), step)
@@ -55,7 +66,7 @@ def extent(moves: tuple[Move, ...], size: int) -> int:
     """Return how many entries moves leave of so many."""
     for move in moves:
         match move.kind:
-            case 0:
+            case 0 | 5 | 6 | 7:
                 size += move.a + move.b
             case 1:
                 size *= move.a
@@ -166,14 +177,14 @@ def join(im: Importer, values: list[Value], axis: int) -> Value:
         raise im.refusal("is along the images; allowed: another axis")
     parts = [im.along(x, axis) for x in values]
     if any(_frame(*part, axis) != _frame(*parts[0], axis) for part in parts):
-        parts = [im.along(_plain(im, x), axis) for x in values]
+        parts = [im.along(_plain(im, x, axis), axis) for x in values]
         if any(_frame(*part, axis) != _frame(*parts[0], axis) for part in parts):
             raise im.refusal("puts tensors together whose channels, rows and columns do not go together")
     x, base = parts[0]
     sizes = [y.node.chw[base] for y, _ in parts]
     firsts = np.cumsum([0, *sizes]).tolist()[:-1] if base == CHANNEL else [0] * len(sizes)
     op = Gather(tuple(Part(first=first) for first in firsts), base)
-    return _moved(im, op, [y.node for y, _ in parts], x, base, axis, sum(sizes))
+    return moved(im, op, [y.node for y, _ in parts], x, base, axis, sum(sizes))
 
 
 def _frame(x: Value, base: int, axis: int) -> Any:
@@ -182,14 +193,13 @@ def _frame(x: Value, base: int, axis: int) -> Any:
     return base, others, x.axes[: axis - 1], x.axes[axis:]
 
 
-def _plain(im: Importer, x: Value) -> Value:
-    """Return a tensor whose axes are its channels, rows and columns, or its columns and channels, in that order."""
-    if len(x.axes) > 3:
-        raise im.refusal(f"puts tensors of {len(x.axes) + 1} axes together that lie in different orders")
-    return im.arranged(x, groups_of_result(x.axes))
+def _plain(im: Importer, x: Value, axis: int) -> Value:
+    """Return a tensor whose channels, rows and columns follow from its axes, not from where its numbers lie."""
+    groups = groups_of_result(x.axes) if len(x.axes) <= IMAGE_AXES else groups_for(x.axes, axis - 1)
+    return im.arranged(x, groups)
 
 
-def _moved(
+def moved(
     im: Importer, op: Gather, nodes: list[Node], x: Value, base: int, axis: int, size: int, like: Node | None = None
 ) -> Value:
     """Append a gathering whose result is like ``x``, with another extent of one axis, which is all of ``base``."""
@@ -198,12 +208,17 @@ def _moved(
     return im.view(Value(im.add(op, nodes, chw, like=like), x.shape), axes)
 
 
-def pick(im: Importer, x: Any, axis: int, moves: tuple[Move, ...], size: int) -> Value:
-    """Return what moves along an axis leave of a tensor: ``size`` entries, for the example."""
+def along(im: Importer, x: Any, axis: int) -> tuple[Value, int]:
+    """Return a tensor of which an axis, the batch being axis 0, is channels, rows or columns, and which."""
     if axis == 0:
         raise im.refusal("is along the images; allowed: another axis")
-    value, base = im.along(x, axis)
-    return _moved(im, Gather((Part.of(base, moves),)), [value.node], value, base, axis, size)
+    return im.along(x, axis)
+
+
+def pick(im: Importer, x: Any, axis: int, moves: tuple[Move, ...], size: int) -> Value:
+    """Return what moves along an axis leave of a tensor: ``size`` entries, for the example."""
+    value, base = along(im, x, axis)
+    return moved(im, Gather((Part.of(base, moves),)), [value.node], value, base, axis, size)
 
 
 def _slice(im: Importer, a: dict[str, Any]) -> Value:
@@ -224,7 +239,7 @@ def _crop(im: Importer, x: Value, axis: int, to: fx.Node, to_axis: int) -> Value
     if base == CHANNEL or base != goal_base:
         raise ComputedSizeError(str(im.refusal("ends at a size that the model computes")))
     op = Gather((Part.of(base, (CROP,)),))
-    return _moved(im, op, [value.node], value, base, axis, im.out()[axis - 1], goal.node)
+    return moved(im, op, [value.node], value, base, axis, im.out()[axis - 1], goal.node)
 
 
 def _narrow(im: Importer, a: dict[str, Any]) -> Value:
@@ -286,7 +301,7 @@ def _index(im: Importer, a: dict[str, Any]) -> Value:
     runs = [cut(first, first + length, 1) for first, length in _runs(numbers)]
     firsts = np.cumsum([0, *(run.b - run.a for run in runs)]).tolist() if base == CHANNEL else [0] * len(runs)
     parts = tuple(Part.of(base, (run,))._replace(first=first) for run, first in zip(runs, firsts, strict=False))
-    return _moved(im, Gather(parts, base), [value.node] * len(runs), value, base, axis, len(numbers))
+    return moved(im, Gather(parts, base), [value.node] * len(runs), value, base, axis, len(numbers))
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:
@@ -303,16 +318,8 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
 def _flip(im: Importer, a: dict[str, Any]) -> Value:
     x = im.value(a["self"])
     for axis in (d % (len(x.shape) + 1) for d in a["dims"]):
-        x = _again(im, x, axis, (FLIP,))
+        x = pick(im, x, axis, (FLIP,), x.shape[axis - 1])
     return x
-
-
-def _again(im: Importer, x: Value, axis: int, moves: tuple[Move, ...]) -> Value:
-    """Return a tensor with moves along an axis that keep its extent."""
-    if axis == 0:
-        raise im.refusal("is along the images; allowed: another axis")
-    value, base = im.along(x, axis)
-    return _moved(im, Gather((Part.of(base, moves),)), [value.node], value, base, axis, x.shape[axis - 1])
 
 
 def _roll(im: Importer, a: dict[str, Any]) -> Value:
@@ -329,7 +336,7 @@ def _roll(im: Importer, a: dict[str, Any]) -> Value:
         parts = [Part.of(base, (cut(-shift, NO_END, 1),)), Part.of(base, (cut(0, -shift, 1),))]
         if base == CHANNEL:
             parts[1] = parts[1]._replace(first=shift % value.node.chw.channels)
-        x = _moved(im, Gather(tuple(parts), base), [value.node] * 2, value, base, axis, x.shape[axis - 1])
+        x = moved(im, Gather(tuple(parts), base), [value.node] * 2, value, base, axis, x.shape[axis - 1])
     return x
 
 
@@ -344,16 +351,15 @@ def _repeat(im: Importer, a: dict[str, Any]) -> Value:
     return x
 
 
-def expanded(im: Importer, x: Value) -> Value:
-    """Return a tensor with single entries repeated, as the current operation wants it."""
-    out = im.out()
+def expanded(im: Importer, x: Value, out: tuple[int, ...]) -> Value:
+    """Return a tensor with single entries repeated until it has a shape, which is the current result's or nearly."""
     x = im.view(x, ((),) * (len(out) - len(x.shape)) + x.axes)
     for axis, (old, new) in enumerate(zip(x.shape, out, strict=True), 1):
         if old != new:
             if not is_fixed(im.node.meta["val"].shape[axis]):
                 im.need_fixed_sizes()
             value, base = im.along(x, axis)
-            x = _moved(im, Gather((Part.of(base, (repeat(new),)),)), [value.node], value, base, axis, new)
+            x = moved(im, Gather((Part.of(base, repeats(new)),)), [value.node], value, base, axis, new)
     return x
 
 
@@ -368,17 +374,6 @@ def _axis(im: Importer, a: dict[str, Any]) -> int:
     return int(a["dim"]) % (len(im.value(a["self"]).shape) + 1)
 
 
-def _pad(im: Importer, a: dict[str, Any]) -> Value:
-    x, pads = im.image(a["self"]), [*map(im.number, a["pad"]), 0, 0, 0, 0, 0, 0][:6]
-    mode, value = a.get("mode", "constant"), a["value"] or 0
-    if mode != "constant" or value != 0 or min(pads) < 0 or len(a["pad"]) > 6:
-        raise im.refusal(f"is of {a['pad']} with {mode} {value}; allowed: zeros around height, width and channels")
-    left, right, top, bottom, first, last = pads
-    channels = first + x.node.chw.channels + last
-    part = Part((pad(top, bottom),), (pad(left, right),), first)
-    return im.one(Gather((part,)), x, (channels, *im.out()[1:]))
-
-
 IMPORTS: dict[str, Handler] = {
     "aten::cat": _cat, "aten::concat": _cat, "aten::stack": _stack, "aten::slice": _slice, "aten::narrow": _narrow,
     "aten::select": _select, "aten::unbind": _unbind,
@@ -387,6 +382,6 @@ IMPORTS: dict[str, Handler] = {
     ),
     "aten::index": _index, "aten::index_select": _index, "aten::flip": _flip, "aten::roll": _roll,
     "aten::repeat": _repeat, "aten::tile": _repeat,
-    "aten::repeat_interleave": _repeat_interleave, "aten::pad": _pad, "aten::constant_pad_nd": _pad,
+    "aten::repeat_interleave": _repeat_interleave,
 }  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {}

@@ -1,4 +1,4 @@
-"""Layer, group and instance norms, and softmax over channels: what normalizes by the image's own numbers."""
+"""Layer, group and instance norms, and softmax over an axis: what normalizes by the image's own numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tilewise.engine.functions import exp, root
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
+from tilewise.engine.operations.arithmetic import scaled, total
 from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.reducing import channel_sum, pixel_sum
 from tilewise.engine.simulation import Run, Simulated
@@ -61,11 +62,16 @@ class Softmax(Op):
 def _layer_norm(im: Importer, a: dict[str, Any]) -> Value:
     x, scale, bias = im.value(a["input"]), im.tensor(a["weight"]), im.tensor(a["bias"])
     axes = len(a["normalized_shape"])
-    if axes == 1 and x.holds_channels(len(x.shape)):
-        return im.alike(Norm(0, a["eps"], scale, bias), x)
-    if x.is_image and axes == 3 and scale is None and bias is None:
-        return im.alike(Norm(1, a["eps"]), x)
-    raise im.refusal(f"is over the last {axes} axes of {shown(x)}; allowed: one that is the channels")
+    if axes == 1:
+        return im.alike(Norm(0, a["eps"], scale, bias), im.as_channels(x, [len(x.shape)]))
+    if len(x.shape) != IMAGE_AXES or axes > IMAGE_AXES:
+        raise im.refusal(
+            f"is over the last {axes} axes of {shown(x)}; allowed: the last one, or of an image two or three"
+        )
+    x = im.image(a["input"])
+    y = im.alike(Norm(1 if axes == IMAGE_AXES else x.node.chw.channels, a["eps"]), x)
+    y = y if scale is None else scaled(im, y, scale.detach().float())
+    return y if bias is None else total(im, y, bias.detach().float())
 
 
 def _group_norm(im: Importer, a: dict[str, Any]) -> Value:
@@ -85,9 +91,10 @@ def _instance_norm(im: Importer, a: dict[str, Any]) -> Value:
 
 def _softmax(im: Importer, a: dict[str, Any]) -> Value:
     x = im.value(a["self"])
-    if not x.holds_channels(a["dim"] % (len(x.shape) + 1)):
-        raise im.refusal(f"is over axis {a['dim']} of {shown(x)}; allowed: one that is the channels")
-    return im.alike(Softmax(), x)
+    axis = a["dim"] % (len(x.shape) + 1)
+    if axis == 0:
+        raise im.refusal("is over the images; allowed: another axis")
+    return im.alike(Softmax(), im.as_channels(x, [axis]))
 
 
 def normalized(x: Tensor, groups: int, eps: float, scale: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -114,9 +121,11 @@ def _mean(x: Tensor, groups: int) -> Tensor:
 
 
 def _simulate_layer_norm(_: Run, node: fx.Node, a: dict[str, Any]) -> Any:
-    x: Tensor = a["input"]
-    if len(a["normalized_shape"]) > 1:
-        return _as_result(node, normalized(x, 1, a["eps"], a["weight"], a["bias"]))
+    x, axes = a["input"], len(a["normalized_shape"])
+    if axes > 1:
+        y = normalized(x, 1 if axes == IMAGE_AXES else x.shape[1], a["eps"], None, None)
+        y = y if a["weight"] is None else y * a["weight"]
+        return _as_result(node, y if a["bias"] is None else y + a["bias"])
     y = normalized(x.movedim(-1, 1), 0, a["eps"], a["weight"], a["bias"])
     return _as_result(node, y.movedim(1, -1))
 
@@ -146,6 +155,8 @@ def _simulate_softmax(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
     return (powers / channel_sum(powers)).movedim(1, a["dim"])
 
 
+IMAGE_AXES = 3
+"""Channels, rows and columns."""
 LAYER, GROUP = ("aten::layer_norm", "aten::native_layer_norm"), ("aten::group_norm", "aten::native_group_norm")
 SOFTMAX = ("aten::softmax", "aten::_softmax")
 IMPORTS: dict[str, Handler] = {

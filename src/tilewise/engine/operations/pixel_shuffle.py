@@ -27,7 +27,18 @@ class Shuffle(Op):
 
 
 def _pixel_shuffle(im: Importer, a: dict[str, Any]) -> Value:
-    return im.one(Shuffle(a["upscale_factor"]), im.image(a["self"]), im.out())
+    return shuffled(im, im.image(a["self"]), a["upscale_factor"], a["upscale_factor"])
+
+
+def shuffled(im: Importer, x: Value, high: int, wide: int) -> Value:
+    """Return an image of which ``high * wide`` channels became one, with so many times the rows and columns."""
+    channels, height, width = x.node.chw
+    if high == wide:
+        return im.one(Shuffle(high), x, (channels // high**2, height * high, width * wide))
+    split = reshaped(x.axes, (channels // (high * wide), high, wide, height, width), (True, True, True))
+    assert split is not None
+    left, row, column, rows, columns = split
+    return im.arranged(im.view(x, (left, rows + row, columns + column)), (left, rows + row, columns + column))
 
 
 def _pixel_unshuffle(im: Importer, a: dict[str, Any]) -> Value:

@@ -1,15 +1,15 @@
-"""Sums, means and maxima over all channels, or over height and width."""
+"""Sums, means and maxima over any axes: rows and columns as they are, others as channels."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from tilewise.engine.axes import Axes, of_image
 from tilewise.engine.functions import FUNCTIONS, root
 from tilewise.engine.graph import Activation, Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, shown
@@ -17,7 +17,9 @@ from tilewise.engine.lower import Writer
 from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.pooling import AdaptivePool, adaptive_spans, means
 from tilewise.engine.simulation import Run, Simulated
+from tilewise.quant import QuantGrid
 
+IMAGE_AXES = 4
 LANES = 16
 """So many sums over channels are kept, side by side."""
 
@@ -40,38 +42,62 @@ class Reduce(Op):
 
 def _reduce(kind: str) -> Handler:
     def handler(im: Importer, a: dict[str, Any]) -> Value:
-        return _reduced(im, kind, im.value(a["self"]), a)
+        return reduced(im, kind, im.value(a["self"]), a)
 
     return handler
 
 
-def _reduced(im: Importer, kind: str, x: Value, a: dict[str, Any], result: int | None = None) -> Value:
-    """Return a reduction; ``result`` is its number where torch has several."""
+def reduced(
+    im: Importer, kind: str, x: Value, a: dict[str, Any], result: int | None = None, *, kept: bool = False
+) -> Value:
+    """Return a reduction; ``result`` is its number where torch has several, ``kept``: it is no result of torch's."""
     if a.get("dtype") is not None:
         raise im.refusal(f"is in {a['dtype']}; allowed: the type of the tensor")
-    dims, (channels, height, width) = _dims(a, len(x.shape) + 1), x.node.chw
-    kept = [() if i + 1 in dims else axis for i, axis in enumerate(x.axes) if a.get("keepdim") or i + 1 not in dims]
-    if len(dims) == 1 and len(x.shape) > 1 and x.holds_channels(dims[0]):
-        node = im.add(Reduce(kind, channels=True), [x.node], (1, height, width))
-    elif dims == ([2, 3] if x.is_image else [1, 2]) and (x.is_image or x.axes == _last(x)):
-        pool = AdaptivePool(maximum=kind == "maximum", size=(1, 1))
-        node = im.add(Reduce(kind, channels=False) if kind == "sum" else pool, [x.node], (channels, 1, 1))
-    else:
-        raise im.refusal(f"is over the axes {dims} of {shown(x)}; allowed: the channels, or both height and width")
-    return Value(node, im.out(result), None if x.is_image else tuple(kept))
+    dims = dims_of(a, len(x.shape) + 1)
+    if 0 in dims:
+        raise im.refusal(f"is over the axes {dims} of {shown(x)}; allowed: not over the images")
+    for step in steps(dims, len(x.shape) + 1):
+        x = im.as_pixels(x, *step.axes) if step.of_pixels else im.as_channels(x, step.axes)
+        axes = tuple(() if i in step.axes else axis for i, axis in enumerate(x.axes, 1))
+        x = im.view(Value(_reduction(im, kind, x.node, of_pixels=step.of_pixels), x.shape), axes)
+    if kept:
+        return x
+    axes = tuple(axis for i, axis in enumerate(x.axes, 1) if a.get("keepdim") or i not in dims)
+    return Value(x.node, im.out(result), axes)
 
 
-def _last(x: Value) -> Axes:
-    """Return the axes of an image with the channels last."""
-    channels, *pixels = of_image(x.node.chw)
-    return (*pixels, channels)
+def _reduction(im: Importer, kind: str, x: Node, *, of_pixels: bool) -> Node:
+    if not of_pixels:
+        return im.add(Reduce(kind, channels=True), [x], (1, *x.chw[1:]))
+    op = Reduce(kind, channels=False) if kind == "sum" else AdaptivePool(maximum=kind == "maximum", size=(1, 1))
+    return im.add(op, [x], (x.chw.channels, 1, 1))
+
+
+class Step(NamedTuple):
+    """Axes that are reduced together, the batch being axis 0: rows and columns, or what has to be the channels."""
+
+    axes: tuple[int, ...]
+    of_pixels: bool
+
+
+def steps(dims: list[int], rank: int) -> list[Step]:
+    """Return how a reduction over some axes of a tensor goes.
+
+    Both of the last two axes, or the two before the last one of four, come first, as rows and columns. What is left
+    comes as channels. So the order of sums follows from the axes alone, not from where their numbers lie.
+    """
+    last = [rank - 2, rank - 1]
+    pixels = last if set(last) <= set(dims) else dims if rank == IMAGE_AXES and dims == [1, 2] else []
+    rest = tuple(dim for dim in dims if dim not in pixels)
+    found = [Step(tuple(pixels), of_pixels=True), Step(rest, of_pixels=False)]
+    return [step for step in found if step.axes]
 
 
 def _largest(im: Importer, a: dict[str, Any]) -> Value:
     """Return the largest values over the channels; torch has their places as a second result."""
     if "dim" not in a:
         raise im.refusal("is over all values, or of two tensors; allowed: over the channels")
-    return _reduced(im, "maximum", im.value(a["self"]), a, 0)
+    return reduced(im, "maximum", im.value(a["self"]), a, 0)
 
 
 def _length(im: Importer, a: dict[str, Any]) -> Value:
@@ -79,7 +105,7 @@ def _length(im: Importer, a: dict[str, Any]) -> Value:
     if order not in (2, 1):
         raise im.refusal(f"is of order {order}; allowed: 1 and 2")
     x = im.alike(Activate(Activation(function="square" if order == 2 else "abs")), im.value(a["self"]))
-    total = _reduced(im, "sum", x, a)
+    total = reduced(im, "sum", x, a)
     return im.alike(Activate(Activation(function="sqrt")), total) if order == 2 else total
 
 
@@ -107,23 +133,32 @@ def pixel_sum(x: Tensor) -> Tensor:
     return total[..., None, None]
 
 
-def _dims(a: dict[str, Any], rank: int) -> list[int]:
+def dims_of(a: dict[str, Any], rank: int) -> list[int]:
     """Return the axes that a reduction is over; none: all."""
     dim = a.get("dim")
     return sorted(d % rank for d in ([dim] if isinstance(dim, int) else dim or range(rank)))
 
 
+def reduction(x: Tensor, dims: list[int], kind: str, grid: QuantGrid | None = None) -> Tensor:
+    """Return a sum or a mean, all axes kept; ``grid`` is that which a tensor lies in memory on."""
+    for step in steps(dims, x.ndim):
+        moved = x.movedim(step.axes, tuple(range(-len(step.axes), 0)))
+        if not step.of_pixels:
+            added = channel_sum(moved.flatten(-len(step.axes)).movedim(-1, 1))
+            count = math.prod(x.shape[axis] for axis in step.axes)
+            y = (added / count if kind == "mean" else added).movedim(1, -1)
+        elif kind == "sum":
+            y = pixel_sum(moved.reshape(len(x), -1, *moved.shape[-2:]))
+        else:
+            rows, cols = (adaptive_spans(size, 1) for size in moved.shape[-2:])
+            y = means(moved.reshape(len(x), -1, *moved.shape[-2:]), grid, rows, cols)
+        x = y.reshape([1 if axis in step.axes else size for axis, size in enumerate(x.shape)])
+    return x
+
+
 def _simulated(run: Run, node: fx.Node, a: dict[str, Any], x: Tensor, kind: str) -> Tensor:
-    """Return a reduction, with the channels as axis 1 while it is computed."""
-    dims, shape = _dims(a, x.ndim), node.meta["val"].shape
-    if len(dims) == 1:
-        total = channel_sum(x.movedim(dims[0], 1))
-        return (total / x.shape[dims[0]] if kind == "mean" else total).view(shape)
-    image = x if dims == [2, 3] else x.movedim(3, 1)
-    if kind == "sum":
-        return pixel_sum(image).view(shape)
-    rows, cols = (adaptive_spans(size, 1) for size in image.shape[2:])
-    return means(image, run.grids.get(node.all_input_nodes[0]), rows, cols).view(shape)
+    grid = run.grids.get(node.all_input_nodes[0])
+    return reduction(x, dims_of(a, x.ndim), kind, grid).view(node.meta["val"].shape)
 
 
 def _simulate_sum(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
@@ -136,7 +171,8 @@ def _simulate_mean(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
 
 def _simulate_largest(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     source, x = node.all_input_nodes[0], a["self"]
-    if len(_dims(a, x.ndim)) == 2 and source in run.grids:
+    found = steps(dims_of(a, x.ndim), x.ndim)
+    if all(step.of_pixels for step in found) and source in run.grids:
         run.grids[node] = run.grids[source]
     largest: Tensor = torch.amax(x, a["dim"], a["keepdim"])
     return largest

@@ -15,7 +15,7 @@ from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.layers import check_layer, float_layer
 from tilewise.engine.operations.convolution import Conv, convolved
 from tilewise.engine.operations.gathering import NO_END, Gather, Part, cut, pad
-from tilewise.engine.operations.pixel_shuffle import Shuffle
+from tilewise.engine.operations.pixel_shuffle import shuffled
 from tilewise.engine.simulation import Run, Simulated
 from tilewise.nn import Conv2d
 from tilewise.nn.transposed import Geometry, geometry, pieces
@@ -26,17 +26,14 @@ def _made(a: dict[str, Any], weight: Tensor, bias: Tensor | None) -> tuple[Geome
     numbers = (pair(a[name]) for name in ("stride", "padding", "output_padding", "dilation"))
     form = geometry(weight.shape[2:], *numbers)
     layer = float_layer(*pieces(weight, bias, a["groups"], form), groups=a["groups"])
-    layer.phases = form.factor**2
+    layer.phases = form.phases
     return form, layer
 
 
 def _conv_transpose2d(im: Importer, a: dict[str, Any]) -> Value:
     x, weight, bias = im.image(a["input"]), im.tensor(a["weight"]), im.tensor(a["bias"])
     assert weight is not None
-    try:
-        form, layer = _made(a, weight, bias)
-    except ValueError as error:
-        raise im.refusal(str(error)) from error
+    form, layer = _made(a, weight, bias)
     name = module_of(im.node) or "conv_transpose2d"
     check_layer(name, layer)
     left, right, top, bottom = form.sides
@@ -48,9 +45,8 @@ def _conv_transpose2d(im: Importer, a: dict[str, Any]) -> Value:
     rows_out, cols_out = height - form.axes[0].window + 1, width - form.axes[1].window + 1
     node = im.add(Conv(layer), [x.node], (layer.out_channels, rows_out, cols_out), name)
     y = Value(node, node.chw)
-    if form.factor > 1:
-        shuffled = (layer.out_channels // layer.phases, rows_out * form.factor, cols_out * form.factor)
-        y = im.one(Shuffle(form.factor), y, shuffled)
+    if form.phases > 1:
+        y = shuffled(im, y, *form.factors)
     if any(form.surplus):
         rows, cols = ((cut(0, -more if more else NO_END, 1),) for more in form.surplus)
         y = im.one(Gather((Part(rows, cols, 0),)), y, im.out())

@@ -1,0 +1,116 @@
+"""Whole networks of the zoo by Tilewise, torch, ONNX Runtime and OpenVINO, in turns.
+
+    python benchmarks/networks.py [--networks unet compact ...] [--threads 1] [--rounds 15] [--json FILE]
+
+Weights are random and ranges are measured on noise, so only times mean anything. Others get the same network as an ONNX
+file, in float and as ONNX Runtime's own tool quantizes it (QDQ, per channel). Results go to the JSON file network by
+network; a Markdown table is written beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import tilewise as tw
+from tilewise.common.files import write_json
+from tilewise.common.turns import in_turns, stopwatch
+from tilewise.latency import Machine
+from tilewise.optimization.peers import peers
+from tilewise.quant import Spec
+from tilewise.zoo import build
+
+ROOT = Path(__file__).resolve().parent.parent
+NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "unet": ({"width": 2.0, "classes": 11, "channels": 3}, (1, 3, 256, 256)),
+    "compact": ({"scale": 4}, (1, 3, 180, 320)),
+    "dncnn": ({}, (1, 1, 256, 256)),
+    "edsr": ({"scale": 2}, (1, 1, 180, 320)),
+    "resnet18_224": ({}, (1, 3, 224, 224)),
+    "resnet50": ({}, (1, 3, 224, 224)),
+    "mobilenet_v2": ({}, (1, 3, 224, 224)),
+    "resnet20": ({}, (1, 3, 32, 32)),
+    "squeezenet": ({}, (1, 3, 32, 32)),
+}
+"""By name in the zoo: how it is built, and N, C, H, W of its images."""
+SPECS: dict[str, Spec] = {
+    "direct": tw.Direct(), "lossless": tw.Exact(), "SFC6": tw.Winograd("SFC6"), "F4": tw.Winograd("F4"),
+}  # fmt: skip
+SECONDS = 0.05
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path, default=ROOT / "docs/results/networks.json")
+    options = parser.parse_args()
+    rows: dict[str, Any] = {}
+    for name in options.networks:
+        rows[name] = measure(name, options.threads, options.rounds)
+        result = {"machine": str(Machine.here(options.threads)), "rounds": options.rounds, "networks": rows}
+        write_json(options.json, result)
+        options.json.with_suffix(".md").write_text(table(result))
+        print(table({**result, "networks": {name: rows[name]}}))
+
+
+def measure(name: str, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Return the milliseconds of each library and algorithm, round by round."""
+    torch.manual_seed(0)
+    settings, shape = NETWORKS[name]
+    model, x = build(name, **settings).eval(), torch.randn(shape)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        calls: dict[str, Callable[[], object]] = {
+            f"tilewise {title}": engine(model, spec, x, threads) for title, spec in SPECS.items()
+        }
+        for peer in peers(model, x, [x], threads, Path(folder)):
+            calls[peer.name] = lambda call=peer.call: call(x)  # type: ignore[misc]
+        watches = {title: stopwatch(call, SECONDS) for title, call in calls.items()}
+        found = in_turns(watches, rounds, progress=name)
+    return {title: [round(seconds * 1e3, 4) for seconds in times] for title, times in found.items()}
+
+
+def engine(model: nn.Module, spec: Spec, x: Tensor, threads: int) -> Callable[[], object]:
+    """Return a call of a network's engine with quantized skip connections."""
+    network = tw.calibrate(tw.convert(model, {"*": spec}, skips="quantized"), [x])
+    compiled, images = tw.compile(network, x, threads=threads), x.numpy()
+    return lambda: compiled(images)
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the medians as Markdown, and how much faster the best of ours is than the best of others."""
+    titles = list(dict.fromkeys(title for times in result["networks"].values() for title in times))
+    short = [title.replace(" float32", " f32").replace("ONNX Runtime", "ORT") for title in titles]
+    lines = [
+        "# Whole networks", "",
+        f"Median milliseconds of {result['rounds']} rounds in turns, one image, {result['machine']}. Ratio: the best",
+        "of others over the best of ours, median over rounds (first and third quartile).",
+        "Command: `python benchmarks/networks.py`.", "",
+        f"| network | {' | '.join(short)} | ratio |", f"|---|{'---:|' * (len(titles) + 1)}",
+    ]  # fmt: skip
+    for name, times in result["networks"].items():
+        cells = [f"{statistics.median(times[title]):.2f}" if title in times else "" for title in titles]
+        lines.append(f"| {name} | {' | '.join(cells)} | {ratio(times)} |")
+    return "\n".join(lines) + "\n"
+
+
+def ratio(times: dict[str, list[float]]) -> str:
+    """Return the best of others over the best of ours."""
+    ours = min((t for t in times if t.startswith("tilewise")), key=lambda t: statistics.median(times[t]))
+    other = min((t for t in times if not t.startswith("tilewise")), key=lambda t: statistics.median(times[t]))
+    ratios = [b / a for a, b in zip(times[ours], times[other], strict=True)]
+    first, middle, third = statistics.quantiles(ratios, n=4)
+    return f"{middle:.2f} ({first:.2f} to {third:.2f}), {ours.removeprefix('tilewise ')}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What other operations make up: gated units, variances, minima over axes, RMS norm, and functions by other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from tilewise.engine.capture import operation
+from tilewise.engine.functions import FUNCTIONS, root
+from tilewise.engine.graph import Activation
+from tilewise.engine.importer import Handler, Importer, Value
+from tilewise.engine.operations.activation import Activate
+from tilewise.engine.operations.arithmetic import binary, scaled, total
+from tilewise.engine.operations.gathering import cut, pick
+from tilewise.engine.operations.reducing import dims_of, reduced, reduction
+from tilewise.engine.simulation import Run, Simulated
+
+
+def _function(im: Importer, x: Value, name: str) -> Value:
+    return im.alike(Activate(Activation(function=name)), x)
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor(float(value))
+
+
+def _gated(im: Importer, a: dict[str, Any]) -> Value:
+    axis = a["dim"] % (len(im.value(a["self"]).shape) + 1)
+    half = im.out()[axis - 1] if axis > 0 else 0
+    x, gate = (pick(im, a["self"], axis, (cut(i * half, (i + 1) * half, 1),), half) for i in (0, 1))
+    return binary(im, "multiply", x, _function(im, gate, "sigmoid"))
+
+
+def _simulate_gated(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    x, gate = a["self"].chunk(2, a["dim"])
+    product: Tensor = x * FUNCTIONS["sigmoid"].compute(gate)
+    return product
+
+
+def _least(im: Importer, a: dict[str, Any]) -> Value:
+    if "dim" not in a:
+        raise im.refusal("is over all values, or of two tensors; allowed: over axes")
+    several = not isinstance(im.node.meta["val"], Tensor)  # torch has their places as a second result
+    most = reduced(im, "maximum", scaled(im, im.value(a["self"]), _number(-1)), a, 0 if several else None)
+    return scaled(im, most, _number(-1))
+
+
+def _simulate_least(_: Run, node: fx.Node, a: dict[str, Any]) -> Any:
+    least = torch.amin(a["self"], a["dim"], a["keepdim"])
+    return least if isinstance(node.meta["val"], Tensor) else (least,)
+
+
+def _variance(im: Importer, a: dict[str, Any]) -> Value:
+    x, dims = im.value(a["self"]), dims_of(a, len(im.value(a["self"]).shape) + 1)
+    mean = reduced(im, "mean", x, {"dim": dims, "keepdim": True}, kept=True)
+    difference = binary(im, "subtract", x, mean)
+    squares = reduced(im, "mean", _function(im, difference, "square"), {**a, "dim": dims})
+    share = _share(a, [x.shape[dim - 1] for dim in dims])
+    if share != 1:
+        im.need_fixed_sizes()
+    y = scaled(im, squares, _number(share))
+    return _function(im, y, "sqrt") if operation(im.node) == "aten::std" else y
+
+
+def _share(a: dict[str, Any], sizes: list[int]) -> float:
+    """Return what the mean of squares is multiplied by."""
+    count, correction = int(torch.tensor(sizes).prod()), a.get("correction", 1)
+    if "unbiased" in a:
+        correction = int(a["unbiased"])
+    return count / (count - (1 if correction is None else correction))
+
+
+def _simulate_variance(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    x, dims = a["self"], dims_of(a, a["self"].ndim)
+    difference = x - reduction(x, dims, "mean", run.grids.get(node.all_input_nodes[0]))
+    squares = reduction(difference * difference, dims, "mean").reshape(node.meta["val"].shape)
+    y = squares * _share(a, [x.shape[dim] for dim in dims])
+    return root(y) if operation(node) == "aten::std" else y
+
+
+def _rms_norm(im: Importer, a: dict[str, Any]) -> Value:
+    x, weight = im.value(a["input"]), im.tensor(a["weight"])
+    axes = list(range(len(x.shape) + 1))[-len(a["normalized_shape"]) :]
+    mean = reduced(im, "mean", _function(im, x, "square"), {"dim": axes, "keepdim": True}, kept=True)
+    root_of = _function(im, total(im, mean, _number(_eps(a))), "sqrt")
+    y = binary(im, "multiply", x, _function(im, root_of, "reciprocal"))
+    return y if weight is None else scaled(im, y, weight.detach().float())
+
+
+def _eps(a: dict[str, Any]) -> float:
+    return torch.finfo(torch.float32).eps if a["eps"] is None else float(a["eps"])
+
+
+def _simulate_rms_norm(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    x: Tensor = a["input"]
+    axes = list(range(x.ndim))[-len(a["normalized_shape"]) :]
+    y = x * (1 / root(reduction(x * x, axes, "mean") + _eps(a)))
+    return y if a["weight"] is None else y * a["weight"]
+
+
+def _log_sigmoid(im: Importer, a: dict[str, Any]) -> Value:
+    x = _function(im, scaled(im, im.value(a["self"]), _number(-1)), "softplus")
+    return scaled(im, x, _number(-1))
+
+
+def _simulate_log_sigmoid(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    return -FUNCTIONS["softplus"].compute(-a["self"])
+
+
+def _celu(im: Importer, a: dict[str, Any]) -> Value:
+    if a["alpha"] != 1:
+        raise im.refusal(f"has alpha {a['alpha']}; allowed: 1")
+    return _function(im, im.value(a["self"]), "elu")
+
+
+def _simulate_celu(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    return FUNCTIONS["elu"].compute(a["self"])
+
+
+COMPOSED: dict[str, tuple[Handler, Callable[..., Any]]] = {
+    "aten::glu": (_gated, _simulate_gated), "aten::amin": (_least, _simulate_least),
+    "aten::min": (_least, _simulate_least), "aten::var": (_variance, _simulate_variance),
+    "aten::std": (_variance, _simulate_variance), "aten::rms_norm": (_rms_norm, _simulate_rms_norm),
+    "aten::log_sigmoid": (_log_sigmoid, _simulate_log_sigmoid), "aten::celu": (_celu, _simulate_celu),
+}  # fmt: skip
+IMPORTS: dict[str, Handler] = {name: handler for name, (handler, _) in COMPOSED.items()}
+SIMULATIONS: dict[str, Simulated] = {name: simulate for name, (_, simulate) in COMPOSED.items()}
