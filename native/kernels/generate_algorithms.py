@@ -177,7 +177,7 @@ def unrolled_planar(name: str, r: int) -> str:
         row: terms[0][1] for row, terms in plain.items() if terms[1:] == () and terms[0][0] == 1 and terms[0][1] < n * n
     }
     sums: dict[int, int] = {}  # of rows that are alike only the first
-    for row, terms in plain.items():
+    for row in plain:
         if row not in source:
             first = next(other for other in sums | {row: 0} if a.factors.into[other] == a.factors.into[row])
             source[row] = sums[first] if first != row else sums.setdefault(row, n * n + len(sums))

@@ -15,6 +15,7 @@ from tilewise.algebra import Planar, algorithm
 from tilewise.engine import Engine
 from tilewise.engine.compiler import Simulation, make_program
 from tilewise.nn import WinogradConv2d
+from tilewise.quant.spec import spec_from_dict
 
 UNNAMED = Planar.nested(algorithm("F2"))
 """One without a program: its sums go from left to right."""
@@ -96,7 +97,7 @@ def test_training_trains_what_runs() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert (layer.weight != before).any()
 
@@ -113,9 +114,9 @@ def test_refusals(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         tw.Winograd(**{"algorithm": "SFC6-planar", **fields})
     spec = tw.Winograd("SFC6-planar")
-    assert tw.spec_from_dict(spec.to_dict()) == spec
+    assert spec_from_dict(spec.to_dict()) == spec
     own = tw.Winograd(UNNAMED)
-    assert tw.spec_from_dict(own.to_dict()) == own
+    assert spec_from_dict(own.to_dict()) == own
 
 
 def test_stride_2_stays_direct() -> None:

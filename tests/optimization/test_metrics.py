@@ -17,6 +17,9 @@ def test_usual_metric_follows_labels_and_outputs() -> None:
     assert make_judge("auto", maps, None, 3).task.metric == "agreement"
     judge = make_judge("auto", image, None, 3)
     assert judge.task == Likeness(1.0, is_picture=True)
+    image[0, 0, 0, 0] = 1.5  # networks leave a few values beyond
+    assert make_judge("auto", image, None, 3).task == Likeness(1.0, is_picture=True)
+    assert not make_judge("auto", 2 * image, None, 3).task.is_picture  # type: ignore[attr-defined]
     assert judge.from_direct
     assert not make_judge("auto", image, image, 3).from_direct
     assert make_judge("auto", {"a": logits, "b": maps}, None, 3).task.metric == "psnr"

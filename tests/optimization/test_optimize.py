@@ -140,6 +140,11 @@ def test_without_time_there_is_direct(optimized: Any) -> None:
     assert summary["result"]["name"] == "direct int8"
 
 
+def test_what_would_take_longer_is_not_begun(optimized: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(climb.Clock, "left", property(lambda _: 1e-3))  # less than any network takes
+    assert [entry["name"] for entry in optimized(max_drop=0).summary["tried"]] == ["direct int8"]
+
+
 def test_what_is_slower_than_direct_is_not_given(optimized: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("wrapping", "SFC6(7, 3)", "F2", "F4"):
         monkeypatch.setitem(SECONDS, name, 5.0)

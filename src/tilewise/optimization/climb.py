@@ -20,6 +20,8 @@ from tilewise.train import load_weights
 
 GAIN = 1.02
 """How many times as fast the table must promise a network to be for it to be tried."""
+REFINING = 3
+"""How many times as long refinement takes as calibration, until it is known."""
 ADAPTED = 3
 """Networks that are adapted at most, from the fastest on."""
 SHARE = 0.6
@@ -65,6 +67,7 @@ class Climb:
         self.bench, self.trainer, self.clock = bench, trainer, clock
         self.seconds: dict[str, dict[str, float]] = {}
         self.losses: dict[str, dict[str, float]] = {}
+        self._longest: dict[bool, float] = {}
 
     def run(self) -> None:
         """Climb; all that was tried is the bench's."""
@@ -79,7 +82,7 @@ class Climb:
     def _uniform(self, candidates: Sequence[LayerCandidate]) -> None:
         """Try each candidate in all layers: a network of its own, and what each layer takes and loses by it."""
         for candidate in candidates:
-            if candidate is not DIRECT and self.clock.left <= 0:
+            if candidate is not DIRECT and not self._has_time(candidate.promise):
                 return
             name = DIRECT_NAME if candidate is DIRECT else f"{candidate.name} in all layers"
             specs = self._specs(dict.fromkeys(self.losses, candidate.name))
@@ -109,7 +112,7 @@ class Climb:
         names = [candidate.name for candidate in candidates]
         points = self._front(names)
         low, high = 0, len(points)
-        while low < high and self.clock.left > 0:
+        while low < high and self._has_time(promise):
             middle = (low + high) // 2
             best = self.bench.best()
             if best is not None and self._promised(points[middle]) < GAIN * best.speedup:
@@ -129,7 +132,7 @@ class Climb:
             best = self.bench.best()
             if best is not None and self._promised(choice) < GAIN * best.speedup:
                 return
-            if self.clock.left <= 0:
+            if not self._has_time("refined"):
                 return
             refined = self._try_choice("refined", choice)
             if self.bench.fits(refined):
@@ -176,7 +179,16 @@ class Climb:
 
     def _try(self, key: str, name: str, promise: Promise, specs: dict[str, Spec]) -> Attempt:
         make = self.trainer.refined if promise == "refined" else self.trainer.calibrated
-        return self.bench.attempt(key, name, promise, specs, lambda: make(self.bench.converted(specs)))
+        began = time.monotonic()
+        attempt = self.bench.attempt(key, name, promise, specs, lambda: make(self.bench.converted(specs)))
+        refined = promise == "refined"
+        self._longest[refined] = max(self._longest.get(refined, 0.0), time.monotonic() - began)
+        return attempt
+
+    def _has_time(self, promise: Promise) -> bool:
+        """Whether the time that is left is as much as the longest network of this kind took."""
+        known = self._longest.get(promise == "refined", REFINING * self._longest.get(False, 0.0))
+        return self.clock.left > known
 
     def _specs(self, choice: Mapping[str, str]) -> dict[str, Spec]:
         return {layer: SPECS[name] for layer, name in choice.items() if name != DIRECT.name}

@@ -22,7 +22,7 @@ class OptimizeConfig:
     max_drop : float
         How much of the metric may be lost on the images held back: points of accuracy, mIoU or agreement, or dB.
     minutes : float
-        Time to spend. A step that has begun is ended, and direct int8 is always measured.
+        Time to spend. What would take longer is not begun, and what has begun is ended; direct int8 is always tried.
     metric : {"auto", "accuracy", "miou", "psnr", "agreement"}
         ``"accuracy"`` and ``"miou"`` need labels; their drop is from the float network. ``"agreement"``: percent of the
         images, or of their pixels, that are answered as in float. ``"psnr"``: with images as targets, from the float

@@ -22,8 +22,8 @@ RULE_OF_THREE = 3.0
 VOID = 255
 """The label of pixels that count for nothing in label maps that come without a task of their own."""
 PICTURE_CHANNELS = (1, 3)
-PICTURE_MARGIN = 0.1
-"""How far outputs that are pictures from 0 to 1 may go beyond."""
+PICTURE_MARGIN, BEYOND = 0.1, 0.01
+"""How far outputs that are pictures from 0 to 1 may go beyond, but for a share of their values at either end."""
 
 
 @dataclass(frozen=True)
@@ -213,5 +213,14 @@ def _likeness(parts: list[Tensor], targets: Tensor | None) -> Judge:
                 f"targets have shape {tuple(targets.shape)}, the network gives {shapes}; they must be alike"
             )
     low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
-    is_picture = len(parts) == 1 and low >= -PICTURE_MARGIN and 0.5 <= high <= 1 + PICTURE_MARGIN
+    is_picture = len(parts) == 1 and _is_picture(parts[0])
     return Judge(task=Likeness(1.0 if is_picture else max(high - low, 1e-6), is_picture), by_labels=by_labels)
+
+
+def _is_picture(output: Tensor) -> bool:
+    """Whether an output is an image from 0 to 1, but for a few values that networks leave beyond."""
+    if output.ndim != 4 or output.shape[1] not in PICTURE_CHANNELS:
+        return False
+    values = output.flatten().sort().values
+    low, high = (float(values[int(share * (len(values) - 1))]) for share in (BEYOND, 1 - BEYOND))
+    return low >= -PICTURE_MARGIN and 0.5 <= high <= 1 + PICTURE_MARGIN

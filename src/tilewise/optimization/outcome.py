@@ -16,7 +16,7 @@ from tilewise.common.files import write_json
 from tilewise.engine import Engine
 from tilewise.latency import Machine
 from tilewise.nn import describe
-from tilewise.optimization.attempts import Attempt, Bench, ratio, time_in_turns
+from tilewise.optimization.attempts import Attempt, Bench, TriedLayer, ratio, time_in_turns
 from tilewise.optimization.candidates import CANDIDATES
 from tilewise.optimization.candidates import DIRECT as DIRECT_CANDIDATE
 from tilewise.optimization.climb import Climb
@@ -150,14 +150,16 @@ def _layers(best: Attempt, direct: Attempt, climb: Climb, bench: Bench) -> list[
             "bound_milliseconds": bounds.get(layer.name),
             "direct_milliseconds": 1e3 * before[layer.name].seconds if layer.name in before else None,
             "candidates_milliseconds": {k: 1e3 * v for k, v in climb.seconds.get(layer.name, {}).items()},
-            "losses": losses, "error": losses.get(_candidate(best, layer.name)),
+            "losses": losses, "error": losses.get(_candidate(best, layer)),
         })  # fmt: skip
     return rows
 
 
-def _candidate(attempt: Attempt, layer: str) -> str:
+def _candidate(attempt: Attempt, layer: TriedLayer) -> str:
     """Return the name of the candidate that a layer of an attempt is."""
-    spec = attempt.specs.get(layer, attempt.specs["*"])
+    if layer.algorithm == DIRECT_CANDIDATE.name:
+        return DIRECT_CANDIDATE.name
+    spec = attempt.specs.get(layer.name, attempt.specs["*"])
     refined = attempt.promise in ("refined", "adapted")
     names = [c.name for c in CANDIDATES if c.spec.to_dict() == spec and (c.promise == "refined") <= refined]
     return names[-1]
