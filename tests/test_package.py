@@ -14,7 +14,7 @@ import tilewise
 ROOT = Path(tilewise.__file__).parent
 # Each part may import those before it. zoo and data stand beside train; experiments, report and cli stand on all.
 LAYERS = [
-    "common", "algebra", "quant", "doors", "nn", "conversion", "engine", "calibration", "train", "latency", "winas",
+    "common", "algebra", "quant", "nn", "doors", "conversion", "engine", "calibration", "train", "latency", "winas",
     "discovery", "zoo", "data", "sweep", "optimization", "experiments", "report", "commands", "cli",
 ]  # fmt: skip
 # What may use the compiled module; all else works without a compiler.

@@ -26,8 +26,8 @@ constexpr std::int64_t bytes_of(Dtype dtype) {
 }
 
 // The grid of an integer tensor: the stored number is q + zero, the real one q * step, low <= q <= high.
-// In 8 bits zero is 0 (unsigned grids, low = 0) or 128 (signed grids), in 16 bits 0. Unused for float
-// tensors.
+// In 8 bits zero is 0 (unsigned grids, low = 0), 128 (signed grids) or another byte (-low, grids of other
+// tools), in 16 bits 0. Unused for float tensors.
 struct QuantGrid {
   float step = 1;  // real value of one step
   float factor =

@@ -156,6 +156,12 @@ float step_of(Object& object, const char* field) {
   return value;
 }
 
+// The byte that stands for 0: those of grids of other tools (low < -128 or high > 127) begin with low.
+std::int32_t zero_of_bytes(const QuantGrid& grid) {
+  if (grid.low == 0) return 0;
+  return grid.low >= -128 && grid.high <= 127 ? 128 : -grid.low;
+}
+
 TensorType read_tensor(std::size_t number, const Json& value) {
   Object object("tensor " + std::to_string(number), value);
   TensorType tensor{.name = object.text("name", 1)};
@@ -165,10 +171,10 @@ TensorType read_tensor(std::size_t number, const Json& value) {
     const bool words = tensor.dtype == Dtype::kInt16;
     tensor.grid.step = step_of(object, "step");
     tensor.grid.factor = step_of(object, "factor");
-    tensor.grid.low = static_cast<std::int32_t>(object.integer("low", {words ? -32767 : -128, 0}));
-    const std::int64_t most = words ? 32767 : tensor.grid.low == 0 ? 255 : 127;
-    tensor.grid.high = static_cast<std::int32_t>(object.integer("high", {1, most}));
-    tensor.grid.zero = tensor.grid.low == 0 || words ? 0 : 128;
+    tensor.grid.low = static_cast<std::int32_t>(object.integer("low", {words ? -32767 : -255, 0}));
+    const std::int64_t least = tensor.grid.low == 0 ? 1 : 0, most = words ? 32767 : 255 + tensor.grid.low;
+    tensor.grid.high = static_cast<std::int32_t>(object.integer("high", {least, most}));
+    tensor.grid.zero = words ? 0 : zero_of_bytes(tensor.grid);
   }
   object.check_all_asked();
   return tensor;

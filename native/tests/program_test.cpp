@@ -73,9 +73,9 @@ void test_tensors() {
   bad("tensor 2: step is 0, must be", [](Draft& d) { tensor(d, 2, "step") = json(1e-300); });  // as float32
   bad("tensor 2: factor is -1, must be", [](Draft& d) { tensor(d, 2, "factor") = json(-1); });
   bad("tensor 2: factor is true or false, must be a number", [](Draft& d) { tensor(d, 2, "factor") = json(true); });
-  bad("tensor 2: low is 1, must be -128..0", [](Draft& d) { tensor(d, 2, "low") = json(1); });
-  bad("tensor 2: low is -129, must be -128..0", [](Draft& d) { tensor(d, 2, "low") = json(-129); });
-  bad("tensor 2: high is 255, must be 1..127", [](Draft& d) { tensor(d, 2, "low") = json(-1); });
+  bad("tensor 2: low is 1, must be -255..0", [](Draft& d) { tensor(d, 2, "low") = json(1); });
+  bad("tensor 2: low is -256, must be -255..0", [](Draft& d) { tensor(d, 2, "low") = json(-256); });
+  bad("tensor 2: high is 255, must be 0..254", [](Draft& d) { tensor(d, 2, "low") = json(-1); });
   bad("tensor 2: high is 0, must be 1..255", [](Draft& d) { tensor(d, 2, "high") = json(0); });
   const auto words = [](const char* field, std::int64_t value) {
     return [=](Draft& d) {

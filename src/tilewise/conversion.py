@@ -217,7 +217,7 @@ def _with_float_skips(model: nn.Module) -> nn.Module:
         return model
     assert isinstance(model, fx.GraphModule)
     for node in list(model.graph.nodes):
-        if node.op == "call_module" and isinstance(model.get_submodule(node.target), Quantize):
+        if node.op == "call_module" and node.target.startswith(f"{SKIPS}."):
             node.replace_all_uses_with(node.args[0])
             model.graph.erase_node(node)
     delattr(model, SKIPS)
@@ -246,13 +246,14 @@ def _with_quantized_skips(model: nn.Module) -> nn.Module:
     traced = fx.GraphModule(model, graph, type(model).__name__)
     keep_hooks(traced, model)
     setattr(traced, SKIPS, nn.ModuleList())
+    given = {name for name, module in traced.named_modules() if isinstance(module, Quantize)}
     called = [conv for node in graph.nodes if (conv := _quantized_conv(traced, node)) is not None]
     # A convolution that is called twice has one range for all that it reads: it quantizes its input itself.
     reused = {node for node in graph.nodes if called.count(_quantized_conv(traced, node)) > 1}  # type: ignore[arg-type]
     for node in list(graph.nodes):
         readers = [user for user in node.users if not _asks_for_shape(user) and user not in reused]
         convs = [m for user in readers if (m := _quantized_conv(traced, user)) is not None]
-        if convs and len(readers) > 1:
+        if convs and len(readers) > 1 and not (node.op == "call_module" and node.target in given):
             _quantize_for(traced, node, readers, convs)
     _fold_norms(traced)
     if any(_quantized_conv(traced, node) for node in graph.nodes):

@@ -199,6 +199,31 @@ def test_bad_files_get_one_clear_error(change: Callable[[Any], None], path: Path
         tw.from_onnx(path)
 
 
+def branching(n: Net, condition: str) -> str:
+    """Take a root, or an operation that nobody knows."""
+    ends = [helper.make_tensor_value_info("end", TensorProto.FLOAT, None)]
+    first, second = (
+        helper.make_graph([helper.make_node(kind, ["x"], ["end"])], kind, [], ends) for kind in ("Relu", "Konv")
+    )
+    return str(n.add("If", condition, then_branch=first, else_branch=second))
+
+
+def test_a_branch_that_sizes_decide_is_taken(tmp_path: Path) -> None:
+    net = Net([1, 3, 4, 4])
+    channels = net.add("Gather", net.add("Shape", "x"), net.constant(np.int64(1)))
+    end = branching(net, net.add("Equal", channels, net.constant(np.int64(3))))
+    x = torch.randn(1, 3, 4, 4)
+    assert torch.equal(tw.from_onnx(net.save(tmp_path / "net.onnx", end))(x), x.relu())
+    other = Net([1, 3, 4, 4])
+    end = branching(other, other.constant(np.array(0, bool)))
+    with pytest.raises(ValueError, match=r"If '/If\.0' has a branch with operators that are not read: Konv \(1\)"):
+        tw.from_onnx(other.save(tmp_path / "net.onnx", end))
+    other = Net([1, 3, 4, 4])
+    end = branching(other, other.add("Greater", other.add("ReduceMax", "x", keepdims=0), other.constant(np.float32(0))))
+    with pytest.raises(ValueError, match=r"If '/If\.2' depends on what the network computes; allowed: on constants"):
+        tw.from_onnx(other.save(tmp_path / "net.onnx", end))
+
+
 def test_no_onnx_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no ONNX file at "):
         tw.from_onnx(tmp_path / "none.onnx")

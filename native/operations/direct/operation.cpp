@@ -6,7 +6,7 @@ namespace tilewise {
 namespace {
 
 // A kernel adds up weight * byte from -zero * (sum of weights) on, and every sum on the way must fit int32.
-constexpr std::int64_t kMaxWeightSum = kMaxInt32 / (255 + 128);
+std::int64_t most_of_weights(const QuantGrid& grid) { return kMaxInt32 / (255 + std::max(128, grid.zero)); }
 
 class Direct final : public Convolution<DirectConv> {
  public:
@@ -68,7 +68,7 @@ class Direct final : public Convolution<DirectConv> {
 
   void check_weights(const TensorType& x, const TensorType& y) {
     if (weight_.dtype == "int8") {
-      conv_.weight_int8 = integers<std::int8_t>(x, y, Dtype::kUint8, kMaxWeightSum);
+      conv_.weight_int8 = integers<std::int8_t>(x, y, Dtype::kUint8, most_of_weights(x.grid));
     } else if (weight_.dtype == "int16") {
       conv_.weight_int16 = integers<std::int16_t>(x, y, Dtype::kInt16, kMaxInt32 / std::max<std::int64_t>(1, largest_q(x)));
     } else if (weight_.dtype == "uint16") {

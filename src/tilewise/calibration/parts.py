@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from tilewise.nn import Linear, Quantize, QuantizedConv
 from tilewise.quant import FLOAT_BITS
+from tilewise.quant.fake import FixedRange
 
 APART = 32.0
 """From here on a part is scaled: it would have less than 3 of 8 bits on the grid of the largest one."""
@@ -66,7 +67,7 @@ def scale_parts(model: nn.Module, images: Tensor) -> bool:
     def watch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         found.setdefault(module, []).append(_factors(concatenations.parts(inputs[0])))
 
-    handles = [m.register_forward_pre_hook(watch) for m in model.modules() if isinstance(m, Quantize) or _may_scale(m)]
+    handles = [m.register_forward_pre_hook(watch) for m in model.modules() if _may_warn(m) or _may_scale(m)]
     try:
         with concatenations:
             model(images)
@@ -83,10 +84,15 @@ def scale_parts(model: nn.Module, images: Tensor) -> bool:
     return bool(changed)
 
 
+def _may_warn(module: nn.Module) -> bool:
+    return isinstance(module, Quantize) and not isinstance(module.range, FixedRange)
+
+
 def _may_scale(module: nn.Module) -> bool:
-    if not isinstance(module, QuantizedConv) or isinstance(module, Linear):
+    if not isinstance(module, QuantizedConv) or isinstance(module, Linear) or module.spec.bits == FLOAT_BITS:
         return False
-    return module.spec.bits < FLOAT_BITS and module.groups == 1 and not module.input_is_quantized
+    given = isinstance(module.input_range, FixedRange)
+    return module.groups == 1 and not module.input_is_quantized and not given
 
 
 def _factors(parts: list[Part]) -> Tensor | None:

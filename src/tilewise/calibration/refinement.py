@@ -24,7 +24,7 @@ from tilewise.conversion import convert
 from tilewise.nn import Linear, QuantizedConv, WinogradConv2d, convolutions
 from tilewise.nn.stages import input_transform, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct
-from tilewise.quant.fake import Range
+from tilewise.quant.fake import FixedRange, Range
 from tilewise.quant.rounding import round_half_up_
 
 FACTORS = [1 - 0.02 * i for i in range(41)]
@@ -129,6 +129,8 @@ def correct_bias(layer: QuantizedConv, sample: LayerPairs) -> None:
 
 def _clip_input(layer: QuantizedConv, inputs: Sequence[Tensor], ranges: str) -> None:
     chosen = layer.get_range("input_range")
+    if isinstance(chosen, FixedRange):
+        return
     step, low, high = chosen.grid()
     errors = torch.zeros(len(FACTORS), 1, dtype=torch.float64, device=step.device)
     for x in inputs:

@@ -7,7 +7,7 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -15,12 +15,18 @@ from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from tilewise.doors.reading import MAX_VALUES, Array, OnnxGraph, OnnxNode
+from tilewise.quant import QuantGrid
 
 OPEN_SIZES = (224, 48, 32, 640, 512)
 """Heights and widths that a network is tried with where its file leaves them open, until one suits it."""
 OPEN_CHANNELS = 3
 GROWING = ("ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot")
 """What makes more numbers than it reads."""
+MOVERS = frozenset((
+    "Concat", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "DepthToSpace",
+    "SpaceToDepth", "Expand", "Tile", "Gather", "Identity", "Dropout", "MaxPool", "GlobalMaxPool",
+))  # fmt: skip
+"""What leaves numbers on the grid that they are on."""
 
 
 class Sizes:
@@ -38,7 +44,33 @@ class Sizes:
         self.items, self.scalar = list(items), scalar
 
 
-Value: TypeAlias = "Array | Sizes | fx.Node"
+class Integers(NamedTuple):
+    """A tensor of integers that stand for ``(q - zero) * grid.step``.
+
+    Parameters
+    ----------
+    real : torch.fx.Node
+        The numbers that they stand for.
+    grid : QuantGrid
+        Of these; its integers are ``q - zero``.
+    zero : int
+        The zero point.
+    dtype : torch.dtype
+        Of the integers.
+    """
+
+    real: fx.Node
+    grid: QuantGrid
+    zero: int
+    dtype: torch.dtype
+
+    @property
+    def kind(self) -> tuple[QuantGrid, int, torch.dtype]:
+        """All but the numbers."""
+        return self[1:]
+
+
+Value: TypeAlias = "Array | Sizes | Integers | fx.Node"
 Handler: TypeAlias = "Callable[[Builder, OnnxNode], Value | list[Value]]"
 
 
@@ -63,8 +95,12 @@ class Builder:
         self.source, self.handlers, self.trial = graph, handlers, size
         self.root, self.graph = nn.Module(), fx.Graph()
         self.values: dict[str, Value] = dict(graph.constants)
-        self.readers = Counter(name for node in graph.nodes for name in node.inputs)
+        self.readers = Counter(name for node in graph.nodes for name in node.reads())
         self.readers.update(graph.outputs)
+        self.grids: dict[fx.Node, QuantGrid] = {}
+        """On which grid the numbers of a tensor lie."""
+        self.steps: dict[str, tuple[Array, int]] = {}
+        """Steps of constants that integers stand for, and the axis along which they are."""
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._attributes: dict[str, fx.Node] = {}
 
@@ -76,10 +112,8 @@ class Builder:
         ValueError
             Naming all operators that are not read, or the first operation that can not be.
         """
-        unknown = Counter(node.kind for node in self.source.nodes if node.kind not in self.handlers)
-        if unknown:
-            listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(unknown.items()))
-            raise ValueError(f"these operators are not read: {listed}; read are {', '.join(sorted(self.handlers))}")
+        if unknown := self._unknown(self.source):
+            raise ValueError(f"these operators are not read: {unknown}; read are {', '.join(sorted(self.handlers))}")
         for name, shape in self.source.inputs.items():
             placeholder = self.graph.placeholder(_identifier(name))
             open_extents = (1, OPEN_CHANNELS, self.trial, self.trial) if len(shape) == 4 else (1,) * len(shape)
@@ -94,13 +128,29 @@ class Builder:
         self.graph.lint()
         return fx.GraphModule(self.root, self.graph, "OnnxModel").eval()
 
+    def _unknown(self, graph: OnnxGraph) -> str:
+        """Return the operators that are not read, and how many of each there are."""
+        found = Counter(node.kind for node in graph.nodes if node.kind not in self.handlers)
+        return ", ".join(f"{kind} ({count})" for kind, count in sorted(found.items()))
+
+    def branch(self, graph: OnnxGraph) -> list[Value]:
+        """Convert operations that stand in another one, and return their results."""
+        if unknown := self._unknown(graph):
+            raise Unsupported(f"has a branch with operators that are not read: {unknown}")
+        self.values.update(graph.constants)
+        for node in graph.nodes:
+            self._convert(node)
+        return [self.values[name] for name in graph.outputs]
+
     def _convert(self, node: OnnxNode) -> None:
         try:
             read = [self.values[name] for name in node.inputs if name]
-            if all(isinstance(value, np.ndarray) for value in read) and (folded := self._fold(node)) is not None:
+            constant = node.kind != "If" and all(isinstance(value, np.ndarray) for value in read)
+            if constant and (folded := self._fold(node)) is not None:
                 self.values.update(zip(node.outputs, folded, strict=False))
+                self._keep_steps(node)
                 return
-            found = self.handlers[node.kind](self, node)
+            found = self._moved(node) if node.kind in MOVERS else self.handlers[node.kind](self, node)
         except Unsupported as error:
             raise ValueError(f"{node.kind} {node.name!r} {error}") from error
         except Exception as error:
@@ -108,6 +158,37 @@ class Builder:
             raise ValueError(f"{node.kind} {node.name!r} can not be read: {reason}") from error
         outputs = found if isinstance(found, list) else [found]
         self.values.update(zip(filter(None, node.outputs), outputs, strict=False))
+
+    def _keep_steps(self, node: OnnxNode) -> None:
+        """Note the steps of constants that were integers."""
+        if node.kind == "DequantizeLinear" and not node.get("block_size", 0):
+            scale = self.values[node.inputs[1]]
+            assert isinstance(scale, np.ndarray)
+            self.steps[node.outputs[0]] = scale, node.get("axis", 1)
+        elif node.kind in ("Reshape", "Transpose", "Identity") and node.inputs[0] in self.steps:
+            scale, _ = self.steps[node.inputs[0]]
+            if scale.size == 1 or node.kind == "Identity":
+                self.steps[node.outputs[0]] = self.steps[node.inputs[0]]
+
+    def _moved(self, node: OnnxNode) -> Value | list[Value]:
+        """Convert what moves numbers; integers of one grid stay integers of it."""
+        given = {name: v for name in node.inputs if isinstance(v := self.values.get(name), Integers)}
+        kinds = {value.kind for value in given.values()}
+        tensors = [v for name in node.inputs if isinstance(v := self.values.get(name), fx.Node)]
+        if len(kinds) > 1 or (kinds and tensors):
+            raise Unsupported("moves integers of different scales; allowed: of one")
+        self.values.update((name, value.real) for name, value in given.items())
+        found = self.handlers[node.kind](self, node)
+        self.values.update(given)
+        grids = {self.grids.get(x) for x in (*tensors, *(value.real for value in given.values()))}
+        grid = grids.pop() if len(grids) == 1 else None
+        made = found if isinstance(found, list) else [found]
+        if grid is not None:
+            self.grids.update((value, grid) for value in made if isinstance(value, fx.Node))
+        if kinds:
+            (kind,) = kinds
+            made = [Integers(value, *kind) if isinstance(value, fx.Node) else value for value in made]
+        return made if isinstance(found, list) else made[0]
 
     def _fold(self, node: OnnxNode) -> list[Array] | None:
         """Compute an operation of constants; None where its result depends on sizes after all."""
@@ -194,6 +275,8 @@ class Builder:
         found = self.values[name]
         if isinstance(found, fx.Node):
             return found
+        if isinstance(found, Integers):
+            return self.call(integers_of, found.real, found.grid.factor, found.zero, found.dtype)
         if isinstance(found, Sizes):
             kind = torch.float32 if any(isinstance(item, float) for item in found.items) else torch.int64
             return self.call(torch.tensor, found.items[0] if found.scalar else found.items, dtype=kind)
@@ -225,12 +308,12 @@ class Builder:
         node = self.graph.call_method(name, (x, *args))
         return self._tried(node, self._run(lambda: getattr(self._fakes(x), name)(*self._fakes(args))))
 
-    def module(self, module: nn.Module, node: OnnxNode, *args: fx.Node) -> fx.Node:
-        """Append a module under the operation's name."""
+    def module(self, module: nn.Module, node: OnnxNode, *args: fx.Node, like: nn.Module | None = None) -> fx.Node:
+        """Append a module under the operation's name; ``like`` gives results of its shape, and is easier to try."""
         target = self._free(node.name)
         self.root.add_module(target, module.eval())
         called = self.graph.call_module(target, args)
-        return self._tried(called, self._run(lambda: module(*self._fakes(args))))
+        return self._tried(called, self._run(lambda: (like or module)(*self._fakes(args))))
 
     def size(self, x: fx.Node, axis: int) -> Any:
         """Return an extent: a number of the graph where it may differ from image to image, else a number."""
@@ -271,6 +354,11 @@ class Builder:
         while found in taken or hasattr(nn.Module, found):
             found, count = f"{wanted}_{count}", count + 1
         return found
+
+
+def integers_of(real: Tensor, factor: float, zero: int, dtype: torch.dtype) -> Tensor:
+    """Return the integers that stand for numbers of a grid."""
+    return (torch.round(real * factor) + zero).to(dtype)
 
 
 def shape_of(x: fx.Node) -> list[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import fx
@@ -46,7 +49,19 @@ def from_onnx(path: str | Path) -> fx.GraphModule:
     errors = []
     for size in OPEN_SIZES if is_open else OPEN_SIZES[:1]:
         try:
-            return Builder(graph, HANDLERS, size).run()
+            with _quiet():
+                return Builder(graph, HANDLERS, size).run()
         except ValueError as error:  # some networks serve one height only, and their files do not say so
             errors.append(error)
     raise ValueError(f"{path}: {errors[0]}") from errors[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from writing down operations that can not be tried: the error says it."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was

@@ -11,6 +11,9 @@ from zipfile import is_zipfile
 import torch
 from torch import fx, nn
 
+from tilewise.doors.decomposed import Given, own_tensor, register, take_grids
+from tilewise.doors.grids import quantized_layer
+
 CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
 SAFE = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
 """What keeps torch from running code that a file names."""
@@ -20,7 +23,8 @@ def from_pt2(path: str | Path) -> fx.GraphModule:
     """Read a ``.pt2`` file of ``torch.export.save`` as a torch module, to be converted and compiled like any other.
 
     Convolutions, linear layers and batch norms are modules again, under the names that they had; all else is the
-    program's own operations. It serves the sizes that it was exported for. No code that a file names is run.
+    program's own operations. It serves the sizes that it was exported for. No code that a file names is run. Programs
+    that PT2E has quantized keep their integers, in layers with 8-bit inputs and weights.
 
     Parameters
     ----------
@@ -49,6 +53,7 @@ def from_pt2(path: str | Path) -> fx.GraphModule:
         raise FileNotFoundError(f"there is no exported program at {path}")
     if not is_zipfile(path):
         raise ValueError(f"{path} is no program of torch.export, or a damaged one")
+    register()
     try:
         with mock.patch.dict(os.environ, SAFE):
             program = torch.export.load(path)
@@ -59,9 +64,13 @@ def from_pt2(path: str | Path) -> fx.GraphModule:
     assert isinstance(exported, fx.GraphModule)
     model = fx.GraphModule(exported, exported.graph, "ExportedModel")
     _take_tensors(model.graph, program.call_spec.out_spec)
+    try:
+        given = take_grids(model)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     for node in list(model.graph.nodes):
         if node.op == "call_function":
-            _to_module(model, node)
+            _to_module(model, node, given)
     for node in list(model.graph.nodes):
         if node.op == "get_attr" and not node.users:
             model.graph.erase_node(node)
@@ -77,7 +86,7 @@ def _take_tensors(graph: fx.Graph, results: Any) -> None:
     output.args = (results.unflatten(list(output.args[0])),)  # type: ignore[arg-type]
 
 
-def _to_module(model: fx.GraphModule, node: fx.Node) -> None:
+def _to_module(model: fx.GraphModule, node: fx.Node, given: Given) -> None:
     """Let a module compute what an operation with weights of its own does, in place."""
     if node.target in CONVOLUTIONS:
         layer = _conv(model, node)
@@ -89,12 +98,14 @@ def _to_module(model: fx.GraphModule, node: fx.Node) -> None:
         layer = None
     if layer is None:
         return
-    weight = node.args[1]
+    x, weight = node.args[:2]
+    assert isinstance(x, fx.Node)
     assert isinstance(weight, fx.Node)
+    layer = quantized_layer(layer, given.grids.get(x), given.steps.get(weight))
     name = _name(model, str(weight.target).rpartition(".")[0] or node.name)
     model.add_submodule(name, layer)
     with model.graph.inserting_before(node):
-        called = model.graph.call_module(name, (node.args[0],))
+        called = model.graph.call_module(name, (x,))
     called.meta = dict(node.meta)
     node.replace_all_uses_with(called)
     model.graph.erase_node(node)
@@ -129,7 +140,7 @@ def _linear(model: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 def _batch_norm(model: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     x, weight, bias, mean, variance, training, momentum, eps = node.args[:8]
     found = [_parameter(model, value) for value in (weight, bias)]
-    statistics = [_buffer(model, value) for value in (mean, variance)]
+    statistics = [own_tensor(model, value) for value in (mean, variance)]
     assert isinstance(x, fx.Node)
     if None in (*found, *statistics) or training or x.meta["val"].ndim != 4:
         return None
@@ -140,18 +151,8 @@ def _batch_norm(model: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def _parameter(model: fx.GraphModule, value: Any) -> nn.Parameter | None:
-    found = _buffer(model, value)
+    found = own_tensor(model, value)
     return found if isinstance(found, nn.Parameter) else None
-
-
-def _buffer(model: fx.GraphModule, value: Any) -> torch.Tensor | None:
-    """Return the tensor that a node of the graph stands for, if it is one of the model's own."""
-    if not isinstance(value, fx.Node) or value.op != "get_attr":
-        return None
-    found: Any = model
-    for part in str(value.target).split("."):
-        found = getattr(found, part)
-    return found if isinstance(found, torch.Tensor) else None
 
 
 def _pair(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class OnnxNode:
     inputs, outputs : list of str
         Names of tensors; an empty one stands for a tensor that is left out.
     attributes : dict
-        Numbers, strings, lists of them and arrays by name.
+        Numbers, strings, lists of them, arrays and graphs by name.
     opset : int
         Version of the operator set.
     proto : onnx.NodeProto
@@ -52,6 +53,15 @@ class OnnxNode:
     attributes: dict[str, Any]
     opset: int
     proto: Any = field(repr=False)
+
+    def reads(self) -> Iterator[str]:
+        """Yield the names of all that it reads, in its branches too."""
+        yield from self.inputs
+        for value in self.attributes.values():
+            if isinstance(value, OnnxGraph):
+                for node in value.nodes:
+                    yield from node.reads()
+                yield from value.outputs
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or what it is by default."""
@@ -194,24 +204,34 @@ def _shape(path: Path, value: onnx.ValueInfoProto) -> list[int | None]:
 def _node(node: onnx.NodeProto, place: int, opset: int, folder: Path) -> OnnxNode:
     kind = node.op_type if node.domain in OWN_DOMAINS else f"{node.domain}.{node.op_type}"
     name = node.name or next(filter(None, node.output), "") or f"{node.op_type}_{place}"
-    attributes = {attribute.name: _attribute(attribute, name, folder) for attribute in node.attribute}
+    attributes = {attribute.name: _attribute(attribute, name, opset, folder) for attribute in node.attribute}
     return OnnxNode(kind, name, list(node.input), list(node.output), attributes, opset, node)
 
 
-def _attribute(attribute: onnx.AttributeProto, name: str, folder: Path) -> Any:
+def _attribute(attribute: onnx.AttributeProto, name: str, opset: int, folder: Path) -> Any:
     import onnx
 
     if attribute.type == onnx.AttributeProto.TENSOR:
         return array_of(attribute.t, folder)
-    if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-        return attribute.g  # of an operator that is not read: its name is what the error says
+    if attribute.type == onnx.AttributeProto.GRAPH:
+        return _branch(attribute.g, opset, folder)
+    kinds = onnx.AttributeProto
+    if attribute.type not in (kinds.FLOAT, kinds.INT, kinds.STRING, kinds.FLOATS, kinds.INTS, kinds.STRINGS):
+        return None  # of an operator that is not read: its name is what the error says
     try:
         value = onnx.helper.get_attribute_value(attribute)
     except Exception as error:
         raise ValueError(f"attribute {attribute.name!r} of {name!r} is damaged: {_first_line(error)}") from error
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return list(value) if attribute.type not in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.INT) else value
+    return value if attribute.type in (kinds.FLOAT, kinds.INT) else list(value)
+
+
+def _branch(graph: onnx.GraphProto, opset: int, folder: Path) -> OnnxGraph:
+    """Return operations that may run, or not; they read what is outside by its name."""
+    constants = {tensor.name: array_of(tensor, folder) for tensor in graph.initializer}
+    nodes = [_node(node, i, opset, folder) for i, node in enumerate(graph.node)]
+    return OnnxGraph(nodes, constants, {}, [value.name for value in graph.output])
 
 
 def _check_order(path: Path, nodes: list[OnnxNode], known: set[str], results: list[str]) -> None:

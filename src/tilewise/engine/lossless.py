@@ -60,7 +60,8 @@ def worth_measuring(r: int) -> tuple[Exact | Residue, ...]:
 def as_lossless(program: Program, i: int, spec: Exact | Residue, pixels: tuple[int, int] = LARGE_MAP) -> Program | None:
     """Return the program with its operation ``i``, a direct one, as a lossless fast one; None as :func:`lossless`."""
     direct = program.fields(i)
-    found = lossless(direct, program.tensors[direct["x"]].get("low", 0), pixels, spec)
+    x = program.tensors[direct["x"]]
+    found = lossless(direct, first_byte(x.get("low", 0), x.get("high", 255)), pixels, spec)
     return None if found is None else program.with_operation(i, *found)
 
 
@@ -72,7 +73,7 @@ def lossless(direct: Fields, low: int, pixels: tuple[int, int], spec: Exact | Re
     direct : dict
         Fields of the operation ``direct``, arrays among them.
     low : int
-        Of the grid of the tensor that it reads.
+        What the byte 0 stands for in the tensor that it reads, as :func:`first_byte` tells.
     pixels : (int, int)
         Height and width of its result: of several algorithms that serve, the one of fewest products there is taken.
     spec : Exact or Residue
@@ -89,7 +90,7 @@ def lossless(direct: Fields, low: int, pixels: tuple[int, int], spec: Exact | Re
     plain = list(direct["stride"]) == list(direct["dilation"]) == [1, 1] and not direct["whole"]
     if weight.dtype != np.int8 or window[0] != window[1] or not plain or weight.shape[3] < MIN_CHANNELS:
         return None
-    limits = (0, 255) if low == 0 else (-128, 127)
+    limits = (low, low + 255)
     if isinstance(spec, Exact):
         op, found = "wrapping", _wrapping(spec, weight, limits, pixels)
     else:
@@ -97,6 +98,11 @@ def lossless(direct: Fields, low: int, pixels: tuple[int, int], spec: Exact | Re
     if found is None:
         return None
     return op, {**{k: v for k, v in direct.items() if k in kinds(op)}, **found, "block": 0}
+
+
+def first_byte(low: int, high: int) -> int:
+    """Return what the byte 0 stands for on a grid, as the native reader has it."""
+    return -128 if low < 0 and low >= -128 and high <= 127 else low
 
 
 def by_itself(spec: Exact, r: int, channels: int, pixels: int) -> tuple[Exact | Residue, ...]:

@@ -57,9 +57,10 @@ The checksum finds damage, not malice.
 **A tensor** has a `name`, 1 to 65536 `channels`, and a `dtype`: `float32`, `bfloat16`, `uint8` or
 `int16`. The last two have a grid too: `step` and `factor`, numbers above 0, and `low` and `high`,
 whole numbers. A number x is stored as `q = clamp(floor(x * factor + 0.5), low, high)` and stands
-for `q * step` ([the number contract](numbers.md)). `low` is 0, or from -128 on (`uint8`, which then
-holds `q + 128`) or -32767 on (`int16`); `high` is at most 127 or, if `low` is 0, 255 (`uint8`), or
-32767 (`int16`). Every tensor is written by one operation, before others read it.
+for `q * step` ([the number contract](numbers.md)). Of `int16`, `low` is -32767 to 0 and `high` at
+most 32767. Of `uint8`, `low` is -255 to 0 and `high` at most `low + 255`; bytes hold `q` if `low`
+is 0, else `q + 128` if `low` and `high` are in -128 .. 127, else `q - low`. Every tensor is written
+by one operation, before others read it.
 
 **An operation** has an `op`, a `name` (where it stands in the model), and the fields listed below,
 all of them. Fields that are arrays are no part of this text: they are arrays of the file with the

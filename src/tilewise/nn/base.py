@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -11,8 +12,8 @@ from tilewise.nn.frozen import Frozen
 from tilewise.nn.norm import Affine, FoldedNorm
 from tilewise.nn.policy import policy_of
 from tilewise.nn.ranges import BatchRange
-from tilewise.quant import FLOAT_BITS, Spec
-from tilewise.quant.fake import Range
+from tilewise.quant import FLOAT_BITS, QuantGrid, Spec
+from tilewise.quant.fake import FixedRange, Range
 
 
 class Fallback(NamedTuple):
@@ -35,7 +36,15 @@ class QuantizedConv(nn.Conv2d):
         What the layer is.
     fallback : Fallback, optional
         What was asked for instead, and why it is not that.
+
+    Attributes
+    ----------
+    weight_step : Tensor of shape (K or 1, 1, 1, 1), or None
+        Step of the weights of a direct layer, where it is given: of a network that another tool has quantized.
     """
+
+    input_range: Range
+    weight_step: Tensor | None
 
     def __init__(
         self,
@@ -59,6 +68,7 @@ class QuantizedConv(nn.Conv2d):
         """A batch norm after the layer that it takes in during evaluation; in a tuple, as the network owns it."""
         self.phases = 0
         """Output channels that a pixel shuffle makes one of, if the layer is that of a transposed convolution."""
+        self.register_buffer("weight_step", None)
         self.register_buffer("input_scale", None)
 
     input_scale: Tensor | None
@@ -71,7 +81,8 @@ class QuantizedConv(nn.Conv2d):
     def from_conv(cls, conv: nn.Conv2d, spec: Any, fallback: Fallback | None = None) -> Self:
         """Build the layer around an existing convolution's own weight and bias, bit for bit.
 
-        The range of the input carries over too if the source had one at the same width and by the same quantizer.
+        The range of the input, and steps that are given, carry over too if the source had them at the same width and by
+        the same quantizer.
         """
         layer = cls(
             conv.in_channels,
@@ -100,8 +111,26 @@ class QuantizedConv(nn.Conv2d):
         self.input_scale = None if scale is None else scale.clone()
         source = getattr(conv, "input_range", None)
         target = getattr(self, "input_range", None)
-        if source and target and (source.bits, source.quantizer) == (target.bits, target.quantizer):
+        if not source or not target or (source.bits, source.quantizer) != (target.bits, target.quantizer):
+            return
+        if isinstance(source, FixedRange):
+            self.input_range, self.weight_step = copy.deepcopy(source), getattr(conv, "weight_step", None)
+        else:
             target.load_state_dict(source.state_dict())
+
+    def fix(self, grid: QuantGrid, weight_step: Tensor) -> Self:
+        """Take a grid for the input and steps for the weights as given, and return the layer.
+
+        Parameters
+        ----------
+        grid : QuantGrid
+            Of the input.
+        weight_step : Tensor of shape (K or 1, 1, 1, 1)
+            Weights are whole multiples of it, or are rounded to them.
+        """
+        self.input_range = FixedRange(grid, self.spec.rules, self.spec.bits).to(self.weight.device)
+        self.weight_step = weight_step
+        return self
 
     @torch.no_grad()
     def scale_input(self, scale: Tensor | None) -> None:

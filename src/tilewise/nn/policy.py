@@ -58,6 +58,9 @@ class Policy:
     def weights(self, layer: QuantizedConv) -> tuple[Tensor, Tensor]:
         """Return the integer weights of a direct layer, and their step per output channel (or one for all)."""
         bits = layer.spec.bits
+        if layer.weight_step is not None:
+            low, high = (layer.weight_step.new_tensor(end) for end in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
+            return quantize(layer.weight, layer.weight_step, low, high, clip_gradient=False), layer.weight_step
         step = layer.weight.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-30) / self.rules.steps(bits)
         return self._rounded(layer.weight, step, bits), step
 

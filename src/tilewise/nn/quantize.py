@@ -7,8 +7,8 @@ from typing import Self
 from torch import Tensor, nn
 
 from tilewise.nn.ranges import BatchRange
-from tilewise.quant import FLOAT_BITS, QUANTIZERS
-from tilewise.quant.fake import Range
+from tilewise.quant import FLOAT_BITS, QUANTIZERS, QuantGrid
+from tilewise.quant.fake import FixedRange, Range
 from tilewise.quant.quantizer import check_bits
 
 
@@ -40,8 +40,15 @@ class Quantize(nn.Module):
             raise ValueError(f"quantizer is {quantizer!r}; allowed: {', '.join(QUANTIZERS)}")
         self.bits = bits
         self.rules = QUANTIZERS[quantizer]
-        self.range = Range((), self.rules, bits)
+        self.range: Range = Range((), self.rules, bits)
         self.calibrating = False
+
+    @classmethod
+    def on(cls, grid: QuantGrid) -> Self:
+        """Return one whose grid is given, and stays."""
+        made = cls(8 if grid.dtype == "uint8" else 16)
+        made.range = FixedRange(grid, made.rules, made.bits)
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
         """Round ``x``, of any shape, to the grid.

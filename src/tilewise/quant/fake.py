@@ -229,7 +229,7 @@ class Range(nn.Module):
         return QuantGrid.of_step(step, low, high)
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Step, smallest and largest integer, as tensors.
+        """Return step, smallest and largest integer, as tensors.
 
         The step is never zero: an all-zero tensor gets a tiny one.
         """
@@ -243,3 +243,46 @@ class Range(nn.Module):
             torch.where(unsigned, 0, low).to(wide.dtype),
             torch.where(unsigned, full, high).to(wide.dtype),
         )
+
+
+class FixedRange(Range):
+    """The range of a tensor whose grid is given: no data changes it.
+
+    Parameters
+    ----------
+    grid : QuantGrid
+        Any with 0 on it.
+    quantizer : Quantizer
+        Of the layer that has it.
+    bits : int
+        Width of the grid.
+    """
+
+    step: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, grid: QuantGrid, quantizer: Quantizer, bits: int) -> None:
+        super().__init__((), quantizer, bits)
+        for name in ("step", "low", "high"):
+            self.register_buffer(name, torch.tensor(float(getattr(grid, name))))
+        self.absmax.fill_(grid.step * max(-grid.low, grid.high))
+        self.negative.fill_(grid.low < 0)
+        self.batches.fill_(1)
+
+    def reset(self) -> None:
+        """Leave it as it is."""
+
+    def update(self, absmax: Tensor, minimum: Tensor | float | None = None, *, running: bool = True) -> None:
+        """Leave it as it is."""
+
+    def observe(self, x: Tensor, *, running: bool) -> None:
+        """Leave it as it is."""
+
+    def numbers(self) -> QuantGrid:
+        """Return the grid."""
+        return QuantGrid.of_step(self.step.item(), int(self.low), int(self.high))
+
+    def grid(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return step, smallest and largest integer."""
+        return self.step, self.low, self.high

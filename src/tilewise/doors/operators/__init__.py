@@ -6,6 +6,7 @@ from tilewise.doors.building import Handler
 from tilewise.doors.operators import (
     arithmetic,
     convolution,
+    integers,
     moving,
     normalization,
     pooling,
@@ -16,5 +17,5 @@ from tilewise.doors.operators import (
 
 HANDLERS: dict[str, Handler] = {
     **arithmetic.HANDLERS, **convolution.HANDLERS, **moving.HANDLERS, **normalization.HANDLERS, **pooling.HANDLERS,
-    **quantization.HANDLERS, **resizing.HANDLERS, **sizes.HANDLERS,
+    **quantization.HANDLERS, **integers.HANDLERS, **resizing.HANDLERS, **sizes.HANDLERS,
 }  # fmt: skip

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from tilewise.doors.building import Builder, Handler, Sizes, Unsupported, shape_of
-from tilewise.doors.operators.convolution import _with
+from tilewise.doors.operators.convolution import with_weights
 from tilewise.doors.reading import OnnxNode
 
 
@@ -61,7 +61,7 @@ def _of_linear(b: Builder, node: OnnxNode) -> fx.Node | None:
         if not isinstance(layer, nn.Linear) or has_offset or b.readers[node.inputs[1 - place]] > 1:
             continue
         if offset.shape[-1:] == (layer.out_features,) and offset.size == layer.out_features:
-            _with(layer, layer.weight.detach().numpy(), offset.reshape(-1))
+            with_weights(layer, layer.weight.detach().numpy(), offset.reshape(-1))
             return x
     return None
 
@@ -203,7 +203,8 @@ def _pow(x: Any, y: Any) -> Any:
 HANDLERS: dict[str, Handler] = {
     "Add": _binary(operator.add), "Sub": _binary(operator.sub), "Mul": _binary(operator.mul),
     "Div": _binary(quotient, operator.floordiv), "Pow": _binary(_pow, operator.pow), "Mod": _binary(operator.mod),
-    "Equal": _binary(torch.eq), "Greater": _binary(torch.gt), "Less": _binary(torch.lt),
+    "Equal": _binary(torch.eq, operator.eq), "Greater": _binary(torch.gt, operator.gt),
+    "Less": _binary(torch.lt, operator.lt),
     "GreaterOrEqual": _binary(torch.ge), "LessOrEqual": _binary(torch.le), "And": _binary(torch.logical_and),
     "Or": _binary(torch.logical_or), "Not": _unary(torch.logical_not),
     "Sum": _variadic(operator.add), "Max": _variadic(torch.maximum), "Min": _variadic(torch.minimum), "Mean": _mean,

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from tilewise.doors.building import Builder, Handler, Unsupported, shape_of
+from tilewise.doors.grids import quantized_layer
 from tilewise.doors.reading import Array, OnnxNode
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -67,20 +68,38 @@ def _same(
 
 
 def _conv(b: Builder, node: OnnxNode) -> fx.Node:
-    x, weight, bias = b.input(node, 0), b.known(node, 1), b.constant(node, 2)
+    return convolution(b, node, b.input(node, 0), b.known(node, 1), b.constant(node, 2), steps_of(b, node, 0))
+
+
+def convolution(
+    b: Builder, node: OnnxNode, given: fx.Node, weight: Array | None, bias: Array | None, step: Array | None
+) -> fx.Node:
+    """Append a convolution: a quantized one where its input lies on a grid and its weights are multiples of a step."""
     if weight is None or weight.ndim - 2 not in CONVOLUTIONS:
         raise Unsupported(
             "has weights that the network computes, or of no convolution; allowed: constants, 1 to 3 axes"
         )
     window = list(weight.shape[2:])
-    x, padding = padded(b, node, x, window)
+    x, padding = padded(b, node, given, window)
     axes, groups = len(window), node.get("group", 1)
     strides, dilations = (tuple(node.get(name, [1] * axes)) for name in ("strides", "dilations"))
     layer = CONVOLUTIONS[axes](
         weight.shape[1] * groups, weight.shape[0], tuple(window), strides, tuple(padding), dilations, groups,
         bias=bias is not None, device="meta",
     )  # fmt: skip
-    return b.module(_with(layer, weight, bias), node, x)
+    plain = with_weights(layer, weight, bias)
+    return b.module(quantized_layer(plain, b.grids.get(given), step), node, x, like=plain)
+
+
+def steps_of(b: Builder, node: OnnxNode, axis: int) -> Array | None:
+    """Return the steps of a layer's weights, where these are integers, along the axis of its outputs or one for all."""
+    found = b.steps.get(node.inputs[1])
+    if found is None:
+        return None
+    scale, along = found
+    weight = b.known(node, 1)
+    assert weight is not None
+    return scale if scale.size == 1 or along % weight.ndim == axis else None
 
 
 def _conv_transpose(b: Builder, node: OnnxNode) -> fx.Node:
@@ -109,7 +128,7 @@ def _conv_transpose(b: Builder, node: OnnxNode) -> fx.Node:
         weight.shape[0], weight.shape[1] * groups, tuple(window), tuple(strides), tuple(padding), tuple(added), groups,
         bias is not None, tuple(dilations), device="meta",
     )  # fmt: skip
-    y = b.module(_with(layer, weight, bias), node, x)
+    y = b.module(with_weights(layer, weight, bias), node, x)
     if crop:
         sides = [-side for pair in zip(reversed(begin), reversed(end), strict=True) for side in pair]
         y = b.call(F.pad, y, sides)
@@ -142,7 +161,8 @@ def _gemm(b: Builder, node: OnnxNode) -> fx.Node:
         weight = weight if node.get("transB", 0) else weight.T
         if not has_addend or (bias is not None and bias.size in (1, len(weight))):
             offset = None if bias is None else np.broadcast_to(bias.reshape(-1) * np.float32(beta), len(weight))
-            return _linear(b, node, x, weight * np.float32(alpha), offset)
+            step = steps_of(b, node, 0 if node.get("transB", 0) else 1) if alpha == 1 else None
+            return linear(b, node, x, weight * np.float32(alpha), offset, step)
     a = b.method("t", x) if node.get("transA", 0) else x
     other = b.input(node, 1)
     y = b.call(torch.matmul, a, b.method("t", other) if node.get("transB", 0) else other)
@@ -157,15 +177,17 @@ def _matmul(b: Builder, node: OnnxNode) -> fx.Node:
     weight = b.known(node, 1)
     if weight is None or weight.ndim != 2:
         return b.call(torch.matmul, b.input(node, 0), b.input(node, 1))
-    return _linear(b, node, b.input(node, 0), weight.T, None)
+    return linear(b, node, b.input(node, 0), weight.T, None, steps_of(b, node, 1))
 
 
-def _linear(b: Builder, node: OnnxNode, x: fx.Node, weight: Array, bias: Array | None) -> fx.Node:
+def linear(b: Builder, node: OnnxNode, x: fx.Node, weight: Array, bias: Array | None, step: Array | None) -> fx.Node:
+    """Append a linear layer, quantized as :func:`convolution` says."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    return b.module(_with(layer, weight, bias), node, x)
+    plain = with_weights(layer, weight, bias)
+    return b.module(quantized_layer(plain, b.grids.get(x), step), node, x, like=plain)
 
 
-def _with(layer: Any, weight: Array, bias: Array | None) -> nn.Module:
+def with_weights(layer: Any, weight: Array, bias: Array | None) -> nn.Module:
     """Give a layer its weights."""
     layer.weight = nn.Parameter(torch.from_numpy(np.array(weight, np.float32)))
     if bias is not None:

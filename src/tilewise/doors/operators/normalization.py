@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from tilewise.doors.building import Builder, Handler, Unsupported, shape_of
-from tilewise.doors.operators.convolution import _with
+from tilewise.doors.operators.convolution import with_weights
 from tilewise.doors.reading import Array, OnnxNode
 
 BATCH: dict[int, Any] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -32,14 +32,14 @@ def _batch_norm(b: Builder, node: OnnxNode) -> fx.Node:
     norm = BATCH[len(shape_of(x))](len(weight), node.get("epsilon", 1e-5), 1 - node.get("momentum", 0.9))
     norm.running_mean = torch.from_numpy(np.array(mean, np.float32))
     norm.running_var = torch.from_numpy(np.array(variance, np.float32))
-    return b.module(_with(norm, weight, bias), node, x)
+    return b.module(with_weights(norm, weight, bias), node, x)
 
 
 def _instance_norm(b: Builder, node: OnnxNode) -> fx.Node:
     x = b.input(node, 0)
     weight, bias = _constants(b, node, 2)
     norm = INSTANCE[len(shape_of(x))](len(weight), node.get("epsilon", 1e-5), affine=True)
-    return b.module(_with(norm, weight, bias), node, x)
+    return b.module(with_weights(norm, weight, bias), node, x)
 
 
 def _layer_norm(b: Builder, node: OnnxNode) -> fx.Node:
@@ -51,7 +51,7 @@ def _layer_norm(b: Builder, node: OnnxNode) -> fx.Node:
     if weight is None or list(weight.shape) != shape:
         raise Unsupported(f"has weights that are not of shape {tuple(shape)}")
     norm = nn.LayerNorm(shape, node.get("epsilon", 1e-5), bias=bias is not None)
-    return b.module(_with(norm, weight, bias), node, x)
+    return b.module(with_weights(norm, weight, bias), node, x)
 
 
 def _group_norm(b: Builder, node: OnnxNode) -> fx.Node:
@@ -60,7 +60,7 @@ def _group_norm(b: Builder, node: OnnxNode) -> fx.Node:
     channels = shape_of(x)[1]
     if len(weight) == groups != channels:  # set 18: a factor for each group
         weight, bias = (np.repeat(value, channels // groups) for value in (weight, bias))
-    return b.module(_with(nn.GroupNorm(groups, channels, node.get("epsilon", 1e-5)), weight, bias), node, x)
+    return b.module(with_weights(nn.GroupNorm(groups, channels, node.get("epsilon", 1e-5)), weight, bias), node, x)
 
 
 def _local_response(b: Builder, node: OnnxNode) -> fx.Node:

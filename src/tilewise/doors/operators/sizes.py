@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from tilewise.doors.building import Builder, Handler, Sizes, Unsupported, shape_of
+from tilewise.doors.building import Builder, Handler, Integers, Sizes, Unsupported, shape_of
 from tilewise.doors.reading import OnnxNode
 
 
@@ -50,7 +50,7 @@ def of_sizes(b: Builder, node: OnnxNode) -> Sizes:
     found: list[Any] = []
     for name in node.inputs:
         value = b.values[name]
-        if isinstance(value, fx.Node):
+        if isinstance(value, fx.Node | Integers):
             raise Unsupported("joins sizes and a tensor; allowed: one of both")
         found += value.items if isinstance(value, Sizes) else [item.item() for item in value.reshape(-1)]
     return Sizes(found)
@@ -78,7 +78,16 @@ def _range(b: Builder, node: OnnxNode) -> fx.Node:
     return b.call(torch.arange, start, limit, delta)
 
 
+def _if(b: Builder, node: OnnxNode) -> list[Any]:
+    try:
+        condition = b.constant(node, 0)
+    except Unsupported as error:
+        raise Unsupported("depends on what the network computes; allowed: on constants and fixed sizes") from error
+    assert condition is not None
+    return b.branch(node.get("then_branch" if bool(condition.reshape(())) else "else_branch"))
+
+
 HANDLERS: dict[str, Handler] = {
     "Shape": _shape, "Size": _size, "Gather": gather, "ReduceProd": _reduce_product,
-    "ConstantOfShape": _constant_of_shape, "Constant": _constant, "Range": _range,
+    "ConstantOfShape": _constant_of_shape, "If": _if, "Constant": _constant, "Range": _range,
 }  # fmt: skip

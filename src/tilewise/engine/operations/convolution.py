@@ -20,7 +20,7 @@ from tilewise.engine.capture import module_of
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.layers import check_layer, check_sums, float_layer
-from tilewise.engine.lossless import by_itself, lossless
+from tilewise.engine.lossless import by_itself, first_byte, lossless
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.padding import padded
@@ -93,7 +93,9 @@ class Conv(Op):
         channels, pixels = min(layer.in_channels, layer.out_channels), node.chw.height * node.chw.width
         choices = by_itself(spec, layer.kernel_size[0], channels, pixels) if isinstance(spec, Exact) else (spec,)
         size = (node.chw.height, node.chw.width)
-        return next(filter(None, (lossless(direct, grid.low, size, choice) for choice in choices)), None)
+        return next(
+            filter(None, (lossless(direct, first_byte(grid.low, grid.high), size, choice) for choice in choices)), None
+        )
 
 
 def sides(layer: QuantizedConv) -> list[int]:
