@@ -23,7 +23,7 @@ Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
 T = TypeVar("T")
 MAX_DIGITS = 100
 """Characters of a number in a file."""
-MAX_NUMBER, MAX_SIZE, MAX_PRODUCTS = 10**15, 32, 128
+MAX_NUMBER, MAX_SIZE, MAX_PRODUCTS = 10**15, 32, 1024
 """Of an algorithm in a file: numerators and denominators, outputs and filter taps, rows of a matrix."""
 
 
@@ -125,6 +125,11 @@ class Bilinear:
         """Multiplications per tile and dimension, ``n``."""
         return len(self.G)
 
+    @property
+    def taps(self) -> int:
+        """Multiplications per tile of the plane, ``n**2``."""
+        return self.products**2
+
     def multiplication_ratio(self, dim: int = 2) -> Fraction:
         """How many times fewer multiplications than direct convolution: ``(m r / n)**dim``.
 
@@ -185,11 +190,7 @@ class Bilinear:
 
     def integer(self) -> IntegerForm:
         """Smallest integer matrices and the scale per product that makes up for them."""
-        b_rows, b_scale = primitive_rows(self.BT)
-        g_rows, g_scale = primitive_rows(self.G)
-        a_columns, a_scale = primitive_rows(transpose(self.AT))
-        scale = tuple(a * g * b for a, g, b in zip(a_scale, g_scale, b_scale, strict=True))
-        return IntegerForm(AT=transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
+        return integer_form(self.AT, self.G, self.BT)
 
     @property
     def has_integer_transforms(self) -> bool:
@@ -249,26 +250,44 @@ class Bilinear:
             If a field is missing or wrong, a size or number is larger than any algorithm of use has (files come from
             strangers, and proofs take time), or if the triple is not a convolution.
         """
-        if not isinstance(data, dict):
-            raise ValueError(f"it holds a {type(data).__name__}, not the description of an algorithm")  # noqa: TRY004
-        missing = [f for f in ("name", "m", "r", "AT", "G", "BT") if f not in data]
-        if missing:
-            raise ValueError(f"algorithm description lacks {', '.join(missing)}")
-        if not isinstance(data["name"], str):
-            raise ValueError(f"name is {data['name']!r}; it must be a text")  # noqa: TRY004 - bad input
-        sizes = {"m": data["m"], "r": data["r"], "stride": data.get("stride", 1)}
-        for field, value in sizes.items():
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIZE:
-                raise ValueError(f"{field} is {str(value)[:MAX_DIGITS]}; allowed: integers from 1 to {MAX_SIZE}")
-        matrices = {field: data[field] for field in ("AT", "G", "BT")}
-        for field, rows in matrices.items():
-            if not (_is_short_list(rows) and rows and all(_is_short_list(row) for row in rows)):
-                raise ValueError(f"{field} must be a list of rows, with at most {MAX_PRODUCTS} numbers in each")
-        numbers = [rational(x) for rows in matrices.values() for row in rows for x in row]
-        if any(max(abs(x.numerator), x.denominator) > MAX_NUMBER for x in numbers):
-            raise ValueError(f"it has a number with a numerator or denominator above {MAX_NUMBER}")
-        at, g, bt = matrices.values()
-        return cls(data["name"], sizes["m"], sizes["r"], at, g, bt, sizes["stride"]).verify()
+        name, m, r, at, g, bt = read_fields(data)
+        return cls(name, m, r, at, g, bt, data.get("stride", 1)).verify()
+
+
+def integer_form(at: Matrix, g: Matrix, bt: Matrix) -> IntegerForm:
+    """Return a triple with the smallest integers."""
+    b_rows, b_scale = primitive_rows(bt)
+    g_rows, g_scale = primitive_rows(g)
+    a_columns, a_scale = primitive_rows(transpose(at))
+    scale = tuple(a * g * b for a, g, b in zip(a_scale, g_scale, b_scale, strict=True))
+    return IntegerForm(AT=transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
+
+
+def read_fields(data: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the JSON form of any algorithm holds: name, m, r, ``A^T``, ``G`` and ``B^T``.
+
+    Raises
+    ------
+    ValueError
+        If one is missing.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"it holds a {type(data).__name__}, not the description of an algorithm")  # noqa: TRY004
+    names = ("name", "m", "r", "AT", "G", "BT")
+    if missing := [name for name in names if name not in data]:
+        raise ValueError(f"algorithm description lacks {', '.join(missing)}")
+    if not isinstance(data["name"], str):
+        raise ValueError(f"name is {data['name']!r}; it must be a text")  # noqa: TRY004 - bad input
+    for field, value in {"m": data["m"], "r": data["r"], "stride": data.get("stride", 1)}.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIZE:
+            raise ValueError(f"{field} is {str(value)[:MAX_DIGITS]}; allowed: integers from 1 to {MAX_SIZE}")
+    for field in ("AT", "G", "BT"):
+        rows = data[field]
+        if not (_is_short_list(rows) and rows and all(_is_short_list(row) for row in rows)):
+            raise ValueError(f"{field} must be a list of rows, with at most {MAX_PRODUCTS} numbers in each")
+        if any(max(abs(x.numerator), x.denominator) > MAX_NUMBER for row in rows for x in map(rational, row)):
+            raise ValueError(f"{field} has a number with a numerator or denominator above {MAX_NUMBER}")
+    return tuple(data[name] for name in names)
 
 
 def _is_short_list(value: Any) -> bool:
