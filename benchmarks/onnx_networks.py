@@ -183,7 +183,7 @@ def page(known: dict[str, Any]) -> str:
     near = sum(record["error"] <= ALLOWED for record in read)
     lines = [
         "# ONNX networks", "",
-        "*`python benchmarks/onnx_networks.py` writes this page; its docstring says where the networks are from.*", "",
+        "*`python benchmarks/onnx_networks.py` writes this page, and says where the networks are from.*", "",
         f"Of {len(known)} networks {len(read)} are read, {near} of them within {ALLOWED:g} of ONNX Runtime's results:",
         "the largest difference, divided by the result's largest number where that is above 1, on random",
         "images, in float. The light models of the `onnx` package have constant weights, so their results say",
