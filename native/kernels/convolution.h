@@ -12,6 +12,7 @@
 namespace tilewise {
 
 inline constexpr std::int64_t kMaxTransform = 26;  // largest n, m and t of an algorithm: SFC12(10, 7)
+inline constexpr std::int64_t kMaxTaps = kMaxTransform * kMaxTransform;
 
 // What happens between the sum of a convolution (or an element-wise operation) and memory, per channel k:
 //   y = sum + bias[k];  y = y + residual;  y = function(y);  y = y > 0 ? y : y * slope[k];

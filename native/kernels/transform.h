@@ -1,4 +1,4 @@
-// One-dimensional transforms by the matrices of a bilinear algorithm, on vectors.
+// Transforms by the matrices of a bilinear algorithm, on vectors; tiles.h puts them together.
 //
 // Named algorithms are straight-line programs (algorithms.h); learned ones of known sizes are unrolled with
 // their matrices as data; any other one is kept as a list of its non-zero entries per row. The last two add
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/this_set.h"
+#include "kernels/tiles.h"
 #include "operations/fast/params.h"
 
 namespace tilewise::TILEWISE_SET {
@@ -55,7 +56,7 @@ class Dense {
     std::copy_n(conv.bt.begin(), N * T, &bt_[0][0]);
     std::copy_n(conv.at.begin(), M * N, &at_[0][0]);
   }
-  static bool serves(const FastConv& conv) { return conv.m == M && conv.n == N && conv.t() == T; }
+  static bool serves(const FastConv& conv) { return !conv.planar && conv.m == M && conv.n == N && conv.t() == T; }
 
   template <typename Vector, typename Get, typename Put>
   [[gnu::always_inline]] void input(const Get& get, const Put& put) const {
@@ -81,7 +82,46 @@ class Dense {
   float bt_[N][T], at_[M][N];
 };
 
-// Any algorithm.
+// A matrix as a list of the entries that are not 0, row by row.
+class ListedRows {
+ public:
+  ListedRows(const std::vector<float>& matrix, int rows, int cols) {
+    for (int row = 0; row < rows; ++row) {
+      for (int col = 0; col < cols; ++col) {
+        const float factor = matrix[static_cast<std::size_t>(row * cols + col)];
+        if (factor != 0) terms_.push_back({col, factor});
+      }
+      ends_.push_back(terms_.size());
+    }
+  }
+  template <typename Vector, typename Get, typename Put>
+  [[gnu::always_inline]] void apply(const Get& get, const Put& put) const {
+    using Scalar = std::remove_cvref_t<decltype(Vector{}[0])>;
+    std::size_t term = 0;
+    for (std::size_t row = 0; row < ends_.size(); ++row) {
+      Vector sum{};
+      for (; term < ends_[row]; ++term) sum = sum + get(terms_[term].column) * as<Scalar>(terms_[term].factor);
+      put(static_cast<int>(row), sum);
+    }
+  }
+
+ private:
+  struct Term {
+    int column;
+    float factor;
+  };
+  // By way of int, as a float that is negative has no unsigned number.
+  template <typename Scalar>
+  static Scalar as(float factor) {
+    if constexpr (std::is_integral_v<Scalar>) return static_cast<Scalar>(static_cast<std::int32_t>(factor));
+    return static_cast<Scalar>(factor);
+  }
+
+  std::vector<Term> terms_;
+  std::vector<std::size_t> ends_;  // of each row
+};
+
+// Any algorithm of rows and columns.
 struct Listed {
   static constexpr int kMax = kMaxTransform;
   int m, n, t;
@@ -103,52 +143,32 @@ struct Listed {
   }
 
  private:
-  struct Term {
-    int column;
-    float factor;
-  };
-  struct Rows {
-    std::vector<Term> terms;
-    std::vector<std::size_t> ends;  // of each row
-
-    Rows(const std::vector<float>& matrix, int rows, int cols) {
-      for (int row = 0; row < rows; ++row) {
-        for (int col = 0; col < cols; ++col) {
-          const float factor = matrix[static_cast<std::size_t>(row * cols + col)];
-          if (factor != 0) terms.push_back({col, factor});
-        }
-        ends.push_back(terms.size());
-      }
-    }
-    template <typename Vector, typename Get, typename Put>
-    [[gnu::always_inline]] void apply(const Get& get, const Put& put) const {
-      using Scalar = std::remove_cvref_t<decltype(Vector{}[0])>;
-      std::size_t term = 0;
-      for (std::size_t row = 0; row < ends.size(); ++row) {
-        Vector sum{};
-        for (; term < ends[row]; ++term) sum = sum + get(terms[term].column) * as<Scalar>(terms[term].factor);
-        put(static_cast<int>(row), sum);
-      }
-    }
-  };
-  // By way of int, as a float that is negative has no unsigned number.
-  template <typename Scalar>
-  static Scalar as(float factor) {
-    if constexpr (std::is_integral_v<Scalar>) return static_cast<Scalar>(static_cast<std::int32_t>(factor));
-    return static_cast<Scalar>(factor);
-  }
-  Rows input_, output_;
+  ListedRows input_, output_;
 };
 
-// The largest size of an algorithm, for arrays.
-template <class Algorithm>
-inline constexpr int kMaxOf = [] {
-  if constexpr (requires { Algorithm::kMax; }) {
-    return Algorithm::kMax;
-  } else {
-    return Algorithm::n > Algorithm::t ? Algorithm::n : Algorithm::t;
+// Any planar algorithm.
+struct ListedTiles {
+  static constexpr bool kWholeTiles = true;
+  static constexpr int kMax = kMaxTransform;
+  int m;
+
+  explicit ListedTiles(const FastConv& conv)
+      : m(static_cast<int>(conv.m)),
+        input_(conv.bt, static_cast<int>(conv.n), static_cast<int>(conv.t() * conv.t())),
+        output_(conv.at, static_cast<int>(conv.m * conv.m), static_cast<int>(conv.n)) {}
+
+  template <typename Vector, typename Get, typename Put>
+  void input(const Get& get, const Put& put) const {
+    input_.apply<Vector>(get, put);
   }
-}();
+  template <typename Vector, typename Get, typename Put>
+  void output(const Get& get, const Put& put) const {
+    output_.apply<Vector>(get, put);
+  }
+
+ private:
+  ListedRows input_, output_;
+};
 
 // Named algorithms hold nothing.
 template <class Algorithm>

@@ -94,6 +94,7 @@ FastConv fast_conv(const BilinearCase& algorithm, const TensorRef& x, const Tens
                 .stride = algorithm.stride,
                 .pad_top = pad,
                 .pad_left = pad,
+                .planar = algorithm.planar,
                 .bt = algorithm.bt,
                 .at = algorithm.at,
                 .integer = true,
@@ -112,9 +113,9 @@ FastConv fast_conv(const BilinearCase& algorithm, const TensorRef& x, const Tens
     for (float& v : conv.at) v += 0.01F * std::normal_distribution<float>()(random);
   }
   const std::int64_t columns = turn % 2 ? 1 : x.channels;
-  conv.mult.resize(static_cast<std::size_t>(conv.n * conv.n * columns));
+  conv.mult.resize(static_cast<std::size_t>(conv.products() * columns));
   for (auto& mult : conv.mult) mult = std::uniform_int_distribution<std::int32_t>(1, 32767)(random);
-  conv.scale = floats(static_cast<std::size_t>(conv.n * conv.n * y.channels), 1e-4F, random);
+  conv.scale = floats(static_cast<std::size_t>(conv.products() * y.channels), 1e-4F, random);
   return conv;
 }
 
@@ -151,7 +152,7 @@ void test_fast(Random& random) {
         text << algorithm.name << " of " << shape.height << "x" << shape.width << "x" << shape.channels
              << " to " << shape.filters << ", turn " << turn;
         const auto count =
-            static_cast<std::size_t>(algorithm.n * algorithm.n * shape.filters * shape.channels);
+            static_cast<std::size_t>(algorithm.taps() * shape.filters * shape.channels);
 
         Memory x(tensor(Dtype::kUint8, shape.height, shape.width, shape.channels, turn % 2 == 0), images, 0);
         fill(x, images, kind, random);
@@ -191,7 +192,7 @@ void test_fast(Random& random) {
 // The problem of a fast convolution in the reference's terms: NCHW integers.
 winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
   const TensorRef& x = *conv.x;
-  const std::int64_t taps = conv.n * conv.n, k = conv.y->channels, t = conv.t();
+  const std::int64_t taps = conv.products(), k = conv.y->channels, t = conv.t();
   Tensor<std::int16_t, 4> q({images, x.channels, x.height, x.width});
   for (std::int64_t image = 0; image < images; ++image) {
     for (std::int64_t c = 0; c < x.channels; ++c) {
@@ -229,7 +230,7 @@ winograd::Stages reference_stages(const FastConv& conv, std::int64_t images) {
 
 void compare_stages(const KernelSet& set, const BilinearCase& algorithm, Dtype dtype, std::int64_t channels,
                     Fill kind, Random& random) {
-  if (!takes_next_problem()) return;
+  if (algorithm.planar || !takes_next_problem()) return;
   constexpr std::int64_t kImages = 2, kFilters = 15;
   const std::int64_t pad = algorithm.r / 2;
   const bool words = dtype == Dtype::kInt16;
@@ -240,7 +241,7 @@ void compare_stages(const KernelSet& set, const BilinearCase& algorithm, Dtype d
       kImages, 0);
   FastConv conv = fast_conv(algorithm, x.tensor, y.tensor, pad, 1, random);
   if (words) conv = int16_conv(conv, x.tensor, 1);
-  const auto count = static_cast<std::size_t>(algorithm.n * algorithm.n * kFilters * channels);
+  const auto count = static_cast<std::size_t>(algorithm.taps() * kFilters * channels);
   const auto u8 = int8s(count, kind, random);
   const auto u16 = int16s(count, 2147483647 / conv.v_limit / channels, kind, random);
   if (words) conv.u_int16 = u16;
@@ -260,7 +261,7 @@ void compare_stages(const KernelSet& set, const BilinearCase& algorithm, Dtype d
     const std::int64_t first = task * tiles / op->tasks(call), end = (task + 1) * tiles / op->tasks(call);
     const std::int64_t begin = kFilters / at.panel * at.panel;
     for (std::int64_t tile = 0; tile < end - first; ++tile) {
-      for (std::int64_t tap = 0; tap < algorithm.n * algorithm.n; ++tap) {
+      for (std::int64_t tap = 0; tap < algorithm.taps(); ++tap) {
         for (std::int64_t c = 0; c < channels; ++c) {
           const std::int64_t where = at.v + tap * at.v_tap + tile * at.v_tile + c;
           const int v = words ? reinterpret_cast<const std::int16_t*>(bytes)[where]
@@ -351,7 +352,7 @@ void test_shared_direct(Random& random) {
 
 void test_shared_fast(Random& random) {
   for (const BilinearCase& algorithm : {kAlgorithms[1], kAlgorithms[3], kAlgorithms[12]}) {
-    const auto count = static_cast<std::size_t>(algorithm.n * algorithm.n * kSharedFilters * kSharedChannels);
+    const auto count = static_cast<std::size_t>(algorithm.taps() * kSharedFilters * kSharedChannels);
     const auto u8 = int8s(count, Fill::kRandom, random);
     const auto u16 = int16s(count, 2147483647 / 32767 / kSharedChannels, Fill::kRandom, random);
     const auto uf = floats(count, 0.1F, random);

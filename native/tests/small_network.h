@@ -20,18 +20,25 @@ struct EndingFields {
   std::string function = {};
 };
 
-// One dimension of an algorithm, in floats and in integers.
+// One dimension of an algorithm, or a planar one, in floats and in integers.
 struct FastAlgorithm {
   std::string name;
   std::int64_t m, r, n, stride;
   std::vector<float> bt, at;
   std::int64_t dilation = 1, groups = 1;
+  bool planar = false;
+
+  std::int64_t side(std::int64_t size) const { return planar ? size * size : size; }  // of a matrix
+  std::int64_t taps() const { return planar ? n : n * n; }
 };
 struct WrappingAlgorithm {
   std::string name = "F2";
   std::int64_t m = 2, r = 3, n = 4;
   std::vector<std::int32_t> at = {1, 1, 1, 0, 0, 1, -1, 1}, g = {2, 0, 0, 1, 1, 1, 1, -1, 1, 0, 0, 2},
                             bt = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, -1, 0, 1};
+  bool planar = false;
+
+  std::int64_t side(std::int64_t size) const { return planar ? size * size : size; }
 };
 
 // Adds operations with random weights, and scales that keep the values of 8-bit tensors within their grids.
@@ -77,17 +84,18 @@ class NetworkBuilder {
                const EndingFields& ending = {}, bool halves = false) {
     const std::int64_t n = algorithm.n, t = algorithm.stride * (algorithm.m - 1) + algorithm.r, pad = algorithm.r / 2 * algorithm.dilation;
     const std::int64_t filters = channels(y);
-    auto arrays = weights("u", x, {n * n, filters, channels(x) / algorithm.groups}, {n * n, filters}, halves);
+    const std::int64_t taps = algorithm.taps();
+    auto arrays = weights("u", x, {taps, filters, channels(x) / algorithm.groups}, {taps, filters}, halves);
     if (dtype(x) != "float32") {
       std::vector<std::int32_t> mult;
-      for (std::int64_t i = 0; i < n * n * channels(x); ++i) mult.push_back(static_cast<std::int32_t>(random_() % 24000 + 8000));
-      arrays.emplace_back("mult", values_of({n * n, channels(x)}, mult));
+      for (std::int64_t i = 0; i < taps * channels(x); ++i) mult.push_back(static_cast<std::int32_t>(random_() % 24000 + 8000));
+      arrays.emplace_back("mult", values_of({taps, channels(x)}, mult));
     }
-    arrays.emplace_back("bt", values_of({n, t}, algorithm.bt));
-    arrays.emplace_back("at", values_of({algorithm.m, n}, algorithm.at));
+    arrays.emplace_back("bt", values_of({n, algorithm.side(t)}, algorithm.bt));
+    arrays.emplace_back("at", values_of({algorithm.side(algorithm.m), n}, algorithm.at));
     arrays.emplace_back("bias", bias(filters));
     add("fast", name, x, y,
-        {{"algorithm", json(algorithm.name)}, {"integer", json(true)}, {"v_limit", json(dtype(x) == "int16" ? 2047 : 127)},
+        {{"algorithm", json(algorithm.name)}, {"planar", json(algorithm.planar)}, {"integer", json(true)}, {"v_limit", json(dtype(x) == "int16" ? 2047 : 127)},
          {"fraction_bits", json(15)}, {"stride", json(algorithm.stride)}, {"dilation", json(algorithm.dilation)},
          {"padding", numbers({pad, pad, pad, pad})}, {"block", json(0)}},
         ending, arrays);
@@ -98,9 +106,12 @@ class NetworkBuilder {
                 const WrappingAlgorithm& algorithm = {}) {
     const std::int64_t m = algorithm.m, r = algorithm.r, n = algorithm.n;
     auto arrays = lossless_arrays(x, y, r);
-    arrays.insert(arrays.end(), {{"at", values_of({m, n}, algorithm.at)}, {"g", values_of({n, r}, algorithm.g)},
-                                 {"bt", values_of({n, m + r - 1}, algorithm.bt)}});
-    add("wrapping", name, x, y, lossless_fields(algorithm.name, r), ending, arrays);
+    arrays.insert(arrays.end(), {{"at", values_of({algorithm.side(m), n}, algorithm.at)},
+                                 {"g", values_of({n, algorithm.side(r)}, algorithm.g)},
+                                 {"bt", values_of({n, algorithm.side(m + r - 1)}, algorithm.bt)}});
+    auto fields = lossless_fields(algorithm.name, r);
+    fields.emplace_back("planar", json(algorithm.planar));
+    add("wrapping", name, x, y, std::move(fields), ending, arrays);
   }
   void residue(const std::string& name, std::int64_t x, std::int64_t y, std::int64_t m, const std::vector<std::int64_t>& moduli,
                const EndingFields& ending = {}, std::int64_t r = 3) {

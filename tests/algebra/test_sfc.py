@@ -83,13 +83,32 @@ def test_planar_computes_a_convolution() -> None:
     np.testing.assert_allclose(at @ ((g @ w.reshape(-1)) * (bt @ d.reshape(-1))), np.reshape(wanted, -1), atol=1e-13)
 
 
+@pytest.mark.parametrize("name", ["SFC6-planar", "SFC6-planar(7)", "SFC4-planar", "SFC3-planar(2)"])
+def test_names(name: str) -> None:
+    a = algorithm(name)
+    assert isinstance(a, Planar)
+    assert Planar.from_dict(a.to_dict()) == a
+    assert a.name in {"SFC6-planar(6, 3)", "SFC6-planar(7, 3)", "SFC4-planar(4, 3)", "SFC3-planar(2, 3)"}
+    with pytest.raises(ValueError, match=r"unknown algorithm 'SFC\d-planar.*' for 3x3 kernels of stride 2"):
+        algorithm(name, 3, 2)
+
+
+def test_factors_are_those_of_the_matrices() -> None:
+    a = planar_sfc(12, 3, 10)
+    assert a.factors is not None
+    assert a.factors.whole == (a.AT, a.BT)
+    other = replace(a.factors, at=a.factors.at[::-1])
+    with pytest.raises(ValueError, match="its factors are not those of its matrices"):
+        replace(a, factors=other)
+
+
 @pytest.mark.parametrize("field", ["AT", "G", "BT"])
 def test_the_proof_in_the_plane_finds_any_changed_entry(field: str) -> None:
     a = planar_sfc(3, 2, 3)
     matrix = [list(row) for row in getattr(a, field)]
     matrix[1][1] += Fraction(1, 7)
     with pytest.raises(ValueError, match=r"is not a convolution: output \(\d, \d\), filter tap \(\d, \d\), input "):
-        replace(a, **{field: matrix}).verify()
+        replace(a, **{field: matrix}, factors=None).verify()
 
 
 def test_bad_planar_algorithms_are_refused() -> None:
@@ -99,4 +118,4 @@ def test_bad_planar_algorithms_are_refused() -> None:
     with pytest.raises(ValueError, match="m and r must be at least 1"):
         replace(a, r=0)
     with pytest.raises(ValueError, match="too large to be proved in 53 bits"):
-        replace(a, AT=[[x * 2**60 + 1 for x in row] for row in a.AT]).verify()
+        replace(a, AT=[[x * 2**60 + 1 for x in row] for row in a.AT], factors=None).verify()

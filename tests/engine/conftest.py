@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -139,9 +140,10 @@ class Interpreter:
         self.direct(**fields, stride=(1, 1), dilation=(1, 1), ordered=False, whole=False)
 
     def fast(
-        self, x: int, y: int, algorithm: str, bt: Floats, at: Floats, integer: bool, u: NDArray[Any], v_limit: int,
-        fraction_bits: int, bias: Floats, stride: int, dilation: int, padding: Any, residual: Any, function: str,
-        act_low: Any, act_high: Any, mult: NDArray[Any] | None = None, scale: Floats | None = None, block: int = 0,
+        self, x: int, y: int, algorithm: str, planar: bool, bt: Floats, at: Floats, integer: bool, u: NDArray[Any],
+        v_limit: int, fraction_bits: int, bias: Floats, stride: int, dilation: int, padding: Any, residual: Any,
+        function: str, act_low: Any, act_high: Any, mult: NDArray[Any] | None = None, scale: Floats | None = None,
+        block: int = 0,
         slope: Floats | None = None,
     ) -> None:  # fmt: skip
         assert algorithm
@@ -149,7 +151,8 @@ class Interpreter:
         image = padded(self.real(x) if scale is None else self.steps(x), padding)
         u = of_all_inputs(u, image.shape[-1])
         assert mult is None or mult.shape[1] in (1, u.shape[2])
-        (m, n), size = at.shape, bt.shape[1]
+        m, size = math.isqrt(len(at)) if planar else len(at), math.isqrt(bt.shape[1]) if planar else bt.shape[1]
+        sides = (at.shape[1],) if planar else (at.shape[1],) * 2
         r, step = size - stride * (m - 1), stride * m
 
         def tiled(image: NDArray[Any]) -> Floats:
@@ -161,16 +164,18 @@ class Interpreter:
                 np.stack([image[:, i::step, j::step][:, :rows, :cols] for j in range(size)])
                 for i in range(size)
             ])  # fmt: skip
+            if planar:
+                tiles = tiles.reshape(-1, *tiles.shape[2:])
             if scale is None:
-                v, weights = sandwich(bt.astype(float), tiles).reshape(n * n, -1, u.shape[2]), u
+                v, weights = sandwich(bt.astype(float), tiles, planar).reshape(len(u), -1, u.shape[2]), u
                 if u.dtype == np.uint16:
                     v, weights = widened(to_bf16(v)), widened(u)
-                z = np.einsum("tpc,tkc->tpk", v, weights.astype(float)).reshape(n, n, -1, u.shape[1])
-                out = sandwich(at.astype(float), z).astype(F32)
+                z = np.einsum("tpc,tkc->tpk", v, weights.astype(float)).reshape(*sides, -1, u.shape[1])
+                out = sandwich(at.astype(float), z, planar).astype(F32)
             else:
                 assert mult is not None
-                v = sandwich(bt.astype(np.int64) if integer else bt, tiles if integer else tiles.astype(F32))
-                v, factor = v.reshape(n * n, -1, u.shape[2]), mult[:, None, :]
+                v = sandwich(bt.astype(np.int64) if integer else bt, tiles if integer else tiles.astype(F32), planar)
+                v, factor = v.reshape(len(u), -1, u.shape[2]), mult[:, None, :]
                 if integer:
                     vq = (v * factor + (1 << fraction_bits - 1)) >> fraction_bits
                 else:
@@ -178,7 +183,7 @@ class Interpreter:
                     vq = np.floor(v * (factor.astype(F32) / F32(2**fraction_bits)) + F32(0.5))
                 product = np.einsum("tpc,tkc->tpk", vq.clip(-v_limit, v_limit).astype(np.int64), u.astype(np.int64))
                 z = product.astype(F32) * scale[:, None, :]
-                out = sandwich(at, z.reshape(n, n, -1, u.shape[1]))
+                out = sandwich(at, z.reshape(*sides, -1, u.shape[1]), planar)
             full = out.reshape(m, m, len(image), rows, cols, -1).transpose(2, 3, 0, 4, 1, 5)
             return full.reshape(len(image), rows * m, cols * m, -1)[:, :height, :width]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import tilewise as tw
-from tilewise.algebra.program import UNROLLED, program
+from tilewise.algebra import Planar
+from tilewise.algebra.program import PLANAR, UNROLLED, Program, output_program, program
 
 F32 = np.float32
 Floats = NDArray[np.float32]
@@ -108,21 +109,32 @@ def widened(halves: NDArray[np.uint16]) -> Floats:
     return (halves.astype(np.uint32) << 16).view(F32)
 
 
-NAMED = [[[int(x) for x in row] for row in tw.algorithm(*unrolled).AT] for unrolled in UNROLLED]
+def named() -> Iterator[tuple[NDArray[Any], Program]]:
+    """Named output transforms, and their programs."""
+    for name in (*UNROLLED, *PLANAR):
+        a = tw.algorithm(*name)
+        matrix = np.array([[int(x) for x in row] for row in a.AT])
+        if isinstance(a, Planar):
+            assert a.factors is not None
+            yield matrix, output_program(a.factors)
+        else:
+            yield matrix, program(matrix.tolist())
+
+
+NAMED = list(named())
 
 
 def steps_of(matrix: NDArray[Any]) -> tuple[list[Any], list[int]]:
     """Named output transforms as their program, other matrices row by row, ascending."""
-    for named in NAMED:
-        if matrix.shape == np.shape(named) and (matrix == named).all():
-            found = program(named)
+    for known, found in NAMED:
+        if matrix.shape == known.shape and (matrix == known).all():
             return list(found.steps), list(found.outputs)
     rows = [[(factor, i) for i, factor in enumerate(row) if factor != 0] for row in matrix]
     return rows, list(range(len(rows)))
 
 
-def sandwich(matrix: NDArray[Any], tiles: NDArray[Any]) -> NDArray[Any]:
-    """``matrix @ tile @ matrix.T``, each product and sum rounded on its own."""
+def sandwich(matrix: NDArray[Any], tiles: NDArray[Any], planar: bool = False) -> NDArray[Any]:
+    """``matrix @ tile @ matrix.T``, of tiles that are vectors ``matrix @ tile``; each product and sum rounded."""
     steps, outputs = steps_of(matrix)
 
     def left(parts: NDArray[Any]) -> NDArray[Any]:
@@ -134,4 +146,4 @@ def sandwich(matrix: NDArray[Any], tiles: NDArray[Any]) -> NDArray[Any]:
             values.append(total)
         return np.stack([values[len(parts) + k] for k in outputs])
 
-    return left(left(tiles).swapaxes(0, 1)).swapaxes(0, 1)
+    return left(tiles) if planar else left(left(tiles).swapaxes(0, 1)).swapaxes(0, 1)

@@ -36,6 +36,19 @@ void transform_input(std::int64_t n, std::int64_t t, const Matrix& bt, const Pix
   }
 }
 
+// The same where B^T stands for whole tiles.
+template <typename Real, typename Pixels, typename Put>
+void transform_tile_input(std::int64_t n, std::int64_t t, std::span<const float> bt, const Pixels& d, const Put& put) {
+  for (std::int64_t tap = 0; tap < n; ++tap) {
+    Real sum = 0;
+    for (std::int64_t place = 0; place < t * t; ++place) {
+      const float factor = bt[static_cast<std::size_t>(tap * t * t + place)];
+      if (factor != 0) sum += static_cast<Real>(factor) * static_cast<Real>(d(place / t, place % t));
+    }
+    put(tap, sum);
+  }
+}
+
 // The one rounding rule, round half up: clamp((v * mult + 2^(f-1)) >> f, -limit, limit), f = fraction_bits.
 template <typename Real>
 Real requantized(Real v, std::int64_t mult, int fraction_bits, std::int64_t limit) {

@@ -12,7 +12,7 @@ Bench fast_bench(Command& problem) {
   const std::string name = problem.text_or("F4(3/1)", "algorithm");
   for (const testing::BilinearCase& c : testing::kAlgorithms) {
     if (name != c.name) continue;
-    b.fast_by("timed", x, y, {c.name, c.m, c.r, c.n, c.stride, c.bt, c.at});
+    b.fast_by("timed", x, y, {c.name, c.m, c.r, c.n, c.stride, c.bt, c.at, 1, 1, c.planar});
     b.output("y", y);
     const double tolerance = b.is_float(x) ? 1e-3 : 0;  // float sums of a fast layer have no one order
     return {std::move(b.draft), "timed", tolerance};

@@ -21,10 +21,10 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
         clamp_(conv) {
     const int fraction = *grid_of(conv);
     pack_matrix(conv, fraction);
-    per_channel_ = static_cast<std::int64_t>(conv.mult.size()) > conv.n * conv.n;
+    per_channel_ = static_cast<std::int64_t>(conv.mult.size()) > conv.products();
     factor_row_ = per_channel_ ? width() : kLanes;
-    factor_.resize(static_cast<std::size_t>(conv.n * conv.n * factor_row_));
-    for (std::int64_t i = 0; i < conv.n * conv.n * factor_row_; ++i) {
+    factor_.resize(static_cast<std::size_t>(conv.products() * factor_row_));
+    for (std::int64_t i = 0; i < conv.products() * factor_row_; ++i) {
       const std::int32_t mult = mult_of(conv, i / factor_row_, channel_at(i % factor_row_));
       factor_[static_cast<std::size_t>(i)] =
           std::ldexp(static_cast<float>(mult), -conv.fraction_bits - 2 * fraction);
@@ -33,7 +33,7 @@ class DotInput final : public InputStage<std::uint8_t, std::uint8_t> {
 
   // Below half a chunk of channels other transforms are faster.
   static bool serves(const FastConv& conv) {
-    return conv.x->channels > kBytes / 4 && conv.t() <= 4 * kMaxQuads && conv.n <= kMaxRows &&
+    return !conv.planar && conv.x->channels > kBytes / 4 && conv.t() <= 4 * kMaxQuads && conv.n <= kMaxRows &&
            conv.fraction_bits == 15 && grid_of(conv).has_value();
   }
 

@@ -45,11 +45,10 @@ inline double largest_v(const FastConv& conv) {
   const bool words = conv.x->dtype == Dtype::kInt16;
   const double low = words ? grid.low : -grid.zero, high = words ? grid.high : 255 - grid.zero;
   double largest = 0;
-  for (std::int64_t tap = 0; tap < conv.n * conv.n; ++tap) {
+  for (std::int64_t tap = 0; tap < conv.products(); ++tap) {
     double up = 0, down = 0;
     for (std::int64_t i = 0; i < t * t; ++i) {
-      const double factor = static_cast<double>(conv.bt[static_cast<std::size_t>(tap / conv.n * t + i / t)]) *
-                            static_cast<double>(conv.bt[static_cast<std::size_t>(tap % conv.n * t + i % t)]);
+      const double factor = conv.input_factor(tap, i);
       up += factor > 0 ? factor * high : factor * low;
       down += factor > 0 ? factor * low : factor * high;
     }
@@ -60,7 +59,7 @@ inline double largest_v(const FastConv& conv) {
 
 // The requantization multiplier of a tap and channel.
 inline std::int32_t mult_of(const FastConv& conv, std::int64_t tap, std::int64_t channel) {
-  const std::int64_t columns = static_cast<std::int64_t>(conv.mult.size()) / (conv.n * conv.n);
+  const std::int64_t columns = static_cast<std::int64_t>(conv.mult.size()) / (conv.products());
   return conv.mult[static_cast<std::size_t>(tap * columns + std::min(channel, columns - 1))];
 }
 
@@ -95,7 +94,7 @@ class ShortInput final : public InputStage<std::uint8_t, std::uint8_t> {
       : InputStage(round_up(conv.x->channels, kHalf)),
         zero_(I16{} + static_cast<std::int16_t>(conv.x->grid.zero)),
         clamp_(conv) {
-    constexpr std::int64_t taps = Algorithm::n * Algorithm::n;
+    const std::int64_t taps = conv.products();
     per_channel_ = static_cast<std::int64_t>(conv.mult.size()) > taps;
     mult_row_ = per_channel_ ? width() : kHalf;
     mult_.resize(static_cast<std::size_t>(taps * mult_row_));
@@ -160,28 +159,49 @@ class ShortInput final : public InputStage<std::uint8_t, std::uint8_t> {
             [&](int a, I16 v) __attribute__((always_inline)) { half[a][j][1] = v; });
       }
     }
-    for (int a = 0; a < n; ++a) {
-      I16 v[n][Halves];
+    if constexpr (kMixes<Algorithm>) {
+      I16 mixed[n * n + Algorithm::kMade][Halves];
+      for (int a = 0; a < n; ++a) row<Halves>(half[a], mixed + a * n);
 #pragma GCC unroll 2
       for (int h = 0; h < Halves; ++h) {
-        Algorithm::template input<I16>([&](int j) __attribute__((always_inline)) { return half[a][j][h]; },
-                                       [&](int b, I16 x) __attribute__((always_inline)) { v[b][h] = x; });
+        Algorithm::template into<I16>([&](int place) __attribute__((always_inline)) { return mixed[place][h]; },
+                                      [&](int place, I16 v) __attribute__((always_inline)) { mixed[place][h] = v; });
       }
-      for (int b = 0; b < n; ++b) {
-        const std::int64_t tap = a * n + b;
-        std::uint8_t* const place = to + tap * tap_distance + c;
-        const std::int16_t* const mult = mult_.data() + tap * mult_row_ + (per_channel_ ? c : 0);
-        I16 low = v[b][0], high = v[b][Halves - 1];
-        if constexpr (Requantize) {
-          low = mulhrs(low, load<I16>(mult));
-          high = mulhrs(high, load<I16>(mult + (per_channel_ ? kHalf * (Halves - 1) : 0)));
-        }
-        if constexpr (Halves == 1) {
-          store(place, clamp_(low));
-        } else {
-          store(place, clamp_(pack(low, high)));
-        }
+      for (int tap = 0; tap < Algorithm::taps; ++tap) {
+        finish<Halves, Requantize>(mixed[Algorithm::source[tap]], to, tap_distance, c, tap);
       }
+    } else {
+      for (int a = 0; a < n; ++a) {
+        I16 v[n][Halves];
+        row<Halves>(half[a], v);
+        for (int b = 0; b < n; ++b) finish<Halves, Requantize>(v[b], to, tap_distance, c, a * n + b);
+      }
+    }
+  }
+
+  template <int Halves>
+  [[gnu::always_inline]] static void row(const I16 (&half)[Algorithm::t][Halves], I16 (*v)[Halves]) {
+#pragma GCC unroll 2
+    for (int h = 0; h < Halves; ++h) {
+      Algorithm::template input<I16>([&](int j) __attribute__((always_inline)) { return half[j][h]; },
+                                     [&](int b, I16 x) __attribute__((always_inline)) { v[b][h] = x; });
+    }
+  }
+
+  template <int Halves, bool Requantize>
+  [[gnu::always_inline]] void finish(const I16 (&v)[Halves], std::uint8_t* to, std::int64_t tap_distance, std::int64_t c,
+                                     std::int64_t tap) const {
+    std::uint8_t* const place = to + tap * tap_distance + c;
+    const std::int16_t* const mult = mult_.data() + tap * mult_row_ + (per_channel_ ? c : 0);
+    I16 low = v[0], high = v[Halves - 1];
+    if constexpr (Requantize) {
+      low = mulhrs(low, load<I16>(mult));
+      high = mulhrs(high, load<I16>(mult + (per_channel_ ? kHalf * (Halves - 1) : 0)));
+    }
+    if constexpr (Halves == 1) {
+      store(place, clamp_(low));
+    } else {
+      store(place, clamp_(pack(low, high)));
     }
   }
 
@@ -200,26 +220,6 @@ inline bool float_serves(const FastConv& conv) {
   return !conv.integer || (conv.fraction_bits == 15 && largest_v(conv) <= 16777216);
 }
 
-// Applies B^T on both sides of one tile, kLanes channels: read(i * t + j) gives a pixel, write(tap, v) takes
-// V.
-template <typename Vector, class Algorithm, typename Read, typename Write>
-[[gnu::always_inline]] inline void both_sides(const Algorithm& algorithm, const Read& read,
-                                              const Write& write) {
-  const int n = algorithm.n, t = algorithm.t;
-  Vector half[kMaxOf<Algorithm>][kMaxOf<Algorithm>];
-  for (int j = 0; j < t; ++j) {
-    Vector column[kMaxOf<Algorithm>];
-    for (int i = 0; i < t; ++i) column[i] = read(i * t + j);
-    algorithm.template input<Vector>([&](int i) __attribute__((always_inline)) { return column[i]; },
-                                     [&](int a, Vector v) __attribute__((always_inline)) { half[a][j] = v; });
-  }
-  for (int a = 0; a < n; ++a) {
-    algorithm.template input<Vector>([&](int j) __attribute__((always_inline)) { return half[a][j]; },
-                                     [&](int b, Vector v)
-                                         __attribute__((always_inline)) { write(a * n + b, v); });
-  }
-}
-
 template <typename Real, class Algorithm>
 class RealInput final : public InputStage<std::uint8_t, std::uint8_t> {
   using Scalar = std::remove_cvref_t<decltype(Real{}[0])>;
@@ -231,8 +231,8 @@ class RealInput final : public InputStage<std::uint8_t, std::uint8_t> {
         zero_(conv.x->grid.zero),
         low_(Real{} - static_cast<Scalar>(conv.v_limit)),
         high_(Real{} + static_cast<Scalar>(conv.v_limit)) {
-    factor_.resize(static_cast<std::size_t>(conv.n * conv.n * width()));
-    for (std::int64_t i = 0; i < conv.n * conv.n * width(); ++i) {
+    factor_.resize(static_cast<std::size_t>(conv.products() * width()));
+    for (std::int64_t i = 0; i < conv.products() * width(); ++i) {
       factor_[static_cast<std::size_t>(i)] =
           std::ldexp(static_cast<Scalar>(mult_of(conv, i / width(), i % width())), -conv.fraction_bits);
     }
@@ -241,7 +241,7 @@ class RealInput final : public InputStage<std::uint8_t, std::uint8_t> {
   void run(const std::uint8_t* const* pixels, std::uint8_t* to, std::int64_t tap_distance,
            bool requantize) const override {
     for (std::int64_t c = 0; c < width(); c += kLanes) {
-      both_sides<Real>(
+      tile_input<Real>(
           algorithm_,
           [&](int pixel) __attribute__((always_inline)) {
             return __builtin_convertvector(load_bytes(pixels[pixel] + c) - zero_, Real);
@@ -273,7 +273,7 @@ class FloatInput final : public InputStage<float, float> {
 
   void run(const float* const* pixels, float* to, std::int64_t tap_distance, bool) const override {
     for (std::int64_t c = 0; c < width(); c += kLanes) {
-      both_sides<F32>(
+      tile_input<F32>(
           algorithm_, [&](int pixel) __attribute__((always_inline)) { return load<F32>(pixels[pixel] + c); },
           [&](int tap, F32 v) __attribute__((always_inline)) { store(to + tap * tap_distance + c, v); });
     }

@@ -14,13 +14,14 @@ class Fast final : public Convolution<FastConv> {
   void fields(Fields& fields) override {
     wires(fields);
     fields.text("algorithm", algorithm_, "Its name, for profiles.");
-    fields.array("bt", bt_, {"float32"}, 2, "B^T [n, t].");
-    fields.array("at", at_, {"float32"}, 2, "A^T [m, n].");
+    fields.flag("planar", conv_.planar, "The matrices stand for whole tiles.");
+    fields.array("bt", bt_, {"float32"}, 2, "B^T [n, t]; planar: [taps, t*t].");
+    fields.array("at", at_, {"float32"}, 2, "A^T [m, n]; planar: [m*m, taps].");
     fields.flag("integer", conv_.integer, "B^T holds integers, and V is computed exactly.");
     fields.array("u", u_, {"int8", "int16", "uint16", "float32"}, 3,
-                 "U [n*n, K, C / groups]; its type decides what is computed in, uint16 being the bits of bfloat16.");
-    fields.may_have("mult", mult_, {"int32"}, 2, "[n*n, 1 or C], requantizes V, in units of 2^-fraction_bits; integers only.");
-    fields.may_have("scale", scale_, {"float32"}, 2, "[n*n, K], the real value of one step of M; integers only.");
+                 "U [taps, K, C / groups], n*n taps unless planar; its type decides what is computed in, uint16 being the bits of bfloat16.");
+    fields.may_have("mult", mult_, {"int32"}, 2, "[taps, 1 or C], requantizes V, in units of 2^-fraction_bits; integers only.");
+    fields.may_have("scale", scale_, {"float32"}, 2, "[taps, K], the real value of one step of M; integers only.");
     fields.integer("v_limit", conv_.v_limit, {1, 32767}, "The requantized V lies in -v_limit..v_limit.");
     fields.integer("fraction_bits", fraction_bits_, {15, 31}, "Of mult.");
     fields.integer("stride", conv_.stride, {1, kMaxStep}, "Rows and columns from one output's window to the next.");
@@ -40,8 +41,8 @@ class Fast final : public Convolution<FastConv> {
  private:
   void check_numbers(const TensorType& x, const TensorType& y) override {
     check_matrices();
-    const std::int64_t taps = conv_.n * conv_.n;
-    check_equal(name, "the number of taps of u", u_.shape[0], taps, "the square of the rows of bt");
+    check_equal(name, "the number of taps of u", u_.shape[0], conv_.products(),
+                conv_.planar ? "the rows of bt" : "the square of the rows of bt");
     check_equal(name, "the number of output channels of u", u_.shape[1], y.channels, "the channels of y");
     conv_.groups = groups_of(u_.shape[2], "u", x, y);
     check_weights(x);
@@ -66,16 +67,26 @@ class Fast final : public Convolution<FastConv> {
   }
 
   void check_matrices() {
-    const std::int64_t n = bt_.shape[0], t = bt_.shape[1], m = at_.shape[0];
-    check_range(name, "the number of rows of bt", n, 1, kMaxTransform);
-    check_range(name, "the number of columns of bt", t, 1, kMaxTransform);
-    check_range(name, "the number of rows of at", m, 1, (t - 1) / conv_.stride + 1);
+    const std::int64_t n = bt_.shape[0], t = side("columns of bt", bt_.shape[1]), m = side("rows of at", at_.shape[0]);
+    if (conv_.planar) check_range(name, "stride", conv_.stride, 1, 1);
+    check_range(name, "the number of rows of bt", n, 1, conv_.planar ? kMaxTaps : kMaxTransform);
+    check_range(name, conv_.planar ? "the inputs of a side of a tile" : "the number of columns of bt", t, 1, kMaxTransform);
+    check_range(name, conv_.planar ? "the outputs of a side of a tile" : "the number of rows of at", m, 1,
+                (t - 1) / conv_.stride + 1);
     check_equal(name, "the number of columns of at", at_.shape[1], n, "the rows of bt");
     if (conv_.stride > 1) check_range(name, "dilation", conv_.dilation, 1, 1);
     check_finite(name, "bt", bt_);
     check_finite(name, "at", at_);
     conv_.m = m, conv_.n = n;
     conv_.r = t - conv_.stride * (m - 1);
+  }
+
+  // Of a matrix, or of a tile where it is planar.
+  std::int64_t side(const char* what, std::int64_t size) const {
+    if (!conv_.planar) return size;
+    const auto root = static_cast<std::int64_t>(std::sqrt(static_cast<double>(size)) + 0.5);
+    if (root * root != size) refuse(name, ": the number of ", what, " is ", size, ", must be a square");
+    return root;
   }
 
   void check_weights(const TensorType& x) {
@@ -135,9 +146,9 @@ class Fast final : public Convolution<FastConv> {
       }
       largest = std::max(largest, sum);
     }
-    if (largest * largest > limit) {
-      refuse(name, ": the absolute values of a row of bt sum to ", largest, ", must be at most ",
-             std::floor(std::sqrt(limit)));
+    const double most = conv_.planar ? limit : std::sqrt(limit);
+    if (largest > most) {
+      refuse(name, ": the absolute values of a row of bt sum to ", largest, ", must be at most ", std::floor(most));
     }
   }
 

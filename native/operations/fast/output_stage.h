@@ -35,7 +35,7 @@ class Output final : public OutputStage<Sum> {
  public:
   explicit Output(const FastConv& conv)
       : algorithm_(algorithm_of<Algorithm>(conv)),
-        taps_(conv.n * conv.n) {
+        taps_(conv.products()) {
     const std::int64_t filters = conv.y->channels;
     scale_.assign(static_cast<std::size_t>(kQuantized ? taps_ * conv.y->lanes() : 0), 0.0F);
     for (std::int64_t i = 0; kQuantized && i < taps_ * filters; ++i) {
@@ -59,30 +59,16 @@ class Output final : public OutputStage<Sum> {
     F32 values[kMax * kMax][Vectors];
     for (int v = 0; v < Vectors; ++v) {
       const float* const scale = scale_.data() + (channel / kLanes + v) * taps_ * kLanes;
-      transform(m + v * taps_ * kLanes, scale,
-                [&](int place, F32 value) __attribute__((always_inline)) { values[place][v] = value; });
+      const Sum* const sums = m + v * taps_ * kLanes;
+      tile_output<F32>(
+          algorithm_, [&](int tap) __attribute__((always_inline)) { return real(sums, scale, tap * kLanes); },
+          [&](int place, F32 value) __attribute__((always_inline)) { values[place][v] = value; });
     }
     for (std::int64_t i = 0; i < target.rows; ++i) {
       for (std::int64_t j = 0; j < target.cols; ++j) {
         finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.row_step + j * target.col_step,
                                             channel);
       }
-    }
-  }
-
-  template <typename Put>
-  [[gnu::always_inline]] void transform(const Sum* m, const float* scale, const Put& put) const {
-    const int n = algorithm_.n;
-    F32 half[kMax][kMax];
-    for (int b = 0; b < n; ++b) {
-      algorithm_.template output<F32>(
-          [&](int a) __attribute__((always_inline)) { return real(m, scale, (a * n + b) * kLanes); },
-          [&](int i, F32 value) __attribute__((always_inline)) { half[i][b] = value; });
-    }
-    for (int i = 0; i < algorithm_.m; ++i) {
-      algorithm_.template output<F32>(
-          [&](int b) __attribute__((always_inline)) { return half[i][b]; },
-          [&](int j, F32 value) __attribute__((always_inline)) { put(i * algorithm_.m + j, value); });
     }
   }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -34,7 +35,7 @@ class Fast final : public ImageOp<FastConv> {
   }
 
   void tile(std::int64_t image, std::int64_t row, std::int64_t col) const {
-    const std::int64_t taps = conv_.n * conv_.n;
+    const std::int64_t taps = conv_.products();
     std::vector<Sum> v(static_cast<std::size_t>(taps * x_.channels));  // [tap][channel]
     for (std::int64_t c = 0; c < x_.channels; ++c) {
       // Integers are exact in double; learned transforms are float arithmetic, step by step.
@@ -52,15 +53,17 @@ class Fast final : public ImageOp<FastConv> {
       return value(x_, image, row * conv_.stride + i * conv_.dilation - conv_.pad_top,
                    col * conv_.stride + j * conv_.dilation - conv_.pad_left, c);
     };
-    winograd::transform_input<Real>(conv_.n, conv_.t(), bt, pixel, [&](std::int64_t tap, Real sum) {
+    const auto put = [&](std::int64_t tap, Real sum) {
       v[static_cast<std::size_t>(tap * x_.channels + c)] = static_cast<Sum>(requantize(sum, tap, c));
-    });
+    };
+    if (conv_.planar) return winograd::transform_tile_input<Real>(conv_.n, conv_.t(), conv_.bt, pixel, put);
+    winograd::transform_input<Real>(conv_.n, conv_.t(), bt, pixel, put);
   }
 
   template <typename Real>
   Real requantize(Real v, std::int64_t tap, std::int64_t c) const {
     if (!kQuantized) return bf16_ ? static_cast<Real>(widened(Bf16Format().store(static_cast<float>(v)))) : v;
-    const auto columns = static_cast<std::int64_t>(conv_.mult.size()) / (conv_.n * conv_.n);
+    const auto columns = static_cast<std::int64_t>(conv_.mult.size()) / conv_.products();
     const auto mult = conv_.mult[static_cast<std::size_t>(tap * columns + std::min(c, columns - 1))];
     return winograd::requantized(v, mult, conv_.fraction_bits, conv_.v_limit);
   }
@@ -69,11 +72,18 @@ class Fast final : public ImageOp<FastConv> {
                         const std::vector<Sum>& v) const {
     const auto scaled = [&](std::int64_t tap) { return k < y_.channels ? product(tap, k, v) : 0.0F; };
     const std::int64_t d = conv_.dilation;
-    winograd::transform_output(conv_.n, conv_.at, scaled, std::min(conv_.m, (y_.height - row + d - 1) / d),
-                               std::min(conv_.m, (y_.width - col + d - 1) / d),
-                               [&](std::int64_t i, std::int64_t j, float sum) {
-                                 finish(conv_.epilogue, y_, sum, image, row + i * d, col + j * d, k);
-                               });
+    const std::int64_t rows = std::min(conv_.m, (y_.height - row + d - 1) / d),
+                       cols = std::min(conv_.m, (y_.width - col + d - 1) / d);
+    const auto put = [&](std::int64_t i, std::int64_t j, float sum) {
+      finish(conv_.epilogue, y_, sum, image, row + i * d, col + j * d, k);
+    };
+    if (!conv_.planar) return winograd::transform_output(conv_.n, conv_.at, scaled, rows, cols, put);
+    std::vector<float> products(static_cast<std::size_t>(conv_.n));
+    for (std::int64_t tap = 0; tap < conv_.n; ++tap) products[static_cast<std::size_t>(tap)] = scaled(tap);
+    const std::vector<float> sums = winograd::apply_ordered_tile(order_, conv_.at, products);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t j = 0; j < cols; ++j) put(i, j, sums[static_cast<std::size_t>(i * conv_.m + j)]);
+    }
   }
 
   float product(std::int64_t tap, std::int64_t k, const std::vector<Sum>& v) const {
@@ -90,6 +100,7 @@ class Fast final : public ImageOp<FastConv> {
   std::shared_ptr<const std::vector<Weight>> state_;
   const std::vector<Weight>& u_;
   bool bf16_;
+  std::string_view order_ = conv_.planar ? winograd::planar_output(conv_.at) : std::string_view();
 };
 
 inline std::unique_ptr<Op> make_fast_int8(const FastConv& conv) {

@@ -19,7 +19,7 @@ class WordInput final : public InputStage<std::int16_t, std::int16_t> {
         algorithm_(algorithm_of<Algorithm>(conv)),
         low_(F64{} - static_cast<double>(conv.v_limit)),
         high_(F64{} + static_cast<double>(conv.v_limit)) {
-    for (std::int64_t i = 0; i < conv.n * conv.n * width(); ++i) {
+    for (std::int64_t i = 0; i < conv.products() * width(); ++i) {
       factor_.push_back(
           std::ldexp(static_cast<double>(mult_of(conv, i / width(), i % width())), -conv.fraction_bits));
     }
@@ -28,7 +28,7 @@ class WordInput final : public InputStage<std::int16_t, std::int16_t> {
   void run(const std::int16_t* const* pixels, std::int16_t* to, std::int64_t tap_distance,
            bool requantize) const override {
     for (std::int64_t c = 0; c < width(); c += kLanes) {
-      both_sides<Real>(
+      tile_input<Real>(
           algorithm_,
           [&](int pixel) __attribute__((always_inline)) {
             return __builtin_convertvector(load<Words>(pixels[pixel] + c), Real);
@@ -59,7 +59,7 @@ class Bf16Input final : public InputStage<float, std::uint16_t> {
 
   void run(const float* const* pixels, std::uint16_t* to, std::int64_t tap_distance, bool) const override {
     for (std::int64_t c = 0; c < width(); c += kLanes) {
-      both_sides<F32>(
+      tile_input<F32>(
           algorithm_, [&](int pixel) __attribute__((always_inline)) { return load<F32>(pixels[pixel] + c); },
           [&](int tap, F32 v)
               __attribute__((always_inline)) { store(to + tap * tap_distance + c, to_bf16(v)); });

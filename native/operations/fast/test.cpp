@@ -89,6 +89,48 @@ void test_refusals() {
     bad("integer weights need mult and scale", [=](Draft& d) { d.drop_array("conv", array); });
 }
 
+// The same convolution with matrices of whole tiles: Kronecker products of those of network().
+Draft planar_network() {
+  Draft d = network();
+  for (const char* const array : {"bt", "at"}) {
+    Values& one = d.array("conv", array);
+    const std::int64_t rows = one.shape[0], cols = one.shape[1];
+    std::vector<float> whole;
+    for (std::int64_t row = 0; row < rows * rows; ++row) {
+      for (std::int64_t col = 0; col < cols * cols; ++col)
+        whole.push_back(one.as<float>()[row / rows * cols + col / cols] * one.as<float>()[row % rows * cols + col % cols]);
+    }
+    one = values_of({rows * rows, cols * cols}, whole);
+  }
+  d("conv", "planar") = json(true);
+  return d;
+}
+
+void test_planar() {
+  check_size(planar_network(), {{7, 9}}, {7, 9});
+  const auto bad = [](const std::string& part, auto change) { refused(planar_network(), "conv: " + part, change); };
+  const auto matrix = [](const char* which, std::int64_t rows, std::int64_t columns) {
+    return [=](Draft& d) {
+      d.array("conv", which) = values_of({rows, columns}, std::vector<float>(static_cast<std::size_t>(rows * columns), 1));
+    };
+  };
+  bad("the number of columns of bt is 15, must be a square", matrix("bt", 16, 15));
+  bad("the number of rows of at is 5, must be a square", matrix("at", 5, 16));
+  bad("the number of rows of bt is 677, must be 1..676", matrix("bt", 677, 16));
+  bad("the inputs of a side of a tile is 27, must be 1..26", matrix("bt", 16, 27 * 27));
+  bad("the outputs of a side of a tile is 5, must be 1..4", matrix("at", 25, 16));
+  bad("the number of taps of u is 16, must be 9, the rows of bt", [&](Draft& d) {
+    matrix("bt", 9, 16)(d);
+    matrix("at", 4, 9)(d);
+  });
+  bad("stride is 2, must be 1..1", [](Draft& d) { d("conv", "stride") = json(2); });
+  refused(network(), "conv: the number of taps of u is 16, must be 256, the square of the rows of bt", [&](Draft& d) {
+    const Draft whole = planar_network();
+    d = whole;
+    d("conv", "planar") = json(false);
+  });
+}
+
 void test_words_and_floats() {
   const Draft words = network(Of::kWords), floats = network(Of::kFloats);
   refused(words, "conv: integer is false, must be true as the weights are int16", [](Draft& d) { d("conv", "integer") = json(false); });
@@ -151,7 +193,7 @@ void test_groups_and_dilation() {
         const TensorRef y = tensor(store.dtype, height, width, layer.filters, store.is_signed);
         Memory residual(tensor(kResiduals[turn % 3], height, width, layer.filters, true), images, 0);
         fill(residual, images, Fill::kRandom, random);
-        const std::int64_t taps = algorithm.n * algorithm.n, each = layer.channels / layer.groups;
+        const std::int64_t taps = algorithm.taps(), each = layer.channels / layer.groups;
         const auto count = static_cast<std::size_t>(taps * layer.filters * each);
         const std::int64_t limit = words ? 2047 : 127;
         const auto u8 = int8s(count, kFills[turn % 3], random);
@@ -183,6 +225,7 @@ void test_fast() {
   test_groups_and_dilation();
   test_sizes();
   test_refusals();
+  test_planar();
   test_words_and_floats();
   test_accumulators();
 }

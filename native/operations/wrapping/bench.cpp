@@ -12,7 +12,7 @@ Bench wrapping_bench(Command& problem) {
   const std::string name = problem.text_or("SFC6(3)", "algorithm");
   for (const testing::WrappingCase& c : testing::kWrappingCases) {
     if (name != c.name) continue;
-    b.wrapping("timed", x, y, {}, {c.name, c.sizes.m, c.sizes.r, c.sizes.n, c.at, c.g, c.bt});
+    b.wrapping("timed", x, y, {}, {c.name, c.sizes.m, c.sizes.r, c.sizes.n, c.at, c.g, c.bt, c.sizes.planar});
     b.output("y", y);
     return {std::move(b.draft), "timed"};
   }

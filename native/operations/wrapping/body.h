@@ -23,7 +23,7 @@ class WrappingInput final : public InputStage<std::uint8_t, std::int16_t> {
   void run(const std::uint8_t* const* pixels, std::int16_t* to, std::int64_t tap_distance,
            bool) const override {
     for (std::int64_t c = 0; c < width(); c += 2 * kLanes) {
-      both_sides<I16>(
+      tile_input<I16>(
           algorithm_,
           [&](int pixel)
               __attribute__((always_inline)) { return load_byte_pairs(pixels[pixel] + c) - zero_; },
@@ -44,7 +44,7 @@ class WrappingOutput final : public OutputStage<std::int32_t> {
       : algorithm_(algorithm_of<Algorithm>(conv)),
         inverse_(U32{} + division.inverse),
         shift_(division.shift),
-        taps_(conv.n * conv.n),
+        taps_(conv.products()),
         scale_(conv.scale.begin(), conv.scale.end()) {
     scale_.resize(static_cast<std::size_t>(conv.y->lanes()), 0.0F);
   }
@@ -62,31 +62,18 @@ class WrappingOutput final : public OutputStage<std::int32_t> {
     F32 values[kMax * kMax][Vectors];
     for (int v = 0; v < Vectors; ++v) {
       const F32 scale = load<F32>(scale_.data() + channel + v * kLanes);
-      transform(m + v * taps_ * kLanes, [&](int place, U32 sum) __attribute__((always_inline)) {
-        values[place][v] = to_float(reinterpret_cast<I32>(sum * inverse_) >> shift_) * scale;
-      });
+      const std::int32_t* const sums = m + v * taps_ * kLanes;
+      tile_output<U32>(
+          algorithm_, [&](int tap) __attribute__((always_inline)) { return load<U32>(sums + tap * kLanes); },
+          [&](int place, U32 sum) __attribute__((always_inline)) {
+            values[place][v] = to_float(reinterpret_cast<I32>(sum * inverse_) >> shift_) * scale;
+          });
     }
     for (std::int64_t i = 0; i < target.rows; ++i) {
       for (std::int64_t j = 0; j < target.cols; ++j) {
         finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.row_step + j * target.col_step,
                                             channel);
       }
-    }
-  }
-
-  template <typename Put>
-  [[gnu::always_inline]] void transform(const std::int32_t* m, const Put& put) const {
-    const int n = algorithm_.n;
-    U32 half[kMax][kMax];
-    for (int b = 0; b < n; ++b) {
-      algorithm_.template output<U32>(
-          [&](int a) __attribute__((always_inline)) { return load<U32>(m + (a * n + b) * kLanes); },
-          [&](int i, U32 value) __attribute__((always_inline)) { half[i][b] = value; });
-    }
-    for (int i = 0; i < algorithm_.m; ++i) {
-      algorithm_.template output<U32>(
-          [&](int b) __attribute__((always_inline)) { return half[i][b]; },
-          [&](int j, U32 value) __attribute__((always_inline)) { put(i * algorithm_.m + j, value); });
     }
   }
 
@@ -99,12 +86,16 @@ class WrappingOutput final : public OutputStage<std::int32_t> {
 
 // What make(the type of an algorithm) gives for the named one for which named(type) holds, or for any.
 template <class Stage, typename Named, typename Make>
-std::unique_ptr<Stage> named_or_listed(const Named& named, const Make& make) {
+std::unique_ptr<Stage> named_or_listed(bool planar, const Named& named, const Make& make) {
   std::unique_ptr<Stage> stage;
-  for_each_named([&](auto type) {
+  const auto attempt = [&](auto type) {
     if (!stage && named(type)) stage = make(type);
-  });
-  return stage ? std::move(stage) : make(std::type_identity<Listed>{});
+  };
+  for_each_named(attempt);
+  for_each_planar(attempt);
+  if (stage) return stage;
+  if (planar) return make(std::type_identity<ListedTiles>{});
+  return make(std::type_identity<Listed>{});
 }
 
 // The shape of an exact convolution.
@@ -123,6 +114,7 @@ inline FastConv fast_of(const DirectConv& conv, std::int64_t m, std::int64_t r, 
 
 inline std::unique_ptr<Op> make_wrapping_int8(const WrappingConv& conv) {
   FastConv fast = fast_of(conv, conv.sizes.m, conv.sizes.r, conv.sizes.n, conv.block);
+  fast.planar = conv.sizes.planar;
   fast.bt.assign(conv.bt.begin(), conv.bt.end());
   fast.at.assign(conv.at.begin(), conv.at.end());
   using State = FastState<Int16Dot, std::uint8_t>;
@@ -131,12 +123,12 @@ inline std::unique_ptr<Op> make_wrapping_int8(const WrappingConv& conv) {
         wrapping::transform_weights(conv.sizes, conv.g, conv.weight_int8, conv.x->channels);
     const std::vector<std::int16_t> u(wide.begin(), wide.end());
     const wrapping::Division division =
-        wrapping::division(wrapping::denominator(conv.sizes, conv.at, conv.g, conv.bt).value());
+        wrapping::division(conv.sizes, wrapping::denominator(conv.sizes, conv.at, conv.g, conv.bt).value());
     auto input = named_or_listed<InputStage<std::uint8_t, std::int16_t>>(
-        [&]<class A>(std::type_identity<A>) { return has_input_of<A>(fast); },
+        fast.planar, [&]<class A>(std::type_identity<A>) { return has_input_of<A>(fast); },
         [&]<class A>(std::type_identity<A>) { return std::make_unique<WrappingInput<A>>(fast); });
     auto output = named_or_listed<OutputStage<std::int32_t>>(
-        [&]<class A>(std::type_identity<A>) { return has_output_of<A>(fast); },
+        fast.planar, [&]<class A>(std::type_identity<A>) { return has_output_of<A>(fast); },
         [&]<class A>(std::type_identity<A>) { return std::make_unique<WrappingOutput<A>>(fast, division); });
     return std::make_shared<State>(fast, u.data(), std::move(input), std::move(output));
   });

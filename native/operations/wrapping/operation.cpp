@@ -1,14 +1,20 @@
 // What makes a convolution modulo 2^32 lossless is decided anew for every program: never a wrong sum.
+#include <cmath>
+
 #include "operations/lossless.h"
 #include "operations/wrapping/arithmetic.h"
 
 namespace tilewise {
 namespace {
 
+// Of planar algorithms: what is proved in tenths of a second, whatever a file holds. SFC6-planar(6, 7) has 12 and 388.
+constexpr std::int64_t kMaxPlanarSide = 12, kMaxPlanarTaps = 400;
+
 class Wrapping final : public Lossless<WrappingConv> {
  public:
   void fields(Fields& fields) override {
     shared_fields(fields);
+    fields.flag("planar", planar_, "The matrices stand for whole tiles: rows of at and columns of g and bt are squares.");
     fields.array("at", at_, {"int32"}, 2, "A^T [m, n]; with G and B^T a convolution times a positive integer.");
     fields.array("g", g_, {"int32"}, 2, "G [n, r].");
     fields.array("bt", bt_, {"int32"}, 2, "B^T [n, m + r - 1].");
@@ -30,7 +36,7 @@ class Wrapping final : public Lossless<WrappingConv> {
                 wrapping::kMostShort);
     for (const std::int64_t u : wrapping::transform_weights(sizes, g, weights(), x.channels))
       check_range(name, "a value of G w G^T", u, -wrapping::kMostShort, wrapping::kMostShort);
-    check_sums_below(std::max(x.grid.zero, 255 - x.grid.zero), wrapping::division(*denominator).shift);
+    check_sums_below(std::max(x.grid.zero, 255 - x.grid.zero), wrapping::division(sizes, *denominator).shift);
     conv_.sizes = sizes;
     conv_.at.assign(at.begin(), at.end());
     conv_.g.assign(g.begin(), g.end());
@@ -40,14 +46,22 @@ class Wrapping final : public Lossless<WrappingConv> {
   Made kernel(const KernelSet& set) const override { return {"wrapping_int8", set.wrapping_int8(conv_)}; }
 
   wrapping::Sizes matrices() {
-    const wrapping::Sizes sizes{.m = at_.shape[0], .r = g_.shape[1], .n = g_.shape[0]};
-    check_range(name, "the number of rows of g", sizes.n, 1, kMaxTransform);
-    check_range(name, "the number of rows of at", sizes.m, 1, kMaxTransform);
-    check_range(name, "the number of columns of g", sizes.r, 1, kMaxTransform);
-    check_range(name, "the inputs of a tile, m + r - 1,", sizes.t(), 1, kMaxTransform);
+    const auto side = [this](std::int64_t size) {
+      return planar_ ? static_cast<std::int64_t>(std::sqrt(static_cast<double>(size)) + 0.5) : size;
+    };
+    const auto whole = [this](std::int64_t side) { return planar_ ? side * side : side; };
+    const wrapping::Sizes sizes{.m = side(at_.shape[0]), .r = side(g_.shape[1]), .n = g_.shape[0], .planar = planar_};
+    const std::int64_t most = whole(planar_ ? kMaxPlanarSide : kMaxTransform);
+    check_range(name, "the number of rows of g", sizes.n, 1, planar_ ? kMaxPlanarTaps : kMaxTransform);
+    check_range(name, "the number of rows of at", at_.shape[0], 1, most);
+    check_range(name, "the number of columns of g", g_.shape[1], 1, most);
+    check_range(name, "the inputs of a tile, m + r - 1,", sizes.t(), 1, planar_ ? kMaxPlanarSide : kMaxTransform);
+    check_equal(name, "the number of rows of at", at_.shape[0], whole(sizes.m), "a square");
+    check_equal(name, "the number of columns of g", g_.shape[1], whole(sizes.r), "a square");
     check_equal(name, "the number of columns of at", at_.shape[1], sizes.n, "the rows of g");
     check_equal(name, "the number of rows of bt", bt_.shape[0], sizes.n, "the rows of g");
-    check_equal(name, "the number of columns of bt", bt_.shape[1], sizes.t(), "m + r - 1");
+    check_equal(name, "the number of columns of bt", bt_.shape[1], whole(sizes.t()),
+                planar_ ? "the square of m + r - 1" : "m + r - 1");
     for (const Array* const matrix : {&at_, &g_, &bt_}) {
       for (const std::int32_t factor : matrix->values<std::int32_t>())
         check_range(name, "an entry of at, g or bt", factor, -wrapping::kMostFactor, wrapping::kMostFactor);
@@ -62,6 +76,7 @@ class Wrapping final : public Lossless<WrappingConv> {
                "for sums that this algorithm is exact for");
   }
 
+  bool planar_ = false;
   Array at_, g_, bt_;
 };
 

@@ -123,6 +123,11 @@ class Bilinear:
         """Multiplications per tile and dimension, ``n``."""
         return len(self.G)
 
+    @property
+    def taps(self) -> int:
+        """Multiplications per tile of the plane, ``n**2``."""
+        return self.products**2
+
     def multiplication_ratio(self, dim: int = 2) -> Fraction:
         """How many times fewer multiplications than direct convolution: ``(m r / n)**dim``.
 
@@ -183,11 +188,7 @@ class Bilinear:
 
     def integer(self) -> IntegerForm:
         """Smallest integer matrices and the scale per product that makes up for them."""
-        b_rows, b_scale = primitive_rows(self.BT)
-        g_rows, g_scale = primitive_rows(self.G)
-        a_columns, a_scale = primitive_rows(transpose(self.AT))
-        scale = tuple(a * g * b for a, g, b in zip(a_scale, g_scale, b_scale, strict=True))
-        return IntegerForm(AT=transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
+        return integer_form(self.AT, self.G, self.BT)
 
     @property
     def has_integer_transforms(self) -> bool:
@@ -246,12 +247,31 @@ class Bilinear:
         ValueError
             If a field is missing or wrong, or if the triple is not a convolution.
         """
-        missing = [f for f in ("name", "m", "r", "AT", "G", "BT") if f not in data]
-        if missing:
-            raise ValueError(f"algorithm description lacks {', '.join(missing)}")
-        return cls(
-            data["name"], data["m"], data["r"], data["AT"], data["G"], data["BT"], data.get("stride", 1)
-        ).verify()
+        name, m, r, at, g, bt = read_fields(data)
+        return cls(name, m, r, at, g, bt, data.get("stride", 1)).verify()
+
+
+def integer_form(at: Matrix, g: Matrix, bt: Matrix) -> IntegerForm:
+    """Return a triple with the smallest integers."""
+    b_rows, b_scale = primitive_rows(bt)
+    g_rows, g_scale = primitive_rows(g)
+    a_columns, a_scale = primitive_rows(transpose(at))
+    scale = tuple(a * g * b for a, g, b in zip(a_scale, g_scale, b_scale, strict=True))
+    return IntegerForm(AT=transpose(a_columns), G=g_rows, BT=b_rows, scale=scale)
+
+
+def read_fields(data: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the JSON form of any algorithm holds: name, m, r, ``A^T``, ``G`` and ``B^T``.
+
+    Raises
+    ------
+    ValueError
+        If one is missing.
+    """
+    names = ("name", "m", "r", "AT", "G", "BT")
+    if missing := [name for name in names if name not in data]:
+        raise ValueError(f"algorithm description lacks {', '.join(missing)}")
+    return tuple(data[name] for name in names)
 
 
 def rational(value: Rational) -> Fraction:

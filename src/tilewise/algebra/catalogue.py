@@ -6,11 +6,16 @@ import functools
 import json
 import re
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from tilewise.algebra.bilinear import Bilinear
 from tilewise.algebra.decomposition import decompose
-from tilewise.algebra.sfc import ORDERS, sfc
+from tilewise.algebra.planar import Planar
+from tilewise.algebra.sfc import ORDERS, planar_sfc, sfc
 from tilewise.algebra.toom_cook import direct, toom_cook
+
+Algorithm: TypeAlias = Bilinear | Planar
+"""What layers and kernels take: algorithms of rows and columns, or of whole tiles."""
 
 KERNELS = (3, 5, 7)
 STRIDES = (1, 2)
@@ -58,8 +63,11 @@ _SFC_TILE = {
 # The same for stride 2, where they differ: as many as 20 products, the most that the engine takes, allow.
 _SFC_STRIDED_TILE = {(4, 5): 5, (4, 7): 5, (6, 7): 5}
 
+# Planar ones have those of the fewest products, and are named where they take clearly fewer than nested ones.
+_PLANAR_TILE = {(6, 3): 6}
 
-def algorithm(name: str, r: int = 3, stride: int = 1) -> Bilinear:
+
+def algorithm(name: str, r: int = 3, stride: int = 1) -> Algorithm:
     """Look up a bilinear algorithm by name.
 
     Parameters
@@ -72,6 +80,7 @@ def algorithm(name: str, r: int = 3, stride: int = 1) -> Bilinear:
         (docs/contracts/algorithms.md), the last being the 2020 paper's code.
         ``"SFC3"``, ``"SFC4"``, ``"SFC6"``: symbolic Fourier; ``"SFC6(6)"`` chooses the outputs per tile.
         ``"SFC12"``: the same for r = 5 and 7.
+        ``"SFC6-planar"``, ``"SFC6-planar(7)"``: the same on whole tiles, in fewer products; of stride 1.
         ``"direct"``: the trivial algorithm.
         ``"F2"``, ``"F4"``, ``"F6"`` of stride 2 or for 7 filter taps, and symbolic Fourier of stride 2, are sums of
         pieces (:func:`tilewise.algebra.decompose`).
@@ -108,7 +117,7 @@ def algorithm(name: str, r: int = 3, stride: int = 1) -> Bilinear:
     return _algorithm(name, r, stride)
 
 
-def fitting(found: Bilinear, r: int, stride: int = 1) -> Bilinear:
+def fitting(found: Algorithm, r: int, stride: int = 1) -> Algorithm:
     """Return an algorithm that is for these kernels; refuse any other."""
     if found.r != r:
         raise ValueError(f"{found.name} is for r = {found.r}, not for {r}x{r} kernels")
@@ -118,7 +127,7 @@ def fitting(found: Bilinear, r: int, stride: int = 1) -> Bilinear:
 
 
 @functools.cache
-def _algorithm(name: str, r: int, stride: int) -> Bilinear:
+def _algorithm(name: str, r: int, stride: int) -> Algorithm:
     if name == "direct":
         return direct(1, r, stride)
     if (match := re.fullmatch(r"F(\d)(?:-(\w+))?", name)) and name in algorithm_names(r, stride):
@@ -135,6 +144,10 @@ def _algorithm(name: str, r: int, stride: int) -> Bilinear:
             return sfc(order, m, r)
         if order in ORDERS and m:
             return decompose(m, r, stride, functools.partial(_fourier_piece, order), name=f"SFC{order}({m}, {r})")
+    if stride == 1 and (match := re.fullmatch(r"SFC([346])-planar(?:\((\d{1,2})\))?", name)):
+        order = int(match[1])
+        if m := int(match[2] or _PLANAR_TILE.get((order, r)) or _SFC_TILE[order, r]):
+            return planar_sfc(order, m, r)
     kernels = f"{r}x{r} kernels" + ("" if stride == 1 else f" of stride {stride}")
     allowed = ", ".join(algorithm_names(r, stride))
     raise ValueError(f"unknown algorithm {name[:100]!r} for {kernels}; allowed: {allowed}, SFC6(m)")
@@ -161,7 +174,7 @@ def is_file(name: str) -> bool:
     return name.endswith(".json")
 
 
-def read_algorithm(path: str) -> Bilinear:
+def read_algorithm(path: str) -> Algorithm:
     """Read an algorithm from a file, for whatever r it has, and prove it; errors as :func:`algorithm`'s."""
     try:
         data = json.loads(Path(path).read_text())
@@ -169,7 +182,12 @@ def read_algorithm(path: str) -> Bilinear:
         raise ValueError(f"{path} is no JSON file of an algorithm: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path} holds a {type(data).__name__}, not the description of an algorithm")  # noqa: TRY004 - bad input
-    return Bilinear.from_dict(data)
+    return from_dict(data)
+
+
+def from_dict(data: dict[str, Any]) -> Algorithm:
+    """Read the JSON form of an algorithm and prove it; errors as :meth:`Bilinear.from_dict`'s."""
+    return (Planar if data.get("planar") else Bilinear).from_dict(data)
 
 
 def textbook_points(m: int, r: int) -> tuple[int | str, ...]:
@@ -191,4 +209,5 @@ def algorithm_names(r: int = 3, stride: int = 1) -> list[str]:
     usual = [f"F{m}{family}" for family in (("", "-textbook") if stride == 1 else ("",)) for m in sizes]
     published = [f"F{m}-{family}" for family, points in _PUBLISHED.items() for m in sizes if m + r - 2 in points]
     fourier = [f"SFC{order}" for order, taps in _SFC_TILE if taps == r and _sfc_tile(order, r, stride)]
-    return ["direct", *usual, *(published if stride == 1 else []), *fourier]
+    planar = [f"SFC{order}-planar" for order, taps in _PLANAR_TILE if taps == r and stride == 1]
+    return ["direct", *usual, *(published if stride == 1 else []), *fourier, *planar]

@@ -12,7 +12,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from tilewise.algebra.planar import Factors
 
 Term: TypeAlias = tuple[int, int]
 """A coefficient, never 0, and the number of a value."""
@@ -25,6 +28,12 @@ UNROLLED = (
     ("F2", 3, 2), ("F4", 3, 2),
 )  # fmt: skip
 """Name, filter taps and stride of the algorithms whose programs the kernels are compiled with."""
+
+MAX_PRODUCTS = 26
+"""Most products for each dimension that the kernels take of a nested algorithm; named planar ones take more in all."""
+
+PLANAR = (("SFC6-planar", 3), ("SFC6-planar(7)", 3))
+"""The same of planar ones, of stride 1."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,29 @@ def program(matrix: Sequence[Sequence[int]]) -> Program:
         steps += _sums(row, inputs + len(steps))
         outputs.append(len(steps) - 1)
     return Program(inputs, tuple(steps), tuple(outputs))
+
+
+def output_program(factors: Factors) -> Program:
+    """Return the program of a planar ``A^T``: those of its factors one after another, ``at`` by columns, then by rows.
+
+    Parameters
+    ----------
+    factors : Factors
+        Of integers.
+    """
+    back, at = (program([[int(x) for x in row] for row in matrix]) for matrix in (factors.back, factors.at))
+    size, steps = at.inputs, list(back.steps)
+    mixed = [back.inputs + step for step in back.outputs]
+    half = [_append(at, mixed[b::size], steps, back.inputs) for b in range(size)]
+    outputs = [row for i in range(len(factors.at)) for row in _append(at, [h[i] for h in half], steps, back.inputs)]
+    return Program(back.inputs, tuple(steps), tuple(number - back.inputs for number in outputs))
+
+
+def _append(part: Program, numbers: Sequence[int], steps: list[tuple[Term, ...]], inputs: int) -> list[int]:
+    """Append the steps of a program on the values ``numbers``; return the numbers of its outputs."""
+    places = [*numbers, *range(inputs + len(steps), inputs + len(steps) + len(part.steps))]
+    steps += [tuple((c, places[number]) for c, number in step) for step in part.steps]
+    return [places[part.inputs + step] for step in part.outputs]
 
 
 def _primitive(i: int, a: int, j: int, b: int) -> tuple[Term, Term]:

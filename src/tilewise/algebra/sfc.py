@@ -7,10 +7,10 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
-from tilewise.algebra.bilinear import Bilinear
-from tilewise.algebra.planar import Planar
+from tilewise.algebra.bilinear import Bilinear, Matrix, transpose
+from tilewise.algebra.planar import Factors, Planar
 
 # A DFT of length N stays in integers when it is written with a root of unity w as a symbol and reduced by its
 # minimal polynomial. For these lengths w is 1, -1 or quadratic, so a number is a pair p + q*w at most.
@@ -29,6 +29,7 @@ SQUARE = {3: (-1, -1), 4: (-1, 0), 6: (-1, 1)}
 DOUBLE_COSINE = {3: (2, -1, -1), 4: (2, 0, -2, 0), 6: (2, 1, -1, -2, -1, 1)}
 
 
+T = TypeVar("T")
 Vector: TypeAlias = tuple[Fraction, ...]
 
 
@@ -103,14 +104,89 @@ def planar_sfc(order: int, m: int, r: int) -> Planar:
     """
     window = _Window.of(order, m, r)
     cyclic = [window.placed(row, 1) for row in _cyclic(order, 1)]
-    corrections = window.corrections()
-    nested = itertools.chain(
-        itertools.product(cyclic, corrections), itertools.product(corrections, [*cyclic, *corrections])
-    )
     rows = [window.placed(row, 2) for row in _cyclic(order, 2)]
-    rows += [Row(*map(_kron, x, y)) for x, y in nested]
+    rows += [Row(*map(_kron, x, y)) for x, y in _beside(cyclic, window.corrections())]
     at, g, bt = zip(*rows, strict=True)
-    return Planar(f"SFC{order}({m}, {r}) planar", m, r, tuple(zip(*at, strict=True)), g, bt).normalized().verify()
+    name = f"SFC{order}-planar({m}, {r})"
+    return Planar(name, m, r, transpose(at), g, bt, _factors(window)).normalized().verify()
+
+
+def _beside(cyclic: Sequence[T], corrections: Sequence[T]) -> Iterable[tuple[T, T]]:
+    """Pairs of products of one dimension that stay nested: those with a correction."""
+    yield from itertools.product(cyclic, corrections)
+    yield from itertools.product(corrections, [*cyclic, *corrections])
+
+
+def _factors(window: _Window) -> Factors:
+    """Return the factors of :func:`planar_sfc`'s transforms.
+
+    By rows and columns go the parts of frequencies, one number for a real and two for a complex one, and the inputs and
+    outputs of corrections. What is mixed are the products of a frequency, and two frequencies of rows and columns.
+    """
+    order, basis = window.order, _frequency_basis(window.order)
+    corrections = window.corrections()
+    found = []
+    for of_tile in (Row._fields.index("at"), Row._fields.index("bt")):
+        distinct = list(dict.fromkeys(row[of_tile] for row in corrections))
+        placed = [window.placed(Row(*[part] * 3), 1)[of_tile] for part in basis]
+        rest = [Fraction(0)] * len(distinct)
+        one = [(*_in_basis(row[of_tile], basis, 1), *rest) for row in _cyclic(order, 1)]
+        corrected = [(*[Fraction(0)] * order, *(Fraction(row[of_tile] == x) for x in distinct)) for row in corrections]
+        mixing = [_padded(_in_basis(row[of_tile], basis, 2), order, len(distinct)) for row in _cyclic(order, 2)]
+        mixing += [_kron(x, y) for x, y in _beside(one, corrected)]
+        found.append(((*placed, *distinct), tuple(mixing)))
+    (at, back), (bt, into) = found
+    return Factors(transpose(at), transpose(back), into, bt)
+
+
+def _padded(square: Vector, size: int, more: int) -> Vector:
+    """A square of numbers with more columns and rows of zeros."""
+    rows = [(*square[i * size : (i + 1) * size], *[Fraction(0)] * more) for i in range(size)]
+    return tuple(itertools.chain(*rows, [Fraction(0)] * more * (size + more)))
+
+
+@functools.cache
+def _frequency_basis(order: int) -> Matrix:
+    """Rows that span the sequences of a period: for each frequency those that begin with 1, or with 1, 0 and 0, 1."""
+    if order in COMPOSED:
+        one, two = COMPOSED[order]
+        pairs = itertools.product(_frequency_basis(one), _frequency_basis(two))
+        return tuple(tuple(x[i % one] * y[i % two] for i in range(order)) for x, y in pairs)
+    rows: list[Vector] = []
+    for frequency in range(order // 2 + 1):
+        w = order // math.gcd(order, frequency)
+        parts = zip(*(_power(i, w) if w > 2 else ((-1) ** (i % w),) for i in range(order)), strict=True)
+        rows += [tuple(map(Fraction, part)) for part in parts]
+    return tuple(rows)
+
+
+def _in_basis(x: Vector, basis: Matrix, dim: int) -> Vector:
+    """Return the numbers by which a vector is a sum of rows of a basis, or of their Kronecker products."""
+    inverse = _inverse(basis)
+    if dim == 1:
+        return tuple(
+            sum((v * row[j] for v, row in zip(x, inverse, strict=True) if v and row[j]), Fraction(0))
+            for j in range(len(x))
+        )
+    size = len(basis)
+    rows = [_in_basis(x[i * size : (i + 1) * size], basis, 1) for i in range(size)]
+    columns = [_in_basis(column, basis, 1) for column in transpose(rows)]
+    return tuple(itertools.chain(*transpose(columns)))
+
+
+@functools.cache
+def _inverse(matrix: Matrix) -> Matrix:
+    """Return the inverse of a matrix that has one."""
+    size = len(matrix)
+    rows = [[*row, *(Fraction(i == j) for j in range(size))] for i, row in enumerate(matrix)]
+    for i in range(size):
+        pivot = next(k for k in range(i, size) if rows[k][i])
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [x / rows[i][i] for x in rows[i]]
+        for k in range(size):
+            if k != i and rows[k][i]:
+                rows[k] = [x - rows[k][i] * y for x, y in zip(rows[k], rows[i], strict=True)]
+    return tuple(tuple(row[size:]) for row in rows)
 
 
 def _kron(a: Vector, b: Vector) -> Vector:

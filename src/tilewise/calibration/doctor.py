@@ -21,7 +21,7 @@ from tilewise.nn.stages import input_transform, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 Verdict: TypeAlias = Literal["safe", "needs refinement", "collapses"]
-ALGORITHMS = ("direct", "F2", "SFC6", "F4", "F6", "F4-textbook/tensor")
+ALGORITHMS = ("direct", "F2", "SFC6", "SFC6-planar", "F4", "F6", "F4-textbook/tensor")
 """Looked at by default; the last is what a textbook does, and what collapses."""
 SAFE_DB, COLLAPSED_DB = 22.0, 8.0
 """Of a layer's output. Measured on ResNet-20 (docs/results/calibration.md): layers of 8 to 19 dB together cost 8 points

@@ -46,7 +46,7 @@ class ListAlgorithms:
                     "r": r,
                     "stride": stride,
                     "m": a.m,
-                    "products": a.products**2,
+                    "products": a.taps,
                     "direct_products": (a.m * r) ** 2,
                     "reduction": float(a.multiplication_ratio()),
                     "input_growth": float(a.growth.input),
@@ -146,19 +146,18 @@ class ScoreAlgorithms:
 
     def result(self, seed: int) -> dict[str, Any]:
         """Simulate them."""
-        from tilewise.algebra import Bilinear, Planar, algorithm, algorithm_names
+        from tilewise.algebra import Bilinear, algorithm, algorithm_names
         from tilewise.algebra.catalogue import is_file, read_algorithm
         from tilewise.common.progress import track
         from tilewise.discovery.scores import planar, precisions, scores
         from tilewise.discovery.transforms import balanced
 
         names = self.names or algorithm_names(self.r)
-        nested = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in names]
+        chosen = [read_algorithm(n) if is_file(n) else algorithm(n, self.r) for n in names]
         if self.balanced:
-            nested = [balanced(a) for a in nested]
-        chosen: list[Bilinear | Planar] = [*nested]
-        if not (self.names or self.balanced):
-            chosen += planar(self.r)
+            chosen = [balanced(a) for a in chosen if isinstance(a, Bilinear)]
+        elif not self.names:
+            chosen += [a for a in planar(self.r) if a not in chosen]
         rows = scores(track(chosen, "simulating", enabled=True), seed=seed + 1)  # the search takes the seed itself
         table = Table(title="SQNR in dB: scales of U and V, scales of M, bits of M")
         table.add_column("name", no_wrap=True)
@@ -186,12 +185,12 @@ class CompareBases:
 
     def result(self, seed: int) -> dict[str, Any]:
         """Simulate them, each as it is and balanced."""
-        from tilewise.algebra import algorithm
+        from tilewise.algebra import Bilinear, algorithm
         from tilewise.common.progress import track
         from tilewise.discovery.bases import CONTRACTS, compared
         from tilewise.discovery.transforms import balanced
 
-        named = [algorithm(name, self.r) for name in self.names]
+        named = [a for a in (algorithm(name, self.r) for name in self.names) if isinstance(a, Bilinear)]
         rows = compared(
             track([*named, *map(balanced, named)], "simulating", enabled=True), seed=seed + 1
         )  # the search takes the seed itself

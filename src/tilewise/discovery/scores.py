@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tilewise.algebra import Bilinear, Planar, planar_sfc
+from tilewise.algebra import Algorithm, Planar, planar_sfc
 from tilewise.discovery.simulation import LayerSample, LayerSimulation, Precision
 from tilewise.quant import Scales
 from tilewise.quant.quantizer import FLOAT_BITS, largest_v
@@ -33,7 +33,7 @@ def precisions() -> list[Precision]:
     ]
 
 
-def scores(algorithms: Iterable[Bilinear | Planar], *, seed: int = 1) -> list[dict[str, Any]]:
+def scores(algorithms: Iterable[Algorithm], *, seed: int = 1) -> list[dict[str, Any]]:
     """Simulate one layer of Gaussian data by each algorithm.
 
     Returns
@@ -45,12 +45,13 @@ def scores(algorithms: Iterable[Bilinear | Planar], *, seed: int = 1) -> list[di
     rows = []
     for algorithm in algorithms:
         sample = LayerSample.gaussian(algorithm.r, images=4, seed=seed)
-        stride = algorithm.stride if isinstance(algorithm, Bilinear) else 1
-        sqnr = [LayerSimulation(sample, algorithm.m, precision, stride).sqnr(algorithm) for precision in precisions()]
-        products = algorithm.products ** (2 if isinstance(algorithm, Bilinear) else 1)
+        sqnr = [
+            LayerSimulation(sample, algorithm.m, precision, algorithm.stride).sqnr(algorithm)
+            for precision in precisions()
+        ]
         rows.append(
             {
-                "name": algorithm.name, "m": algorithm.m, "r": algorithm.r, "products": products / algorithm.m**2,
+                "name": algorithm.name, "m": algorithm.m, "r": algorithm.r, "products": algorithm.taps / algorithm.m**2,
                 "v_bits": largest_v(algorithm, 8).bit_length() + 1, "sqnr": sqnr,
             }
         )  # fmt: skip

@@ -148,10 +148,9 @@ class LayerSimulation:
         ValueError
             If the algorithm is not for this layer's ``m``, ``r`` and stride.
         """
-        stride = algorithm.stride if isinstance(algorithm, Bilinear) else 1
-        if (algorithm.m, algorithm.r, stride) != (self.m, self.r, self.stride):
+        if (algorithm.m, algorithm.r, algorithm.stride) != (self.m, self.r, self.stride):
             raise ValueError(
-                f"{algorithm.name} is F({algorithm.m}, {algorithm.r}) of stride {stride}, the layer "
+                f"{algorithm.name} is F({algorithm.m}, {algorithm.r}) of stride {algorithm.stride}, the layer "
                 f"F({self.m}, {self.r}) of stride {self.stride}"
             )
         nested = isinstance(algorithm, Bilinear)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.algebra import algorithm
+from tilewise.algebra import Planar, algorithm
 from tilewise.algebra.reach import SumReach, reach
 from tilewise.algebra.residue import residue_toom_cook, symmetric
 from tilewise.algebra.wraparound import WORD, Wraparound, wraparound
@@ -137,19 +137,20 @@ def _wrapping(spec: Exact, weight: NDArray[np.int8], limits: tuple[int, int], pi
     for name in in_order(spec, weight.shape[1], pixels):
         if (recipe := _proved(name, weight, limits)) is not None:
             at, g, bt = (part.astype(np.int32) for part in recipe.parts)
-            return {"algorithm": recipe.algorithm.name, "at": at, "g": g, "bt": bt}
+            planar = isinstance(recipe.algorithm, Planar)
+            return {"algorithm": recipe.algorithm.name, "planar": planar, "at": at, "g": g, "bt": bt}
     return None
 
 
 def in_order(spec: Exact, r: int, pixels: tuple[int, int]) -> list[str]:
     """Return the names that a spec allows, those first that need the fewest products for a map of height x width."""
     forms = {name: algorithm(name, r) for name in spec.resolve(r)}
-    return sorted(forms, key=lambda name: products(forms[name].m, forms[name].products, pixels))
+    return sorted(forms, key=lambda name: products(forms[name].m, forms[name].taps, pixels))
 
 
-def products(m: int, n: int, pixels: tuple[int, int]) -> int:
+def products(m: int, taps: int, pixels: tuple[int, int]) -> int:
     """Products of all tiles of a map of height x width outputs, for one input and output channel."""
-    return math.prod(-(-size // m) for size in pixels) * n**2
+    return math.prod(-(-size // m) for size in pixels) * taps
 
 
 def _proved(name: str, weight: NDArray[np.int8], limits: tuple[int, int]) -> Wraparound | None:
@@ -182,7 +183,7 @@ def tiles(spec: Residue, r: int, pixels: tuple[int, int]) -> list[int]:
     """
     even = [m for m in spec.resolve(r) if r % 2 == 1 and m % 2 == 0] if r > 1 else []
     served = [m for m in even if LEAST_INPUTS <= m + r - 1 <= MOST_INPUTS]
-    return sorted(served, key=lambda m: (products(m, m + r - 1, pixels), m))
+    return sorted(served, key=lambda m: (products(m, (m + r - 1) ** 2, pixels), m))
 
 
 def _sufficient(spec: Residue, weight: NDArray[np.int8], bound: SumReach, m: int) -> tuple[int, ...] | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tilewise.algebra import algorithm, toom_cook
+from tilewise.algebra import Bilinear, algorithm, toom_cook
 from tilewise.algebra.program import Program, program
 from tilewise.algebra.reach import equal_blocks, reach
 from tilewise.algebra.residue import moduli_for, residue_toom_cook, transform_products, usable_moduli
@@ -153,6 +153,7 @@ def direct_count(layer: Layer, batch: int) -> Count:
 def wrapping_count(layer: Layer, batch: int, recipe: Wraparound, rates: Rates) -> Count:
     """Wrapping sums: 16-bit products, transforms by their programs."""
     a = recipe.algorithm
+    assert isinstance(a, Bilinear)
     n, t, m = a.products, a.tile, a.m
     tiles = batch * (-(-layer.size // m)) ** 2
     each = n * n * layer.channels * layer.filters

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import tilewise as tw
-from tilewise.algebra import Bilinear
+from tilewise.algebra import Algorithm
 from tilewise.data import Batches, Images
 from tilewise.quant import FLOAT_BITS, Winograd
 
@@ -33,7 +33,7 @@ DEFECTIVE = dataclasses.replace(
 )
 
 
-def float_error(algorithm: Bilinear) -> float:
+def float_error(algorithm: Algorithm) -> float:
     """Relative RMS error of a layer in float64 against torch's convolution, on Gaussian data."""
     torch.manual_seed(0)
     conv = nn.Conv2d(16, 16, 3, padding=1, bias=False).double()
@@ -76,7 +76,7 @@ class Study:
             return "diverged"
         return [json.loads(line)["accuracy"] for line in (out / "log.jsonl").read_text().splitlines()]
 
-    def row(self, algorithm: Bilinear, start: str, bits: int, transforms: str) -> list[float] | str:
+    def row(self, algorithm: Algorithm, start: str, bits: int, transforms: str) -> list[float] | str:
         """Accuracies of one case: the swap's alone, or after each epoch of training."""
         int8 = {"quantizer": "paper", "scales": "tensor"} if bits != FLOAT_BITS else {}
         spec = Winograd(algorithm, bits=bits, transforms=transforms, **int8)  # type: ignore[arg-type]

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
-from tilewise.algebra import Bilinear
 from tilewise.quant import FLOAT_BITS, Direct, Exact, Residue, Spec, Winograd
 from tilewise.quant.lossless import RESIDUE_TILES, WRAPPING
 
@@ -119,7 +118,7 @@ class Candidate:
             return cls(f"residue-{spec.tile}-{spec.residue_bits}", "int8", lossless=True)
         if not isinstance(spec, Winograd):
             return cls("direct", dtype)  # type: ignore[arg-type]
-        name = spec.algorithm.name if isinstance(spec.algorithm, Bilinear) else spec.algorithm
+        name = spec.algorithm if isinstance(spec.algorithm, str) else spec.algorithm.name
         # Learned ones of any structure run alike.
         return cls(name, dtype, "static" if spec.transforms == "static" else "learned")  # type: ignore[arg-type]
 
@@ -151,10 +150,12 @@ class Candidate:
 
 
 FAST = ("F2", "F4", "F6", "SFC6")
+PLANAR = ("SFC6-planar",)
 CANDIDATES = tuple(
     Candidate.parse(text)
     for text in (
         *(f"{name} {dtype}" for dtype in ("float32", "int8") for name in ("direct", *FAST)),
+        *(f"{name} int8" for name in PLANAR),
         *(f"{name} learned int8" for name in FAST),
         *(f"exact {name} int8" for name in dict.fromkeys(itertools.chain(*WRAPPING.values()))),
         *(f"exact residue-{m}-13 int8" for m in dict.fromkeys(itertools.chain(*RESIDUE_TILES.values()))),

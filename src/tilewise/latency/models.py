@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tilewise.algebra import algorithm
+from tilewise.algebra import Planar, algorithm
 from tilewise.latency.candidates import BITS, Candidate, Dtype
 from tilewise.latency.operations import ends_bytes
 from tilewise.latency.records import Convolution, Operation, Record
@@ -98,7 +98,8 @@ def amounts(work: Convolution) -> dict[str, float]:
     -----
     Channels, of a group, count rounded up. A fast one makes ``tiles * n**2 * C * K`` products, tiles at the edge
     counted whole. Its transforms are applied to rows, then to columns: ``n * t * (n + t)`` multiply-adds per tile and
-    input channel, ``m * n * (m + n)`` per output channel. Float transforms take twice as long.
+    input channel, ``m * n * (m + n)`` per output channel. Those of planar ones do that with ``n = t``, and mix numbers
+    for each product. Float transforms take twice as long.
     """
     shape, candidate = work.shape, work.candidate
     per_tile, tiles = _tiling(work)
@@ -107,10 +108,10 @@ def amounts(work: Convolution) -> dict[str, float]:
     found = dict.fromkeys(RATES, 0.0) | {"call": 1.0}
     found[f"products, {_factors(candidate)}"] = 2.0 * per_tile * tiles * c * k
     if candidate.algorithm != "direct":
-        m, n, t, times = _sizes(work)
+        m, n, t, mixed, _, times = _sizes(work)
         dense = LEARNED if candidate.transforms == "learned" or candidate.residue else 1.0
         wide = 2.0 if BITS[candidate.dtype] == FLOAT_BITS else 1.0
-        into, out = n * t * (n + t), m * n * (m + n)
+        into, out = n * t * (n + t) + mixed, m * n * (m + n) + mixed
         found["transformed"] = wide * dense * times * tiles * (into * c + out * k)
     found["weight bytes"] = weight_bytes(work)
     found["end bytes"] = ends_bytes(work)
@@ -139,18 +140,33 @@ def _tiling(work: Convolution) -> tuple[int, int]:
     rows, cols = shape.out
     if work.candidate.algorithm == "direct":
         return shape.kernel[0] * shape.kernel[1], shape.batch * rows * cols
-    m, n, _, times = _sizes(work)
-    return times * n**2, shape.batch * -(-rows // m) * -(-cols // m)
+    m, *_, taps, times = _sizes(work)
+    return times * taps, shape.batch * -(-rows // m) * -(-cols // m)
 
 
-def _sizes(work: Convolution) -> tuple[int, int, int, int]:
-    """Return a tile's outputs, products and inputs per dimension, and how often all is done: for each modulus."""
+class _Sizes(NamedTuple):
+    """A tile's outputs, numbers between the sides of a transform, and inputs per dimension."""
+
+    m: int
+    n: int
+    t: int
+    mixed: int
+    """Products of a planar algorithm."""
+    taps: int
+    times: int
+    """How often all is done: for each modulus."""
+
+
+def _sizes(work: Convolution) -> _Sizes:
     r = work.shape.kernel[0]
     if residue := work.candidate.residue:
         m, bits = residue
-        return m, m + r - 1, m + r - 1, 2 if bits == 13 else 3
+        t = m + r - 1
+        return _Sizes(m, t, t, 0, t**2, 2 if bits == 13 else 3)
     a = algorithm(work.candidate.algorithm, r, work.shape.stride[0])
-    return a.m, a.products, a.tile, 1
+    if isinstance(a, Planar):
+        return _Sizes(a.m, a.tile, a.tile, a.taps, a.taps, 1)
+    return _Sizes(a.m, a.products, a.tile, 0, a.taps, 1)
 
 
 @dataclass(frozen=True)

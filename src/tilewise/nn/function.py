@@ -1,6 +1,6 @@
 """The tile domain of a fast convolution as one autograd function that keeps only its image-sized input.
 
-V and M are ``n**2 / m**2`` times as large as the images. Keeping them for the backward pass is what makes
+V and M are ``taps / m**2`` times as large as the images. Keeping them for the backward pass is what makes
 straightforward implementations need several times the memory of a direct layer; here V is computed again from the
 input instead, and M only where a learned ``A^T`` asks for it. Images go through in pieces small enough for the cache.
 """
@@ -17,7 +17,8 @@ from torch import Tensor
 from tilewise.common.integers import FLOAT32_INTEGERS
 from tilewise.nn.stages import (
     Tiling,
-    extract_tiles,
+    as_products,
+    input_tiles,
     input_transform,
     multiply,
     output_transform,
@@ -41,7 +42,7 @@ class Requantization:
 
     Parameters
     ----------
-    mult : Tensor of shape (n*n or 1, C or 1, 1)
+    mult : Tensor of shape (taps or 1, C or 1, 1)
         Fixed-point multipliers of V.
     low, high : int
         Grid of V.
@@ -118,20 +119,23 @@ class _Piece:
     def backward(self, x: Tensor, dy: Tensor, tiling: Tiling, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """Gradients of x, u, at and bt, as far as they are needed."""
         need_x, need_u, need_at, need_bt = needs
-        rule, n, channels = self.rule, self.bt.shape[0], x.shape[1]
-        tiles = extract_tiles(x, tiling)
-        v, inside = _v_again(sandwich(self.bt, tiles).view(n * n, channels, -1), rule)
+        rule, channels, taps = self.rule, x.shape[1], len(self.u)
+        tiles = input_tiles(x, self.bt, tiling)
+        transformed = sandwich(self.bt, tiles)
+        v, inside = _v_again(transformed.view(taps, channels, -1), rule)
 
         product, product_inside = None, None
         if need_at or (rule is not None and rule.clips_product):
             product, product_inside = _product_again(self.u, v, self.scale, rule)
-            product = product.view(n, n, -1)
+            product = as_products(product, self.at, tiling)
+        dy_tiles = split_tiles(dy, tiling)
         dat, dproduct = sandwich_backward(
-            self.at, product if need_at else None, split_tiles(dy, tiling), need_tiles=True
-        )
+            self.at, product if need_at else None, dy_tiles if len(self.at) == tiling.m else dy_tiles.flatten(0, 1),
+            need_tiles=True,
+        )  # fmt: skip
         assert dproduct is not None
         del product
-        dproduct = dproduct.view(n * n, self.u.shape[1], -1)
+        dproduct = dproduct.view(taps, self.u.shape[1], -1)
         if product_inside is not None:
             dproduct *= product_inside
 
@@ -144,7 +148,7 @@ class _Piece:
         dv = torch.bmm(factors.transpose(1, 2), dproduct)
         if inside is not None:
             dv *= inside
-        dbt, dtiles = sandwich_backward(self.bt, tiles if need_bt else None, dv.view(n, n, -1), need_tiles=need_x)
+        dbt, dtiles = sandwich_backward(self.bt, tiles if need_bt else None, dv.view_as(transformed), need_tiles=need_x)
         dx = None if dtiles is None else scatter_tiles(dtiles, channels, tiling)
         return dx, du, dat, dbt
 
@@ -158,7 +162,7 @@ class _Piece:
 class _TileDomain(torch.autograd.Function):
     """``output_transform(multiply(u, requantize(input_transform(x))) * scale)``, some images at a time.
 
-    Also returns the largest absolute V per tap and input channel (n*n, C) and the largest absolute product, for the
+    Also returns the largest absolute V per tap and input channel (taps, C) and the largest absolute product, for the
     running ranges; both are empty without requantization and carry no gradient.
     """
 
@@ -242,9 +246,9 @@ def _absmax(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 def tile_domain(
     x: Tensor, u: Tensor, at: Tensor, bt: Tensor, scale: Tensor, tiling: Tiling, rule: Requantization | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the tile domain: ``x`` (N, C, H, W), ``u`` (n*n, K, C) -> output (N, K, H_out, W_out), V range, M range.
+    """Run the tile domain: ``x`` (N, C, H, W), ``u`` (taps, K, C) -> output (N, K, H_out, W_out), V range, M range.
 
-    Differentiable in ``x``, ``u``, ``at`` and ``bt``; ``scale`` (n*n, K, 1) or () and ``rule`` are constants.
+    Differentiable in ``x``, ``u``, ``at`` and ``bt``; ``scale`` (taps, K, 1) or () and ``rule`` are constants.
     """
     out: tuple[Tensor, Tensor, Tensor] = _TileDomain.apply(x, u, at, bt, scale, tiling, rule)  # type: ignore[no-untyped-call]
     return out

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tilewise.algebra import Bilinear
+from tilewise.algebra import Algorithm, Planar
 from tilewise.quant import QuantGrid
 
 Extremes: TypeAlias = tuple[float, float]
@@ -62,10 +62,10 @@ def _limits(grid: QuantGrid) -> dict[str, Any]:
     return {"grid": (grid.low, grid.high), "factor": grid.factor}
 
 
-def trains(algorithm: Bilinear) -> bool:
+def trains(algorithm: Algorithm) -> bool:
     """Whether the kernels have an algorithm's sizes."""
     native = extension()
-    if algorithm.stride > 1:
+    if algorithm.stride > 1 or isinstance(algorithm, Planar):
         return False
     return native is not None and bool(native.trains(algorithm.m, algorithm.r, algorithm.products, _isa()))
 

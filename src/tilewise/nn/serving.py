@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tilewise.algebra import Bilinear
+from tilewise.algebra import Algorithm
 from tilewise.algebra.catalogue import STRIDES
 from tilewise.nn.points import Interpolating
 from tilewise.nn.transforms import Dense, Sparse, Static
@@ -91,10 +91,10 @@ def unsuitable(conv: nn.Conv2d, spec: Winograd | Exact | Residue) -> str:
     return _slower(conv, spec.resolve(conv.kernel_size[0], conv.stride[0]))
 
 
-def _slower(conv: nn.Conv2d, a: Bilinear) -> str:
+def _slower(conv: nn.Conv2d, a: Algorithm) -> str:
     """Say why a decomposed algorithm would be slower than direct at stride 2; empty if it would not."""
     few = min(conv.in_channels, conv.out_channels) < MIN_STRIDED_CHANNELS
-    weights = a.products**2 * conv.in_channels * conv.out_channels
+    weights = a.taps * conv.in_channels * conv.out_channels
     if few or weights > MAX_STRIDED_WEIGHTS:
         limit = f"fewer than {MIN_STRIDED_CHANNELS} channels" if few else f"{weights} > {MAX_STRIDED_WEIGHTS} weights"
         return f"its stride is {conv.stride}: with {limit} {a.name} would be slower"

@@ -1,7 +1,8 @@
 """The stages of a fast convolution on tensors, under the names they have everywhere.
 
 ``input_transform, requantize, weight_transform, multiply, output_transform``. Tiles are kept tap first: V is
-``(n*n, C, P)`` and M ``(n*n, K, P)`` with P all tiles of the batch, so that ``multiply`` is one matrix product per tap.
+``(taps, C, P)`` and M ``(taps, K, P)`` with P all tiles of the batch, so that ``multiply`` is one matrix product per
+tap. Transforms are matrices for rows and columns, of ``n*n`` taps, or matrices of a planar algorithm for whole tiles.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tilewise.algebra import algorithm
-from tilewise.algebra.program import UNROLLED, program
+from tilewise.algebra import Algorithm, algorithm
+from tilewise.algebra.planar import Planar
+from tilewise.algebra.program import MAX_PRODUCTS, PLANAR, UNROLLED, Program, output_program, program
 from tilewise.common.integers import FLOAT16_INTEGERS
 from tilewise.common.padding import padding_of
 from tilewise.quant.rounding import round_half_up_
@@ -142,7 +144,12 @@ def _batch_first(image: Tensor) -> Tensor:
 
 
 def sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """``matrix @ tile @ matrix.T`` for tiles of shape (t, t, Q); gives (n, n, Q)."""
+    """``matrix @ tile @ matrix.T`` for tiles of shape (t, t, Q); gives (n, n, Q).
+
+    Of a planar algorithm, whose tiles are vectors, ``matrix @ tile``: (t*t, Q) gives (n, Q).
+    """
+    if tiles.ndim == 2:
+        return matrix @ tiles
     n, t = matrix.shape
     left = matrix @ tiles.reshape(t, -1)
     # bmm, because matmul would fold the batch by copying the tiles twice.
@@ -158,18 +165,29 @@ def ordered_sandwich(matrix: Tensor, tiles: Tensor) -> Tensor:
     """
     steps, outputs = _order(tuple(map(tuple, matrix.tolist())))
     half = torch.stack(_run_steps(steps, outputs, list(tiles)))
+    if tiles.ndim == 2:
+        return half
     return torch.stack(_run_steps(steps, outputs, list(half.transpose(0, 1))), dim=1)
 
 
 @functools.cache
 def _order(matrix: tuple[tuple[float, ...], ...]) -> tuple[tuple[tuple[tuple[float, int], ...], ...], tuple[int, ...]]:
     """Steps and outputs of a matrix, as a :class:`tilewise.algebra.program.Program` has them."""
-    for named in (algorithm(*unrolled).AT for unrolled in UNROLLED):
-        if matrix == named:
-            found = program([[int(x) for x in row] for row in named])
+    for unrolled in PLANAR if len(matrix[0]) > MAX_PRODUCTS else UNROLLED:
+        named = algorithm(*unrolled)
+        if matrix == named.AT:
+            found = _program(named)
             return found.steps, found.outputs
     rows = tuple(tuple((x, j) for j, x in enumerate(row) if x != 0) for row in matrix)
     return rows, tuple(range(len(rows)))
+
+
+def _program(named: Algorithm) -> Program:
+    """Return the program of a named algorithm's ``A^T``."""
+    if isinstance(named, Planar):
+        assert named.factors is not None
+        return output_program(named.factors)
+    return program([[int(x) for x in row] for row in named.AT])
 
 
 def _run_steps(
@@ -202,16 +220,18 @@ def sandwich_backward(
     ----------
     matrix : Tensor of shape (n, t)
         As given to :func:`sandwich`.
-    tiles : Tensor of shape (t, t, Q), optional
+    tiles : Tensor of shape (t, t, Q) or (t*t, Q), optional
         As given to :func:`sandwich`.
-    grad : Tensor of shape (n, n, Q)
+    grad : Tensor of shape (n, n, Q) or (n, Q)
         Gradient of the result.
     need_tiles : bool
         Whether the tiles' gradient is wanted.
     """
     n, t = matrix.shape
     dmatrix = dtiles = None
-    if tiles is not None:
+    if tiles is not None and tiles.ndim == 2:
+        dmatrix = grad @ tiles.T
+    elif tiles is not None:
         # Of the Kronecker product first: one matrix product over all tiles, then small sums.
         kron = (grad.reshape(n * n, -1) @ tiles.reshape(t * t, -1).T).view(n, n, t, t)
         dmatrix = torch.einsum("abij,bj->ai", kron, matrix) + torch.einsum("abij,ai->bj", kron, matrix)
@@ -221,19 +241,36 @@ def sandwich_backward(
 
 
 def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, ordered: bool = False) -> Tensor:
-    """``V = B^T d B`` for every tile: (N, C, H, W) -> (n*n, C, P); ``ordered`` as the engine rounds."""
-    v = (ordered_sandwich if ordered else sandwich)(bt, extract_tiles(x, tiling))
-    return v.view(bt.shape[0] ** 2, x.shape[1], -1)
+    """``V = B^T d B`` for every tile: (N, C, H, W) -> (taps, C, P); ``ordered`` as the engine rounds."""
+    v = (ordered_sandwich if ordered else sandwich)(bt, input_tiles(x, bt, tiling))
+    return v.view(-1, x.shape[1], v.shape[-1] // max(1, x.shape[1]))
+
+
+def input_tiles(x: Tensor, bt: Tensor, tiling: Tiling) -> Tensor:
+    """Cut an image into tiles in the shape that ``bt`` takes: (t, t, C * P), or vectors (t*t, C * P)."""
+    tiles = extract_tiles(x, tiling)
+    return tiles if bt.shape[1] == tiling.t else tiles.flatten(0, 1)
+
+
+def as_products(m: Tensor, at: Tensor, tiling: Tiling) -> Tensor:
+    """Return M (taps, K, P) in the shape that ``at`` takes: (n, n, K * P), or (taps, K * P)."""
+    return m.reshape(-1, m[0].numel()) if len(at) != tiling.m else m.reshape(at.shape[1], at.shape[1], -1)
 
 
 def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
-    """``clamp(round_half_up(V * mult))`` in place; ``mult`` has shape (n*n or 1, C or 1, 1)."""
+    """``clamp(round_half_up(V * mult))`` in place; ``mult`` has shape (taps or 1, C or 1, 1)."""
     return round_half_up_(v.mul_(mult)).clamp_(low, high)
 
 
 def weight_transform(g: Tensor, matrix: Tensor) -> Tensor:
-    """``U = G g G^T``: (K, C, r, r) -> (n*n, K, C), ``G g`` first. Differentiable in both arguments."""
+    """``U = G g G^T``: (K, C, r, r) -> (taps, K, C), ``G g`` first. Differentiable in both arguments.
+
+    Of a planar algorithm ``U = G g``, filter taps row by row.
+    """
     filter_taps = range(matrix.shape[1])
+    if len(filter_taps) != g.shape[2]:
+        flat = g.flatten(2)
+        return _ordered_sum(matrix[:, k, None, None] * flat[:, :, k] for k in filter_taps)
     rows = _ordered_sum(matrix[:, x, None, None, None] * g[:, :, x] for x in filter_taps)  # (n, K, C, r)
     u = _ordered_sum(matrix[:, y, None, None] * rows[:, None, :, :, y] for y in filter_taps)
     return u.reshape(-1, *g.shape[:2])
@@ -245,7 +282,7 @@ def _ordered_sum(terms: Iterable[Tensor]) -> Tensor:
 
 
 def multiply(u: Tensor, v: Tensor, largest: int | None = None) -> Tensor:
-    """``M = sum_c U V``, one matrix product per tap: (n*n, K, C) x (n*n, C, P) -> (n*n, K, P).
+    """``M = sum_c U V``, one matrix product per tap: (taps, K, C) x (taps, C, P) -> (taps, K, P).
 
     ``largest`` is the largest absolute value of integers U and V; None where they are no integers. A GPU multiplies
     integers up to 2048 as half-precision numbers, which hold them, and adds up in float32, as if they had been that.
@@ -256,6 +293,6 @@ def multiply(u: Tensor, v: Tensor, largest: int | None = None) -> Tensor:
 
 
 def output_transform(product: Tensor, at: Tensor, tiling: Tiling, *, ordered: bool = False) -> Tensor:
-    """``Y = A^T M A``, tiles joined and cropped: (n*n, K, P) -> (N, K, H_out, W_out)."""
-    n, k = at.shape[1], product.shape[1]
-    return join_tiles((ordered_sandwich if ordered else sandwich)(at, product.view(n, n, -1)), k, tiling)
+    """``Y = A^T M A``, tiles joined and cropped: (taps, K, P) -> (N, K, H_out, W_out)."""
+    y = (ordered_sandwich if ordered else sandwich)(at, as_products(product, at, tiling))
+    return join_tiles(y, product.shape[1], tiling)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tilewise.algebra import Bilinear
+from tilewise.algebra import Algorithm
 from tilewise.quant.quantizer import TRANSFORM_ROW_SUM, transform_bits
 
 Matrices: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -22,14 +22,14 @@ class Static:
 
     Parameters
     ----------
-    algorithm : Bilinear
+    algorithm : Bilinear or Planar
         With integer ``A^T`` and ``B^T``.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
     """Of the parameters."""
 
-    def __init__(self, algorithm: Bilinear) -> None:
+    def __init__(self, algorithm: Algorithm) -> None:
         self.algorithm = algorithm
         self._own: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
@@ -73,7 +73,7 @@ class Sparse(Dense):
     algorithms, stay what they are.
     """
 
-    def __init__(self, algorithm: Bilinear) -> None:
+    def __init__(self, algorithm: Algorithm) -> None:
         super().__init__(algorithm)
         matrices = (algorithm.AT, algorithm.G, algorithm.BT)
         self._learned = [torch.tensor([[abs(x) not in (0, 1) for x in row] for row in matrix]) for matrix in matrices]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tilewise.algebra import Bilinear
+from tilewise.algebra import Algorithm
 from tilewise.common.integers import FLOAT32_INTEGERS
 from tilewise.nn import native
 from tilewise.nn.base import QuantizedConv
@@ -27,6 +27,7 @@ class WinogradConv2d(QuantizedConv):
 
     ``Y = A^T [ (G g G^T) * (B^T d B) ] A`` per tile, one matrix product per tap. The input is quantized per tensor; V
     by a fixed-point multiplier per tap; U, which takes in V's step, per tap and output channel; M stays exact.
+    A planar algorithm's matrices stand for whole tiles: ``Y = A^T [ (G g) * (B^T d) ]``.
     docs/contracts/numbers.md is the contract. Any height and width; stride 1 or 2; with stride 1 any dilation.
 
     Parameters
@@ -71,10 +72,10 @@ class WinogradConv2d(QuantizedConv):
         super().__init__(in_channels, out_channels, kernel_size, spec=spec, **kwargs)
         if why := unservable(self, spec):
             raise ValueError(f"a fast algorithm can not serve this layer: {why}")
-        self.algorithm: Bilinear = spec.resolve(self.kernel_size[0], self.stride[0])
+        self.algorithm: Algorithm = spec.resolve(self.kernel_size[0], self.stride[0])
         self.v_max = largest_v(self.algorithm, spec.bits)
         self.structure: Static = STRUCTURES[spec.transforms](self.algorithm)
-        taps = self.algorithm.products**2
+        taps = self.algorithm.taps
         self.reset_transforms()
         if spec.bits != FLOAT_BITS:
             self.add_range("input_range", spec.bits)
@@ -111,7 +112,7 @@ class WinogradConv2d(QuantizedConv):
         """Whether ``B^T`` is learned without a grid, so that V is no exact number."""
         return self.spec.transforms != "static" and self.transform_bits is None
 
-    def rational_algorithm(self) -> Bilinear:
+    def rational_algorithm(self) -> Algorithm:
         """Return the algorithm that the layer computes by in rational numbers, proved.
 
         Raises
@@ -216,10 +217,10 @@ class WinogradConv2d(QuantizedConv):
         grid, step = QuantGrid.of(self.observed("input_range")), self.get_range("input_range").grid()[0]
         mult = self.v_multiplier(step)
         u, scale = self.policy.transformed_weights(self, g, step / mult)
-        scale = self._folded_scale(scale).squeeze(2).expand(self.algorithm.products**2, self.out_channels)
+        scale = self._folded_scale(scale).squeeze(2).expand(self.algorithm.taps, self.out_channels)
         # Above 8 bits V of a learned transform is exact like that of an integer one: in steps of its grid it is one.
         extra = self.transform_bits or 0 if self.spec.bits > 8 else 0
-        whole = (mult * 2.0**self.fraction_bits).squeeze(2).expand(self.algorithm.products**2, -1)
+        whole = (mult * 2.0**self.fraction_bits).squeeze(2).expand(self.algorithm.taps, -1)
         return Frozen(
             weight=array(self._of_own_inputs(u), dtype=integer_type(self.spec.bits)),
             bias=bias,
@@ -243,7 +244,7 @@ class WinogradConv2d(QuantizedConv):
         return whole.view(k, -1, *taps)
 
     def _of_own_inputs(self, u: Tensor) -> Tensor:
-        """Return U of shape (n*n, K, C) as (n*n, K, C / groups): without the channels of other groups."""
+        """Return U of shape (taps, K, C) as (taps, K, C / groups): without the channels of other groups."""
         each, (taps, k, c) = range(self.groups), u.shape
         own = u.view(taps, self.groups, k // self.groups, self.groups, -1)[:, each, :, each]
         return own.transpose(0, 1).reshape(taps, k, c // self.groups)
@@ -255,7 +256,7 @@ class WinogradConv2d(QuantizedConv):
         return g.double()
 
     def _folded_scale(self, scale: Tensor) -> Tensor:
-        """Scale of the products, shape (n*n or 1, K or 1, 1), with what was folded in."""
+        """Scale of the products, shape (taps or 1, K or 1, 1), with what was folded in."""
         return self.folded_scale(scale.squeeze(2)).unsqueeze(2)
 
     def tiling(self, x: Tensor) -> Tiling:
@@ -269,7 +270,7 @@ class WinogradConv2d(QuantizedConv):
         return tiling_of(self, x, self.algorithm.m)
 
     def v_multiplier(self, input_step: Tensor) -> Tensor:
-        """Fixed-point multipliers of V, shape (n*n or 1, C or 1, 1).
+        """Fixed-point multipliers of V, shape (taps or 1, C or 1, 1).
 
         They turn V, in integers of the input's step, into integers of V's own step per tap, which covers the range
         observed there; docs/contracts/numbers.md, "Stage by stage".

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tilewise.algebra import Bilinear, Planar
+from tilewise.algebra import Algorithm
 
 FLOAT_BITS = 32
 """The bit width that means: not quantized."""
@@ -19,7 +19,7 @@ MULTIPLIER_BITS = 15
 """Requantization multiplies by an integer ``1 <= mult <= 2**15 - 1`` and shifts right by ``fraction_bits``."""
 
 
-def largest_v(algorithm: Bilinear | Planar, bits: int) -> int:
+def largest_v(algorithm: Algorithm, bits: int) -> int:
     """Largest integer that V can take, by the algorithm's growth, for signed or unsigned inputs of ``bits``."""
     half: int = 2 ** (bits - 1)
     return math.ceil(max(algorithm.growth.input * half, algorithm.growth.non_negative_input * 2 * half))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
-from tilewise.algebra import Bilinear, algorithm
-from tilewise.algebra.catalogue import KERNELS, fitting, is_file, read_algorithm
+from tilewise.algebra import Algorithm, Bilinear, Planar, algorithm
+from tilewise.algebra.catalogue import KERNELS, fitting, from_dict, is_file, read_algorithm
 from tilewise.algebra.toom_cook import Interpolation
 from tilewise.quant.lossless import Exact, Residue
 from tilewise.quant.quantizer import FLOAT_BITS, QUANTIZERS, SPEC_VERSION, Quantizer, check_bits
@@ -63,7 +63,7 @@ class Winograd:
 
     Parameters
     ----------
-    algorithm : str or Bilinear
+    algorithm : str, Bilinear or Planar
         A name (see :func:`tilewise.algorithm`), resolved for each layer's kernel size, or the algorithm itself. A
         file is read at once: the spec then holds its algorithm.
     bits : int
@@ -74,7 +74,7 @@ class Winograd:
         Whether ``A^T``, ``G`` and ``B^T`` are trained. ``"learned"``: all entries ("flex" in the paper); ``"sparse"``:
         all but those that are 0, 1 or -1 at the start; ``"convolution"``: interpolation points and scalings from which
         they follow, so that they stay a convolution (Toom-Cook algorithms with dyadic points only). A learned ``B^T``
-        is used on a grid of powers of two on which V is exact (docs/contracts/numbers.md).
+        is used on a grid of powers of two on which V is exact (docs/contracts/numbers.md). Planar algorithms: static.
     quantizer : {"tap", "paper"}
         ``"paper"`` is the released code's and is always per tensor.
     hadamard_bits : int, optional
@@ -87,7 +87,7 @@ class Winograd:
         If a value is not allowed.
     """
 
-    algorithm: str | Bilinear
+    algorithm: str | Algorithm
     _: KW_ONLY
     bits: int = 8
     scales: Scales = "tap"
@@ -108,8 +108,18 @@ class Winograd:
         if isinstance(self.algorithm, str) and is_file(self.algorithm):
             object.__setattr__(self, "algorithm", read_algorithm(self.algorithm))
         example = self._named(self.algorithm) if isinstance(self.algorithm, str) else self.algorithm
-        if self.transforms == "convolution":
+        if isinstance(example, Planar):
+            self._check_planar(example)
+        elif self.transforms == "convolution":
             Interpolation.of(example)  # refuses what has no points
+
+    def _check_planar(self, example: Planar) -> None:
+        """Refuse what planar algorithms do not have."""
+        for field, allowed in (("transforms", "static"), ("quantizer", "tap")):
+            if (value := getattr(self, field)) != allowed:
+                raise ValueError(f"{field} is {value!r}; allowed with {example.name}, which is planar: {allowed}")
+        if example.m < 2:
+            raise ValueError(f"{example.name} has 1 output; allowed of planar algorithms: from 2x2 on")
 
     def _check_all_stages(self) -> None:
         """Refuse what makes no sense where each tensor on the way is quantized as a whole."""
@@ -122,7 +132,7 @@ class Winograd:
             )
 
     @staticmethod
-    def _named(name: str) -> Bilinear:
+    def _named(name: str) -> Algorithm:
         """Return a named algorithm for some size of kernel."""
         failures = []
         for r in KERNELS:
@@ -132,7 +142,7 @@ class Winograd:
                 failures.append(error)
         raise failures[0]
 
-    def resolve(self, r: int, stride: int = 1) -> Bilinear:
+    def resolve(self, r: int, stride: int = 1) -> Algorithm:
         """Return the algorithm for ``r x r`` kernels of a stride, with integer ``A^T`` and ``B^T``.
 
         Raises
@@ -170,7 +180,7 @@ _KINDS: dict[str, type[Spec]] = {cls.kind: cls for cls in (Direct, Winograd, Exa
 
 def _to_dict(spec: Direct | Winograd) -> dict[str, Any]:
     values = {f.name: getattr(spec, f.name) for f in fields(spec)}
-    if isinstance(values.get("algorithm"), Bilinear):
+    if isinstance(values.get("algorithm"), Bilinear | Planar):
         values["algorithm"] = values["algorithm"].to_dict()
     return {"kind": spec.kind, "version": SPEC_VERSION, **values}
 
@@ -194,7 +204,7 @@ def spec_from_dict(data: dict[str, Any]) -> Spec:
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{kind} spec has unknown fields {', '.join(unknown)}; allowed: {', '.join(sorted(known))}")
     if isinstance(values.get("algorithm"), dict):
-        values["algorithm"] = Bilinear.from_dict(values["algorithm"])
+        values["algorithm"] = from_dict(values["algorithm"])
     if cls is Winograd and "algorithm" not in values:
         raise ValueError("winograd spec lacks the field algorithm")
     if values.get("transforms") == "exact":  # what files of before call it

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from tilewise.algebra import Planar
 from tilewise.engine.axes import Digit, of_image
 from tilewise.engine.capture import module_of
 from tilewise.engine.graph import Node, Op
@@ -70,7 +71,8 @@ class Conv(Op):
         }  # fmt: skip
         if isinstance(layer, WinogradConv2d):
             writer.append(
-                "fast", node.name, **shared, algorithm=layer.algorithm.name, bt=numbers.bt, at=numbers.at,
+                "fast", node.name, **shared, algorithm=layer.algorithm.name,
+                planar=isinstance(layer.algorithm, Planar), bt=numbers.bt, at=numbers.at,
                 integer=numbers.integer, u=weight, mult=numbers.mult, v_limit=numbers.v_limit,
                 fraction_bits=numbers.fraction_bits, stride=layer.algorithm.stride,
                 dilation=layer.dilation[0], block=0,
