@@ -46,7 +46,7 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "repeated flat": (lambda _, x: x.repeat_interleave(2).view(4, 4, 8, 8), "repeat_interleave"),
     "more images": (lambda _, x: x.repeat(2, 1, 1, 1), r"repeats images or adds axes: \[2, 1, 1, 1\]"),
     "picked by two": (lambda _, x: x[:, [0, 1], [1, 0]], "picks along 2 axes at once; allowed: 1"),
-    "infinity around": (lambda _, x: F.pad(x, (1, 1), value=float("inf")), "puts inf around; allowed: finite numbers"),
+    "nothing around": (lambda _, x: F.pad(x, (1, 1), value=float("nan")), "puts nan around; allowed: numbers"),
     "images around": (lambda _, x: F.pad(x, (0,) * 7 + (1,), value=1.0), "is along the images"),
     "dilated pooling": (lambda _, x: F.max_pool2d(x, 2, dilation=2), "dilation"),
     "mean of all": (lambda _, x: x.mean(), "over the axes"),

@@ -107,6 +107,11 @@ def normalized(x: Tensor) -> Tensor:
     return F.batch_norm(shuffle(x), shift, scale, scale, shift) + F.prelu(shuffle(x), scale)
 
 
+def same_maximum(x: Tensor) -> Tensor:
+    """As TensorFlow pads a maximum."""
+    return F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-float("inf")), 3, 2)
+
+
 NETS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "halves": (halves, 18), "parts": (parts, 12), "shuffle": (shuffle, 12), "focus": (focus, 48), "heads": (heads, 0),
     "channel shuffle": (lambda x: F.channel_shuffle(x, 4), 12), "unshuffle": (lambda x: F.pixel_unshuffle(x, 2), 48),
@@ -114,6 +119,7 @@ NETS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "picked": (picked, 0), "repeated": (repeated, 51), "sizes": (sizes, 0), "like": (like, 12),
     "bicubic": (bicubic, 12), "strided rows": (lambda x: x[:, :, ::2], 12),
     "pixels": (lambda x: F.pixel_shuffle(x, 2), 3), "around": (around, 0), "normalized": (normalized, 12),
+    "same maximum": (same_maximum, 12),
 }  # fmt: skip
 
 

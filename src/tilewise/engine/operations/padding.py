@@ -17,6 +17,8 @@ AROUND = {"reflect": 5, "replicate": 6, "circular": 7}
 """Kinds of the moves that put an axis's own entries around it, by torch's names for the modes."""
 BY_MODE = {"reflect": "reflection_pad", "replicate": "replication_pad"}
 """What torch's own operations for modes of padding are called."""
+LARGEST = 2.0**100
+"""Stands for infinity: it can still be divided by a step."""
 
 
 def _pad(im: Importer, a: dict[str, Any]) -> Value:
@@ -36,8 +38,9 @@ def padded(im: Importer, x: Value, axis: int, sides: tuple[int, int], mode: str,
         x = pick(im, x, axis, (cut(max(-sides[0], 0), min(sides[1], 0) or NO_END, 1),), left)
     if before == after == 0:
         return x
-    if not math.isfinite(number):
-        raise im.refusal(f"puts {number} around; allowed: finite numbers")
+    if math.isnan(number):
+        raise im.refusal(f"puts {number} around; allowed: numbers")
+    number = max(-LARGEST, min(number, LARGEST))  # around a maximum nothing is smaller
     size = before + x.shape[axis - 1] + after
     if mode in AROUND:
         return pick(im, x, axis, (Move(AROUND[mode], before, after),), size)
