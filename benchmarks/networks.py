@@ -41,7 +41,8 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
 }
 """By name in the zoo: how it is built, and N, C, H, W of its images."""
 SPECS: dict[str, Spec] = {
-    "direct": tw.Direct(), "lossless": tw.Exact(), "SFC6": tw.Winograd("SFC6"), "F4": tw.Winograd("F4"),
+    "direct": tw.Direct(), "lossless": tw.Exact(), "SFC6": tw.Winograd("SFC6"),
+    "SFC6-planar": tw.Winograd("SFC6-planar"), "F4": tw.Winograd("F4"),
 }  # fmt: skip
 SECONDS = 0.05
 

@@ -58,14 +58,15 @@ def sole_use(place: Path) -> Iterator[None]:
     Parameters
     ----------
     place : Path
-        A file that is there, or a folder, which is made if need be. Nothing is left in it.
+        A file that is there, or a folder, which is made if need be, and taken away if it is empty at the end.
 
     Raises
     ------
     ValueError
         If another process, or another thread of this one, has it; named.
     """
-    if not place.is_file():
+    made = not place.exists()
+    if made:
         place.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(place, os.O_RDONLY)
     try:
@@ -78,6 +79,9 @@ def sole_use(place: Path) -> Iterator[None]:
             pass
         yield
     finally:
+        if made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
         os.close(descriptor)
 
 

@@ -31,6 +31,7 @@ CANDIDATES = (
     DIRECT,
     LOSSLESS,
     LayerCandidate("SFC6", Winograd("SFC6")),
+    LayerCandidate("SFC6-planar", Winograd("SFC6-planar")),
     LayerCandidate("F2", Winograd("F2")),
     LayerCandidate("F4", Winograd("F4")),
     LayerCandidate("F4 refined", Winograd("F4"), "refined"),

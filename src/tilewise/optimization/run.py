@@ -65,7 +65,7 @@ def optimize(
     metric : {"auto", "accuracy", "miou", "psnr", "agreement"} or Task
         How networks are judged; by default as labels and outputs allow (:class:`OptimizeConfig`).
     threads : int
-        How many to run with.
+        How many to run with; 0: as many as this process may use.
     seed : int
         Of what is held back, and of training.
     progress : bool
@@ -90,8 +90,8 @@ def optimize(
     >>> y = found.engine(x)
     """
     named: MetricName = metric if isinstance(metric, str) else "auto"
+    threads = check_threads(threads)
     config = OptimizeConfig(max_drop=max_drop, minutes=minutes, metric=named, threads=threads, seed=seed)
-    check_threads(threads)
     clock, sample = Clock.of(minutes), Sample.of(images)
     model = copy_model(unwrapped(model)).eval()
     torch.set_num_threads(threads)
