@@ -55,6 +55,7 @@ def test_bad_input_ends_with_one_line(cli: Any, refusal: Any, tmp_path: Path) ->
     assert "no compiled network at" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
     (tmp_path / "m.tilewise").write_bytes(b"damaged")
     assert "it has 7 bytes; a compiled network has more" in refusal("run", tmp_path / "m.tilewise", "--data", "digits")
+    (tmp_path / "m.tilewise").unlink()
     cli("compile", "--model", "lenet5", "--data", "digits", *out)
     assert "threads is 9999" in refusal("run", tmp_path / "m.tilewise", "--data", "digits", "--threads", 9999)
     tw.compile(zoo.small_cnn(classes=3), tw.data.load("digits", "test").images[:1].float()).save(

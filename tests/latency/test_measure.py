@@ -233,7 +233,7 @@ def test_a_grid_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"candidates": []}, "there are no candidates"),
         ({"candidates": ["F3 int8"]}, "unknown algorithm 'F3'"),
         ({"rounds": 0}, "rounds is 0; it must be at least 1"),
-        ({"threads": 0}, "threads is 0; allowed"),
+        ({"threads": -1}, "threads is -1; allowed"),
     ],
 )
 def test_bad_input_is_refused(arguments: dict[str, Any], message: str, model: nn.Module) -> None:
@@ -243,7 +243,7 @@ def test_bad_input_is_refused(arguments: dict[str, Any], message: str, model: nn
 
 def test_bad_grids_are_refused() -> None:
     for name in ("channels", "resolutions", "ratios"):
-        with pytest.raises(ValueError, match=rf"{name} is \(\); allowed: positive numbers"):
+        with pytest.raises(ValueError, match=rf"{name} is \(\); allowed: numbers above 0"):
             ShapeGrid(**{name: ()})
     with pytest.raises(ValueError, match="stride is 0"):
         ShapeGrid(stride=0)
