@@ -98,11 +98,11 @@ def test_loading_and_running_needs_no_torch(content: bytes, tmp_path: Path) -> N
 
 
 def test_a_failed_write_leaves_the_old_file(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "m.tilewise").write_bytes(b"old")
+    (tmp_path / "m.tilewise").write_bytes(content)
     monkeypatch.setattr("tilewise.common.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         tw.Engine(content).save(tmp_path / "m.tilewise")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.tilewise", b"old")]
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("m.tilewise", content)]
 
 
 def test_missing(content: bytes, tmp_path: Path) -> None:
