@@ -97,7 +97,7 @@ def grouped(batches: Iterable[Tensor]) -> Iterator[Tensor]:
     """
     waiting: list[Tensor] = []
     for batch in batches:
-        for x in torch.split(batch, 1):
+        for x in torch.split(batch, 1) if len(batch) else ():  # of no images it makes one part
             if waiting and (waiting[0].shape != x.shape or (len(waiting) + 1) * x.numel() > GROUP_VALUES):
                 yield torch.cat(waiting)
                 waiting = []
