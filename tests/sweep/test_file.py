@@ -74,7 +74,7 @@ def test_bad_files_are_refused(tmp_path: Path, content: Any, message: str) -> No
 
 def test_files_that_can_not_be_read(tmp_path: Path) -> None:
     for name, text, message in (
-        ("a.json", "{", "can not be read"), ("a.toml", "x =", "can not be read"), ("a.yaml", "", "ends in '.yaml'"),
+        ("a.json", "{", "is not JSON"), ("a.toml", "x =", "can not be read"), ("a.yaml", "", "ends in '.yaml'"),
     ):  # fmt: skip
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=message):

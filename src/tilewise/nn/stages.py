@@ -243,7 +243,7 @@ def sandwich_backward(
 def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, ordered: bool = False) -> Tensor:
     """``V = B^T d B`` for every tile: (N, C, H, W) -> (taps, C, P); ``ordered`` as the engine rounds."""
     v = (ordered_sandwich if ordered else sandwich)(bt, input_tiles(x, bt, tiling))
-    return v.view(-1, x.shape[1], v.shape[-1] // max(1, x.shape[1]))
+    return v.flatten(0, -2).unflatten(1, (x.shape[1], v.shape[-1] // x.shape[1]))
 
 
 def input_tiles(x: Tensor, bt: Tensor, tiling: Tiling) -> Tensor:
@@ -254,7 +254,7 @@ def input_tiles(x: Tensor, bt: Tensor, tiling: Tiling) -> Tensor:
 
 def as_products(m: Tensor, at: Tensor, tiling: Tiling) -> Tensor:
     """Return M (taps, K, P) in the shape that ``at`` takes: (n, n, K * P), or (taps, K * P)."""
-    return m.reshape(-1, m[0].numel()) if len(at) != tiling.m else m.reshape(at.shape[1], at.shape[1], -1)
+    return m.flatten(1) if len(at) != tiling.m else m.reshape(at.shape[1], at.shape[1], -1)
 
 
 def requantize_(v: Tensor, mult: Tensor, low: float, high: float) -> Tensor:
