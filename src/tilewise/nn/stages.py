@@ -243,7 +243,8 @@ def sandwich_backward(
 def input_transform(x: Tensor, bt: Tensor, tiling: Tiling, *, ordered: bool = False) -> Tensor:
     """``V = B^T d B`` for every tile: (N, C, H, W) -> (taps, C, P); ``ordered`` as the engine rounds."""
     v = (ordered_sandwich if ordered else sandwich)(bt, input_tiles(x, bt, tiling))
-    return v.flatten(0, -2).unflatten(1, (x.shape[1], v.shape[-1] // x.shape[1]))
+    taps = v.flatten(0, -2)
+    return taps.view(len(taps), x.shape[1], taps.shape[1] // x.shape[1])
 
 
 def input_tiles(x: Tensor, bt: Tensor, tiling: Tiling) -> Tensor:
