@@ -16,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import tilewise as tw
 from tilewise.common.files import write_json
 from tilewise.common.turns import in_turns, stopwatch
+from tilewise.engine.compiler import Simulation
 from tilewise.latency import Machine
 from tilewise.optimization.peers import peers
 from tilewise.quant import Spec
@@ -81,9 +83,10 @@ def measure(name: str, threads: int, rounds: int) -> dict[str, list[float]]:
 
 
 def engine(model: nn.Module, spec: Spec, x: Tensor, threads: int) -> Callable[[], object]:
-    """Return a call of a network's engine with quantized skip connections."""
+    """Return a call of a network's engine with quantized skip connections, once it gives what its simulation gives."""
     network = tw.calibrate(tw.convert(model, {"*": spec}, skips="quantized"), [x])
     compiled, images = tw.compile(network, x, threads=threads), x.numpy()
+    np.testing.assert_array_equal(compiled(images), Simulation(network, x)(x).numpy())
     return lambda: compiled(images)
 
 
