@@ -8,14 +8,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "kernels/dot.h"
 #include "kernels/peak.h"
-#include "operations/direct/body.h"
-#include "operations/fast/body.h"
 
 namespace tilewise::TILEWISE_SET {
 
@@ -53,36 +50,34 @@ struct AmxDot : Int8Dot {
     Session& operator=(const Session&) = delete;
   };
 
-  // As micro(), for up to kTallRows rows, of which pixels that follow each other lie `step` bytes apart. Writes sums of
-  // whole registers: of round_up(height, kRows) rows.
-  static void multiply(const In* const* rows, std::int64_t distance, std::int64_t height, std::int64_t step,
-                       std::int64_t vectors, std::span<const Stretch> stretches, std::int64_t groups, const Weight* weights,
-                       const Sum* init, const Sums<Sum>& sums) {
-    const Pointers source{rows, distance, height, step};
-    panel(source, height, {vectors, groups, weights, init}, stretches, sums);
-  }
-
-  // The same of rows that all lie `step` bytes apart, and where round_up(height, kRows) of them may be read.
-  static void multiply(const In* rows, std::int64_t step, std::int64_t height, std::int64_t vectors, std::int64_t groups,
-                       const Weight* weights, const Sum* init, const Sums<Sum>& sums) {
-    panel(Rows{rows, step}, height, {vectors, groups, weights, init}, kOneSegment, sums);
-  }
-
- private:
-  static constexpr int kInput = 4, kWeights = 6;  // registers; the sums are 0 to 3
-
   struct Panel {
     std::int64_t vectors, groups;
     const Weight* weights;
     const Sum* init;
   };
 
+  // As micro(), for up to kTallRows rows, of which pixels that follow each other lie `step` bytes apart. Writes sums of
+  // whole registers: of round_up(height, kRows) rows.
+  static void multiply(const In* const* rows, std::int64_t distance, std::int64_t height, std::int64_t step,
+                       const Panel& panel, std::span<const Stretch> stretches, const Sums<Sum>& sums) {
+    multiply(Pointers{rows, distance, height, step}, height, panel, stretches, sums);
+  }
+
+  // The same of rows that all lie `step` bytes apart, and where round_up(height, kRows) of them may be read.
+  static void multiply(const In* rows, std::int64_t step, std::int64_t height, const Panel& panel,
+                       const Sums<Sum>& sums) {
+    multiply(Rows{rows, step}, height, panel, kOneSegment, sums);
+  }
+
+ private:
+  static constexpr int kInput = 4, kWeights = 6;  // registers; the sums are 0 to 3
+
   // Rows `step` bytes apart, from the first of a register on.
   struct Rows {
     const In* data;
     std::int64_t step;
 
-    Rows of(const Stretch&, int unit) const { return {data + unit * kRows * step, step}; }
+    Rows of(const Stretch&, std::int64_t row) const { return {data + row * step, step}; }
     [[gnu::always_inline]] Rows part(std::int64_t depth, In*) const { return {data + depth * kBytes, step}; }
   };
 
@@ -102,12 +97,17 @@ struct AmxDot : Int8Dot {
         return {copy, kBytes};
       }
     };
-    Unit of(const Stretch& stretch, int unit) const {
-      const In* const* const first = rows + stretch.first * distance + unit * kRows;
-      const std::int64_t count = std::min<std::int64_t>(kRows, height - unit * kRows);
-      bool even = count == kRows;
-      for (int r = 1; even && r < kRows; ++r) even = first[r] - first[r - 1] == step;
-      return {first, count, step, even};
+    [[gnu::always_inline]] static bool evenly_apart(const In* const* rows, std::int64_t step) {
+      using Places = std::int64_t __attribute__((vector_size(64)));
+      const auto first = reinterpret_cast<std::int64_t>(rows[0]);
+      const Places expected = first + step * Places{0, 1, 2, 3, 4, 5, 6, 7};
+      const Places wrong = (load<Places>(rows) ^ expected) | (load<Places>(rows + 8) ^ (expected + 8 * step));
+      return _mm512_test_epi64_mask(reinterpret_cast<__m512i>(wrong), reinterpret_cast<__m512i>(wrong)) == 0;
+    }
+    Unit of(const Stretch& stretch, std::int64_t row) const {
+      const In* const* const first = rows + stretch.first * distance + row;
+      const std::int64_t count = std::min<std::int64_t>(kRows, height - row);
+      return {first, count, step, count == kRows && evenly_apart(first, step)};
     }
   };
 
@@ -124,24 +124,25 @@ struct AmxDot : Int8Dot {
     asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(Input), "i"(Weight));
   }
 
-  // A panel, two vectors at a time.
+  // Two registers of rows and two vectors at a time. All rows meet the same weights before the next ones come, since
+  // weights for all vectors leave no room for anything else in the first cache.
   template <class Source>
-  static void panel(const Source& source, std::int64_t height, const Panel& panel, std::span<const Stretch> stretches,
-                    const Sums<Sum>& sums) {
-    const bool two = height > kRows;
+  static void multiply(const Source& source, std::int64_t height, const Panel& panel, std::span<const Stretch> stretches,
+                       const Sums<Sum>& sums) {
     for (std::int64_t v = 0; v < panel.vectors; v += 2) {
-      if (v + 1 < panel.vectors) {
-        two ? block<2, 2>(source, panel, v, stretches, sums) : block<1, 2>(source, panel, v, stretches, sums);
-      } else {
-        two ? block<2, 1>(source, panel, v, stretches, sums) : block<1, 1>(source, panel, v, stretches, sums);
+      for (std::int64_t row = 0; row < height; row += 2 * kRows) {
+        const bool one_unit = height - row <= kRows, one_vector = panel.vectors - v == 1;
+        const auto call = one_unit ? (one_vector ? block<1, 1, Source> : block<1, 2, Source>)
+                                   : (one_vector ? block<2, 1, Source> : block<2, 2, Source>);
+        call(source, row, panel, v, stretches, {sums.data + row * sums.row + v * sums.vector, sums.row, sums.vector});
       }
     }
   }
 
-  // Units * 16 rows times Vectors * 16 output channels, from vector v of the panel on.
+  // Units * 16 rows times Vectors * 16 output channels, from a row and a vector of the panel on.
   template <int Units, int Vectors, class Source>
-  static void block(const Source& source, const Panel& panel, std::int64_t v, std::span<const Stretch> stretches,
-                    const Sums<Sum>& sums) {
+  static void block(const Source& source, std::int64_t row, const Panel& panel, std::int64_t v,
+                    std::span<const Stretch> stretches, const Sums<Sum>& sums) {
     alignas(64) In copies[Units][kRows * kBytes];
     const Sum* const init = panel.init + v * kLanes;
     fetch<0>(init, 0);  // each row is the same
@@ -152,7 +153,7 @@ struct AmxDot : Int8Dot {
     const std::int64_t step = panel.vectors * kBytes;  // from the weights of a group to those of the next
     for (const Stretch& stretch : stretches) {
       const Weight* weights = panel.weights + stretch.first * panel.groups * step + v * kBytes;
-      const auto first = source.of(stretch, 0), second = source.of(stretch, Units - 1);
+      const auto first = source.of(stretch, row), second = source.of(stretch, row + (Units - 1) * kRows);
       const std::int64_t depths = panel.groups * stretch.count / kDepth;
       for (std::int64_t depth = 0; depth < depths; ++depth, weights += kDepth * step) {
         const Rows a = first.part(depth, copies[0]);
@@ -172,24 +173,23 @@ struct AmxDot : Int8Dot {
       }
     }
 
-    Sum* const to = sums.data + v * sums.vector;
-    const std::int64_t row = sums.row * static_cast<std::int64_t>(sizeof(Sum));
-    put<0>(to, row);
-    if constexpr (Vectors > 1) put<1>(to + sums.vector, row);
-    if constexpr (Units > 1) put<2>(to + kRows * sums.row, row);
-    if constexpr (Units > 1 && Vectors > 1) put<3>(to + kRows * sums.row + sums.vector, row);
+    const std::int64_t distance = sums.row * static_cast<std::int64_t>(sizeof(Sum));
+    put<0>(sums.data, distance);
+    if constexpr (Vectors > 1) put<1>(sums.data + sums.vector, distance);
+    if constexpr (Units > 1) put<2>(sums.data + kRows * sums.row, distance);
+    if constexpr (Units > 1 && Vectors > 1) put<3>(sums.data + kRows * sums.row + sums.vector, distance);
   }
 };
 
-// Of a product that stays in the second-level cache: 32 rows and output channels, 64 KiB of weights.
+// Of a product that stays in the first cache.
 inline double amx_operations() {
-  constexpr std::int64_t kChannels = 2048, kRowCount = 32, kVectors = 2;
-  const std::vector<std::uint8_t> rows(kRowCount * kChannels);
+  constexpr std::int64_t kRowCount = 32, kVectors = 2, kChannels = 512;
+  const std::vector<std::uint8_t> rows(kRowCount * kBytes + kChannels);  // each begins within the one before
   const std::vector<std::int8_t> weights(kChannels * kVectors * kLanes);
   std::int32_t init[kVectors * kLanes]{}, sums[kRowCount * kVectors * kLanes];
   const AmxDot::Session session;
   return best_rate(2.0 * kRowCount * kChannels * kVectors * kLanes, [&] {
-    AmxDot::multiply(rows.data(), kChannels, kRowCount, kVectors, kChannels / AmxDot::kGroup, weights.data(), init,
+    AmxDot::multiply(rows.data(), kBytes, kRowCount, {kVectors, kChannels / AmxDot::kGroup, weights.data(), init},
                      {sums, kVectors * kLanes, kLanes});
   });
 }
@@ -198,21 +198,6 @@ inline Peaks measure_amx_peaks() {
   Peaks peaks = measure_peaks();
   peaks.int8_operations = amx_operations();
   return peaks;
-}
-
-// With fewer channels most of a register would be zeros.
-inline bool fills_registers(std::int64_t groups, const TensorRef& x, const TensorRef& y) {
-  return slices_of(groups, y.channels, x.channels).channels >= AmxDot::kDepth * AmxDot::kGroup / 2;
-}
-
-inline std::unique_ptr<Op> make_direct_amx(const DirectConv& conv) {
-  if (conv.is_depthwise() || !fills_registers(conv.groups, *conv.x, *conv.y)) return make_direct_int8(conv);
-  return std::make_unique<DirectOp<AmxDot>>(conv, conv.weight_int8.data());
-}
-
-inline std::unique_ptr<Op> make_fast_amx(const FastConv& conv) {
-  if (!fills_registers(conv.groups, *conv.x, *conv.y)) return make_fast_int8(conv);
-  return fast_op<AmxDot, std::uint8_t>(conv, conv.u_int8.data(), [&] { return byte_input_for(conv); });
 }
 
 }  // namespace tilewise::TILEWISE_SET

@@ -7,6 +7,24 @@
 #include "kernels/training/kernels.h"
 
 namespace tilewise {
+namespace avx512vnni {
+
+// With fewer channels most of a register would be zeros.
+inline bool fills_registers(std::int64_t groups, const TensorRef& x, const TensorRef& y) {
+  return slices_of(groups, y.channels, x.channels).channels >= AmxDot::kDepth * AmxDot::kGroup / 2;
+}
+
+inline std::unique_ptr<Op> make_direct_amx(const DirectConv& conv) {
+  if (conv.is_depthwise() || !fills_registers(conv.groups, *conv.x, *conv.y)) return make_direct_int8(conv);
+  return std::make_unique<DirectOp<AmxDot>>(conv, conv.weight_int8.data());
+}
+
+inline std::unique_ptr<Op> make_fast_amx(const FastConv& conv) {
+  if (!fills_registers(conv.groups, *conv.x, *conv.y)) return make_fast_int8(conv);
+  return fast_op<AmxDot, std::uint8_t>(conv, conv.u_int8.data(), [&] { return byte_input_for(conv); });
+}
+
+}  // namespace avx512vnni
 
 namespace {
 

@@ -42,6 +42,8 @@ class DirectOp final : public Op {
                          {.joined = window_.dilation_w == 1 && slices_.count == 1 && x_.stride == packed_.groups() * Dot::kGroup,
                           .skips = x_.grid.zero == Dot::kRowOffset,
                           .mixes = std::is_integral_v<Sum>,
+                          .together = Dot::kRows,
+                          .fewest = kByMatrices<Dot> ? Dot::kRows : 2.5,
                           .segment_work = packed_.groups() * packed_.vectors(0) / Dot::kDepth})) {
     scale_.resize(static_cast<std::size_t>(y_.lanes()), 0.0F);
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
@@ -190,8 +192,9 @@ class DirectOp final : public Op {
       rows = rows_together<Dot>(at + count - p, vectors);
       const Sums<Sum> sums{chunk.sums, kPanel, kLanes};
       if constexpr (kByMatrices<Dot>) {
-        Dot::multiply(chunk.table + p, kMostPixels, rows, window_.stride_w * x_.stride, vectors, region.stretches,
-                      packed_.groups(), packed_.weights(panel, slice), packed_.init(panel, slice), sums);
+        Dot::multiply(chunk.table + p, kMostPixels, rows, window_.stride_w * x_.stride,
+                      {vectors, packed_.groups(), packed_.weights(panel, slice), packed_.init(panel, slice)},
+                      region.stretches, sums);
       } else {
         micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, region.stretches, packed_.groups(),
                                       packed_.weights(panel, slice), packed_.ahead(panel, calls++),

@@ -241,8 +241,8 @@ class FastOp final : public Op {
       height = rows_together<Dot>(count - slot, vectors);
       const Sums<Sum> sums{work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes};
       if constexpr (kByMatrices<Dot>) {
-        Dot::multiply(v + slot * width_, width_, height, vectors, packed_.groups(), packed_.weights(panel, product),
-                      packed_.init(panel, product), sums);
+        Dot::multiply(v + slot * width_, width_, height,
+                      {vectors, packed_.groups(), packed_.weights(panel, product), packed_.init(panel, product)}, sums);
       } else {
         const In* rows[kTallRows<Dot>];
         for (std::int64_t r = 0; r < height; ++r) rows[r] = v + (slot + r) * width_;
