@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tilewise.calibration.ranges import calibrate
 from tilewise.common.progress import bar
 from tilewise.conversion import convert
+from tilewise.engine.layerwise import native_layer
 from tilewise.nn import QuantizedConv, WinogradConv2d, convolutions
 from tilewise.nn.stages import input_transform, requantize_, weight_transform
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
@@ -190,9 +191,10 @@ class _Examination:
         if layer.fallback is not None:
             return None
         calibrate(layer, [x for x, _ in pairs])
-        output_db = _decibels([(y, layer(x) - y) for x, y in pairs])
+        run = native_layer(layer)
+        output_db = _decibels([(y, run(x) - y) for x, y in pairs])
         v_db, u_db = _stages(layer, [x for x, _ in pairs]) if isinstance(layer, WinogradConv2d) else (None, None)
-        hook = conv.register_forward_hook(lambda _, inputs, __: layer(inputs[0]))
+        hook = conv.register_forward_hook(lambda _, inputs, __: run(inputs[0]))
         answers = self._answer()
         hook.remove()
         agreement = _percent(answers == self.answers)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.conversion import convert
+from tilewise.engine.layerwise import native_layer
 from tilewise.nn import QuantizedConv, convolutions
 from tilewise.optimization.metrics import flat
 from tilewise.quant import FLOAT_BITS, Direct
@@ -49,7 +50,8 @@ def layer_losses(model: nn.Module, network: nn.Module, images: Sequence[Tensor])
         if not isinstance(layer, QuantizedConv) or layer.fallback is not None:
             continue
         norm, layer.norm = layer.norm, ()  # the float network keeps its own
-        hook = conv.register_forward_hook(lambda _, inputs, __, layer=layer: layer(inputs[0]))
+        run = native_layer(layer)
+        hook = conv.register_forward_hook(lambda _, inputs, __, run=run: run(inputs[0]))
         try:
             found = [flat(plain(x)) for x in images]
         finally:
