@@ -106,7 +106,8 @@ class Classified:
         model = trained_network(self.network, self.size, place)
         batches = [x for x, _ in Batches(train.subset(self.kind.images, self.kind.draw), BATCH)]
         network, found = self.kind.made(convert(model, {"*": self.kind.spec}).eval(), batches)
-        score = evaluate(network, test.scoring(), teacher=model)
+        teacher = accelerate(model, batches[0][:1], threads=torch.get_num_threads())
+        score = evaluate(network, test.scoring(), teacher=teacher)
         return {"accuracy": round(score.value, 2), "images": score.images, "distance": score.distance, **found}
 
 
@@ -206,7 +207,7 @@ def classified(scale: Scale) -> Sequence[Case]:
 def enlarged(scale: Scale) -> Sequence[Case]:
     """Return the runs of the study ``enlarging``."""
     if scale == "smoke":
-        return [Enlarged(kind=Kind(algorithm="F4", images=16, refined=True, draw=0))]
+        return [Enlarged(kind=Kind(algorithm="SFC6-planar", images=4, draw=0))]
     inner = [Enlarged(kind=Kind(algorithm="F4", refined=refined, draw=draw), inner=True)
              for draw in DRAWS for refined in (False, True)]  # fmt: skip
     return [*(Enlarged(kind=kind) for kind in kinds()), *inner]
