@@ -72,7 +72,7 @@ def test_a_network_that_comes_no_nearer_is_what_it_was(monkeypatch: pytest.Monke
     errors = iter([1.0, 1.1, 1.0])
     monkeypatch.setattr(refinement._Network, "error", lambda _: next(errors))
     with pytest.warns(UserWarning, match=r"6 of 6 layers .*: the network comes no nearer to float on the 8 images"):
-        refine(model, IMAGES, QUICK, progress=False)
+        tw.calibrate(model, IMAGES, QUICK)
     assert same(state(model), before)
 
 
@@ -85,7 +85,7 @@ def test_images_that_tell_nothing_change_nothing(batches: list[Tensor]) -> None:
     model = calibrated(tw.Winograd("F4"), batches)
     before = state(model)
     with pytest.warns(UserWarning, match=r"layers as they were \(.*: there are not two images that differ and are not"):
-        refine(model, batches, QUICK, progress=False)
+        tw.calibrate(model, batches, QUICK)
     assert same(state(model), before)
 
 

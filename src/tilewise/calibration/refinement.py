@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -72,21 +71,24 @@ class Refinement:
     before: float = math.nan
     after: float = math.nan
 
+    @property
+    def in_vain(self) -> bool:
+        """Whether the network is what it was."""
+        return bool(self.layers) and not self.after < self.before
+
     def complaint(self) -> str:
         """Say what could not be fitted, and why; empty if all could."""
         left = [layer for layer in self.layers if layer.left]
         reasons = {reason: [x.name for x in left if x.left == reason] for reason in dict.fromkeys(x.left for x in left)}
         parts = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
-        return f"refinement left the weights of {len(left)} of {len(self.layers)} layers as they were ({parts})" * bool(
-            left
-        )
+        count = f"{len(left)} of {len(self.layers)}"
+        return f"refinement left the weights of {count} layers as they were ({parts})" if left else ""
 
 
 def refine(model: nn.Module, batches: Sequence[Tensor], config: CalibrationConfig, *, progress: bool) -> Refinement:
     """Refine every quantized convolution of a calibrated model in place, in the order in which they run.
 
-    Keeps the inputs of one layer at a time, and outputs of the float network as far as memory allows. Warns if all of
-    it was in vain; what single layers could not be fitted is printed with a progress bar.
+    Keeps the inputs of one layer at a time, and outputs of the float network as far as memory allows.
     """
     layers = {n: m for n, m in convolutions(model).items() if isinstance(m, QuantizedConv) and _is_quantized(m)}
     shown, held = held_back(batches)
@@ -96,16 +98,11 @@ def refine(model: nn.Module, batches: Sequence[Tensor], config: CalibrationConfi
     if not held:
         alone = "there are not two images that differ and are not of one colour"
         found.layers += [LayerRefinement(name=name, before=math.nan, after=math.nan, left=alone) for name in layers]
-        warnings.warn(found.complaint(), stacklevel=2)
         return found
     network = _Network(model, convert(model, {"*": Direct(bits=FLOAT_BITS)}).eval(), shown, held)
     found.before = network.error()
     _refine_layers(network, layers, config, found, progress=progress)
     found.after = network.error()
-    if found.after == found.before:
-        warnings.warn(found.complaint(), stacklevel=2)
-    elif progress and (complaint := found.complaint()):
-        print(complaint)
     return found
 
 
