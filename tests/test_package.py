@@ -44,7 +44,7 @@ def test_imports_go_downwards(part: str) -> None:
 # The modules of latency, in the same way: a table asks nothing of what measures it.
 LATENCY = [
     "shapes", "candidates", "records", "operations", "layers", "models", "interpolation", "table", "timing",
-    "measuring", "remote",
+    "measuring", "remote", "requests",
 ]  # fmt: skip
 
 

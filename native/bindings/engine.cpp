@@ -4,6 +4,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
@@ -83,9 +84,22 @@ class PyEngine {
     }
     check(status, error);
   }
+  explicit PyEngine(tilewise_engine* engine) : engine_(engine) {}
   ~PyEngine() { tilewise_free(engine_); }
   PyEngine(const PyEngine&) = delete;
   PyEngine& operator=(const PyEngine&) = delete;
+
+  std::unique_ptr<PyEngine> share(int threads) const {
+    tilewise_engine* another = nullptr;
+    tilewise_error error;
+    tilewise_status status;
+    {
+      const WithoutLock released;
+      status = tilewise_share(engine_, threads, &another, &error);
+    }
+    check(status, error);
+    return std::make_unique<PyEngine>(another);
+  }
 
   std::string kernel_set() const { return tilewise_kernel_set(engine_); }
   int threads() const { return tilewise_threads(engine_); }
@@ -233,6 +247,7 @@ void bind_engine(nb::module_& module) {
       .def_prop_ro("activation_bytes", &PyEngine::activation_bytes)
       .def_prop_ro("inputs", &PyEngine::inputs)
       .def_prop_ro("outputs", &PyEngine::outputs)
+      .def("share", &PyEngine::share, "threads"_a)
       .def("prepare", &PyEngine::prepare, "inputs"_a)
       .def("run", &PyEngine::run, "inputs"_a, "outputs"_a, nb::kw_only(), "channels_last"_a = false)
       .def("profile", &PyEngine::profile, "inputs"_a, "outputs"_a, nb::kw_only(), "channels_last"_a = false, "repeats"_a);

@@ -75,14 +75,18 @@ void need(const Pointer* pointer, const char* name) {
   if (pointer == nullptr) refuse(name, " is null, must not be");
 }
 
+int threads_of(int given) {
+  if (given < 0 || given > cores())
+    refuse("threads is ", given, ", must be 1..", cores(), ", the cores that this process may use");
+  return given == 0 ? 1 : given;
+}
+
 Engine::Options options_of(const tilewise_options* given) {
   Engine::Options options;
   const char* const variable = std::getenv("TILEWISE_ISA");
   if (variable != nullptr) options.set = variable;
   if (given == nullptr) return options;
-  if (given->threads < 0 || given->threads > cores())
-    refuse("threads is ", given->threads, ", must be 1..", cores(), ", the cores that this process may use");
-  if (given->threads != 0) options.threads = given->threads;
+  options.threads = threads_of(given->threads);
   if (given->kernel_set != nullptr) options.set = given->kernel_set;
   if (given->batch != 0) options.batch = given->batch;
   return options;
@@ -233,6 +237,16 @@ tilewise_status tilewise_load_memory(const void* data, size_t bytes, const tilew
     if (reinterpret_cast<std::uintptr_t>(data) % 8 == 0) return tilewise::load({begin, bytes}, options, engine);
     const tilewise::AlignedVector<std::byte> content(begin, begin + bytes);
     tilewise::load(content, options, engine);
+  });
+}
+
+tilewise_status tilewise_share(const tilewise_engine* engine, int threads, tilewise_engine** another,
+                               tilewise_error* error) {
+  return guarded(error, [&] {
+    need(another, "another");
+    *another = nullptr;
+    need(engine, "engine");
+    *another = new tilewise_engine{tilewise::Engine(engine->engine, tilewise::threads_of(threads))};
   });
 }
 

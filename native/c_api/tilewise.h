@@ -93,6 +93,10 @@ TILEWISE_API tilewise_status tilewise_load(const char* path, const tilewise_opti
                                            tilewise_error* error);
 TILEWISE_API tilewise_status tilewise_load_memory(const void* data, size_t bytes, const tilewise_options* options,
                                                   tilewise_engine** engine, tilewise_error* error);
+/* Another engine of the same network, with `threads` (0: one) and memory of its own. It shares the packed weights, and
+ * calls to the two run at once. Either may be freed first. */
+TILEWISE_API tilewise_status tilewise_share(const tilewise_engine* engine, int threads, tilewise_engine** another,
+                                            tilewise_error* error);
 TILEWISE_API void tilewise_free(tilewise_engine* engine); /* null is allowed */
 
 TILEWISE_API const char* tilewise_kernel_set(const tilewise_engine* engine);

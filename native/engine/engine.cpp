@@ -32,16 +32,24 @@ TensorRef reference(const TensorType& tensor, const Size& size, std::byte* data)
 }  // namespace
 
 Engine::Engine(std::span<const std::byte> content, const Options& options)
-    : program_(content), views_(views(program_)), set_(kernel_set(options.set.c_str())), batch_(options.batch), pool_(options.threads) {
+    : network_(std::make_shared<Network>(content)), set_(kernel_set(options.set.c_str())), batch_(options.batch), pool_(options.threads) {
   if (batch_ < 1 || batch_ > kMaxExtent) refuse("batch is ", batch_, ", must be 1..", kMaxExtent);
+  number_ports();
+  pack_weights();
+  program_.drop_arrays();
+}
+
+Engine::Engine(const Engine& other, int threads)
+    : network_(other.network_), set_(other.set_), batch_(other.batch_), piece_inputs_(other.piece_inputs_.size()),
+      piece_outputs_(other.piece_outputs_.size()), pool_(threads) {}
+
+void Engine::number_ports() {
   for (std::size_t i = 0; i < program_.inputs().size(); ++i)
     static_cast<PortOperation&>(*program_.operations()[program_.inputs()[i]]).port = i;
   for (std::size_t i = 0; i < program_.outputs().size(); ++i)
     static_cast<PortOperation&>(*program_.operations()[program_.outputs()[i]]).port = i;
   piece_inputs_.resize(program_.inputs().size());
   piece_outputs_.resize(program_.outputs().size());
-  pack_weights();
-  program_.drop_arrays();
 }
 
 // An operation packs its weights when it is made the first time, whatever the size.
@@ -116,9 +124,12 @@ void Engine::bind(Prepared& prepared) {
     prepared.tensors.push_back(tensor);
   }
   std::size_t scratch = 0;
-  for (const auto& operation : program_.operations()) {
-    prepared.made.push_back(operation->make(set_, prepared.tensors.data()));
-    scratch = std::max(scratch, prepared.made.back().op->scratch_bytes());
+  {
+    const std::lock_guard lock(network_->making);
+    for (const auto& operation : program_.operations()) {
+      prepared.made.push_back(operation->make(set_, prepared.tensors.data()));
+      scratch = std::max(scratch, prepared.made.back().op->scratch_bytes());
+    }
   }
   reserve(0, scratch);
 }

@@ -44,6 +44,9 @@ class Engine {
   // `content` is a .tilewise file, at a multiple of 8 in memory; the engine keeps nothing of it. Throws
   // std::invalid_argument for bad arguments or a bad file, std::bad_alloc if memory is short.
   Engine(std::span<const std::byte> content, const Options& options);
+  // Another engine of the same network, with threads and memory of its own, so that both run at once. They share the
+  // packed weights. Throws as above.
+  Engine(const Engine& other, int threads);
 
   const Program& program() const { return program_; }
   const KernelSet& set() const { return set_; }
@@ -84,6 +87,15 @@ class Engine {
     StageSeconds stages;
   };
 
+  // What engines share. Operations hold the packed weights, and one engine at a time makes them for its sizes.
+  struct Network {
+    explicit Network(std::span<const std::byte> content) : program(content), views(tilewise::views(program)) {}
+    Program program;
+    std::vector<View> views;
+    std::mutex making;
+  };
+
+  void number_ports();
   void pack_weights();
   Prepared& prepared(std::span<const PortShape> inputs);
   void bind(Prepared& prepared);
@@ -101,8 +113,9 @@ class Engine {
   void time_ops(const Prepared& prepared, const Call& call, std::span<Sample> samples);
   void time_stages(const Prepared& prepared, const Call& call, std::span<Sample> samples);
 
-  Program program_;
-  std::vector<View> views_;
+  std::shared_ptr<Network> network_;
+  Program& program_ = network_->program;
+  const std::vector<View>& views_ = network_->views;
   const KernelSet& set_;
   std::int64_t batch_;
   Memory arena_, scratch_;
@@ -111,7 +124,8 @@ class Engine {
   std::vector<Port> piece_inputs_, piece_outputs_;
   std::mutex turn_;
   ThreadPool pool_;
-  // A fork waits until nobody is at work: the child finds everything whole, and starts threads of its own.
+  // A fork waits until nobody is at work: the child finds everything whole, and starts threads of its own. Whoever makes
+  // operations is at work.
   ForkWatch watch_{[this] { turn_.lock(); },
                    [this](bool in_child) {
                      if (in_child) pool_.forget_threads();

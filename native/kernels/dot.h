@@ -24,12 +24,15 @@ namespace tilewise::TILEWISE_SET {
 
 inline constexpr std::int64_t kPanel = std::int64_t{kPanelVectors} * kLanes;
 
+// A kind of products: of what, how many input channels lie together (a group of kGroup) and how many groups go through
+// one instruction (kDepth), how many rows go through a micro-kernel.
 struct Int8Dot {
+  struct Session {};  // what a thread holds while it multiplies
   using In = std::uint8_t;
   using Weight = std::int8_t;
   using Sum = std::int32_t;
   using Vector = I32;
-  static constexpr std::int64_t kGroup = 4;
+  static constexpr std::int64_t kGroup = 4, kDepth = 1;
   static constexpr int kRows = kByteRows;
   static constexpr std::int32_t kRowOffset = kSignedRows ? 128 : 0;  // what splat() takes from every byte
   [[gnu::always_inline]] static Vector splat(const In* p) {
@@ -42,11 +45,12 @@ struct Int8Dot {
 };
 
 struct FloatDot {
+  struct Session {};
   using In = float;
   using Weight = float;
   using Sum = float;
   using Vector = F32;
-  static constexpr std::int64_t kGroup = 1;
+  static constexpr std::int64_t kGroup = 1, kDepth = 1;
   static constexpr int kRows = kFloatRows;
   static constexpr std::int32_t kRowOffset = 0;
   // (0 + x is not x where x is -0; x - 0 is, so this is one load.)
@@ -130,6 +134,10 @@ void micro(const typename Dot::In* const* rows, std::int64_t distance, std::span
 // Output channels come in multiples of 16, so panels are whole multiples of this many vectors wide.
 inline constexpr int kStepVectors = std::gcd(kPanelVectors, std::max(1, 16 / kLanes));
 
+// Whether whole matrices go through one instruction. Such a kind has a multiply() of its own instead of micro-kernels.
+template <class Dot>
+inline constexpr bool kByMatrices = Dot::kDepth > 1;
+
 // Rows that go through a micro-kernel together: Dot::kRows fill the registers with a whole panel; narrow
 // panels take twice as many. What that does not divide goes in equal parts: 25 rows as 5 times 5, since one
 // row alone waits for weights.
@@ -139,6 +147,7 @@ inline constexpr std::int64_t kTallVectors = kPanelVectors / 2;
 
 template <class Dot>
 std::int64_t rows_together(std::int64_t rows_left, std::int64_t vectors) {
+  if (kByMatrices<Dot>) return std::min(rows_left, kTallRows<Dot>);
   if (vectors <= kTallVectors && rows_left >= kTallRows<Dot>) return kTallRows<Dot>;
   const std::int64_t calls = (rows_left + Dot::kRows - 1) / Dot::kRows;
   return (rows_left + calls - 1) / calls;
@@ -179,7 +188,7 @@ class Packed {
         filters_(filters),
         segments_(segments),
         channels_(channels),
-        groups_((channels + Dot::kGroup - 1) / Dot::kGroup),
+        groups_(round_up((channels + Dot::kGroup - 1) / Dot::kGroup, Dot::kDepth)),
         weights_(static_cast<std::size_t>(round_up(filters, 16) * products * depth())),
         init_(static_cast<std::size_t>(round_up(filters, 16) * products)) {}
 
@@ -215,7 +224,7 @@ class Packed {
           std::copy_n(from + g * Dot::kGroup, Dot::kGroup, to);
         if (whole < groups_) {
           std::copy_n(from + whole * Dot::kGroup, channels_ % Dot::kGroup, to);
-          to += row;
+          to += (groups_ - whole) * row;
         }
       }
       init_[static_cast<std::size_t>(lane(panel, product) + filter % kPanel)] =

@@ -92,17 +92,16 @@ std::vector<Region> combined(const Window& window, const std::vector<Span>& rows
   return found;
 }
 
-// In instructions. Six pixels go together; fewer than kFewest wait for weights.
-double work(const std::vector<Region>& regions, std::int64_t segment_work) {
-  constexpr std::int64_t kTogether = 6;
-  constexpr double kFewest = 2.5, kPointer = 4;
+// In instructions.
+double work(const std::vector<Region>& regions, const RegionRules& rules) {
+  constexpr double kPointer = 4;
   double sum = 0;
   for (const Region& region : regions) {
     std::int64_t segments = 0;
     for (const Stretch& stretch : region.stretches) segments += stretch.count;
     const auto pixels = static_cast<double>(region.pixels());
-    const auto calls = static_cast<double>((region.pixels() + kTogether - 1) / kTogether);
-    sum += static_cast<double>(segments * segment_work) * std::max(pixels, kFewest * calls) +
+    const auto calls = static_cast<double>((region.pixels() + rules.together - 1) / rules.together);
+    sum += static_cast<double>(segments * rules.segment_work) * std::max(pixels, rules.fewest * calls) +
            static_cast<double>(region.stretches.size()) * kPointer * pixels;
   }
   return sum;
@@ -118,7 +117,7 @@ std::vector<Region> regions(const Window& window, const TensorRef& x, const Tens
   if (!rules.mixes) return best;
   for (const auto& row_spans : {cut(rows), whole(rows)}) {
     std::vector<Region> other = combined(window, row_spans, whole(cols), rules);
-    if (work(other, rules.segment_work) < work(best, rules.segment_work)) best = std::move(other);
+    if (work(other, rules) < work(best, rules)) best = std::move(other);
   }
   return best;
 }

@@ -35,6 +35,8 @@ struct RegionRules {
   bool joined;  // whether the pixels of a row of the window lie one after another, with nothing in between
   bool skips;   // whether what lies outside the image adds nothing
   bool mixes;   // whether zeros may be added for what lies outside the image
+  std::int64_t together = 6;  // pixels that are multiplied together
+  double fewest = 2.5;        // fewer of them take as long as this many: they wait for weights
   std::int64_t segment_work;  // instructions for a pixel's products with one segment
 };
 

@@ -9,11 +9,12 @@
 namespace tilewise::TILEWISE_SET {
 
 struct Int16Dot {
+  struct Session {};
   using In = std::int16_t;
   using Weight = std::int16_t;
   using Sum = std::int32_t;
   using Vector = I32;
-  static constexpr std::int64_t kGroup = 2;
+  static constexpr std::int64_t kGroup = 2, kDepth = 1;
   static constexpr int kRows = kFloatRows;
   static constexpr std::int32_t kRowOffset = 0;
   [[gnu::always_inline]] static Vector splat(const In* p) {
@@ -27,11 +28,12 @@ struct Int16Dot {
 // bf16 numbers are the upper halves of floats, so a product of two is exact in float. Pairs lie in a float's
 // bits.
 struct Bf16Dot {
+  struct Session {};
   using In = std::uint16_t;
   using Weight = std::uint16_t;
   using Sum = float;
   using Vector = F32;
-  static constexpr std::int64_t kGroup = 2;
+  static constexpr std::int64_t kGroup = 2, kDepth = 1;
   static constexpr int kRows = kByteRows;  // a product split in two, as one of bytes may be
   static constexpr std::int32_t kRowOffset = 0;
   [[gnu::always_inline]] static Vector splat(const In* p) {

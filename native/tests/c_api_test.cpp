@@ -183,6 +183,25 @@ void test_options() {
   CHECK(tilewise_threads(load({.threads = most, .kernel_set = nullptr, .batch = 0}).get()) == most, "threads");
 }
 
+void test_share() {
+  Engine engine = load({.threads = 0, .kernel_set = "portable", .batch = 2});
+  tilewise_engine* another = nullptr;
+  const auto share = [&](const tilewise_engine* of, int threads, tilewise_engine** to) {
+    return [=](tilewise_error* error) { return tilewise_share(of, threads, to, error); };
+  };
+  CHECK(tilewise_share(engine.get(), 0, &another, nullptr) == TILEWISE_OK, "share");
+  const Engine shared(another);
+  Arrays one(3, 5, 6), other(3, 5, 6);
+  CHECK(one.run(engine.get(), nullptr) == TILEWISE_OK, "run");
+  engine.reset();
+  CHECK(other.run(shared.get(), nullptr) == TILEWISE_OK && one.map == other.map && one.logits == other.logits, "the same");
+  CHECK(tilewise_kernel_set(shared.get()) == std::string("portable") && tilewise_threads(shared.get()) == 1, "as its origin");
+  tilewise_engine* none = nullptr;
+  expect(TILEWISE_INVALID, "threads is -1, must be 1..", share(shared.get(), -1, &none));
+  expect(TILEWISE_INVALID, "engine is null", share(nullptr, 1, &none));
+  expect(TILEWISE_INVALID, "another is null", share(shared.get(), 1, nullptr));
+}
+
 void test_ports() {
   const Engine engine = load();
   CHECK(tilewise_input_count(engine.get()) == 2 && tilewise_output_count(engine.get()) == 2, "counts");
@@ -374,6 +393,7 @@ int main() {
   test_load();
   test_load_path();
   test_options();
+  test_share();
   test_ports();
   test_prepare();
   test_run();

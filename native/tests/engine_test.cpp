@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -197,6 +198,35 @@ void test_many_callers() {
   for (std::thread& caller : callers) caller.join();
 }
 
+// Engines that share weights run at once, each in sizes of its own, and go in any order.
+void test_shared_weights() {
+  for (const bool integers : {true, false}) {
+    auto first = std::make_unique<Made>(small_network(integers), options(2, ""));
+    std::vector<Images> inputs;
+    std::vector<Results> expected;
+    std::vector<std::unique_ptr<Engine>> engines;
+    for (unsigned i = 0; i < 4; ++i) {
+      inputs.emplace_back(kImages, Size{9 + static_cast<std::int64_t>(i), 11}, 20 + i);
+      expected.push_back(run(first->engine, inputs.back()));
+      engines.push_back(std::make_unique<Engine>(first->engine, static_cast<int>(i % 2) + 1));
+      CHECK(engines.back()->threads() == static_cast<int>(i % 2) + 1 && engines.back()->arena_bytes() == 0, "its own");
+      CHECK(&engines.back()->program() == &first->engine.program(), "one program");
+    }
+    first.reset();
+    std::vector<std::thread> callers;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      callers.emplace_back([&, i] {
+        for (std::size_t repeat = 0; repeat < 8; ++repeat) {
+          const std::size_t image = (i + repeat) % inputs.size();
+          CHECK(run(*engines[i], inputs[image]) == expected[image], "engine " + std::to_string(i));
+        }
+        engines[i].reset();
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+  }
+}
+
 void test_profile() {
   Made made(small_network(false), options(2, ""));
   const Images images(kImages, kSize, 5);
@@ -278,6 +308,7 @@ int main() {
   test_prepare();
   test_float();
   test_many_callers();
+  test_shared_weights();
   test_profile();
   test_refusals();
 }

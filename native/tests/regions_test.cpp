@@ -71,7 +71,10 @@ void test_all_windows() {
         const TensorRef x = map(height, width), y = output(w, x);
         if (y.height < 1 || y.width < 1) continue;  // the window is larger than the image
         for (const std::int64_t segment_work : {4, 512}) {
-          const RegionRules rules{(options & 1) != 0, (options & 2) != 0, (options & 4) != 0, segment_work};
+          const RegionRules rules{.joined = (options & 1) != 0,
+                                  .skips = (options & 2) != 0,
+                                  .mixes = (options & 4) != 0,
+                                  .segment_work = segment_work};
           std::vector<int> seen(static_cast<std::size_t>(y.pixels()));
           std::int64_t first = 0;
           for (const Region& region : regions(w, x, y, rules)) {
@@ -98,10 +101,14 @@ void test_choices() {
   CHECK(regions(w, map(4, 4), map(4, 4), rules).size() == 3, "4x4");
   CHECK(regions(w, map(32, 32), map(32, 32), rules).size() == 9, "32x32");
   const Window stem{7, 7, 2, 2, 3, 3, 1, 1};
-  const auto parts = regions(stem, map(224, 224), map(112, 112), {true, false, true, 4});
+  const RegionRules of_stem{.joined = true, .skips = false, .mixes = true, .segment_work = 4};
+  const auto parts = regions(stem, map(224, 224), map(112, 112), of_stem);
   const auto largest = std::ranges::max_element(parts, {}, &Region::pixels);
   CHECK(largest->stretches.size() == 7 && largest->inside.front().count == 7,
         "a window's row in one stretch");
+  const RegionRules by_sixteen{
+      .joined = true, .skips = true, .mixes = true, .together = 16, .fewest = 16, .segment_work = 128};
+  CHECK(regions(w, map(7, 7), map(7, 7), by_sixteen).size() == 1, "7x7 where sixteen pixels take as long as one");
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tilewise.engine import Engine, load
     from tilewise.engine.accelerate import accelerate
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
+    from tilewise.engine.module import to_module
     from tilewise.latency import LatencyTable, measure
     from tilewise.nn import describe
     from tilewise.optimization.run import optimize
@@ -58,6 +59,7 @@ _HOME = {
     "save_weights": "train",
     "search": "winas",
     "sfc": "algebra",
+    "to_module": "engine.module",
     "toom_cook": "algebra",
 }
 _PACKAGES = ("data", "zoo")
@@ -96,6 +98,7 @@ __all__ = [
     "save_weights",
     "search",
     "sfc",
+    "to_module",
     "toom_cook",
     "zoo",
 ]

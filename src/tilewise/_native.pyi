@@ -106,6 +106,9 @@ class Engine:
     """
 
     def __init__(self, content: bytes, *, threads: int = 1, kernel_set: str = "", batch: int = 0) -> None: ...
+    def share(self, threads: int) -> Engine:
+        """Return another engine of the same network, which shares the packed weights and runs at the same time."""
+
     @property
     def kernel_set(self) -> str:
         """Name of the kernel set that computes."""

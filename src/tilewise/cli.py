@@ -1,11 +1,12 @@
 """The command line.
 
 ``tilewise optimize | report | demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
-| compile | run | certify | algorithms | info``.
+| compile | run | bench | certify | algorithms | info``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -117,7 +118,7 @@ def _prepare(command: Any) -> None:
         allowed = ["cpu", *(["cuda", *(f"cuda:{number}" for number in range(count))] if count else [])]
         if device not in allowed:
             raise ValueError(f"device is {device!r}; allowed on this machine: {', '.join(allowed)}")
-    if threads is not None:
+    if threads is not None and importlib.util.find_spec("torch") is not None:  # engines run without it
         import torch
 
         torch.set_num_threads(threads)

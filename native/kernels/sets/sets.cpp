@@ -12,13 +12,13 @@ namespace tilewise {
 #define TILEWISE_KERNEL_SET(set) extern const KernelSet set;
 #include "kernels/sets/sets.inc"
 #undef TILEWISE_KERNEL_SET
-#ifdef TILEWISE_X86
+#if defined(TILEWISE_HAS_AVX512BF16) && defined(TILEWISE_HAS_AVX512VNNI)
 extern const Bf16Kernels kAvx512bf16;
 #endif
 
 namespace {
 
-#ifdef TILEWISE_X86
+#if defined(TILEWISE_HAS_AVX512BF16) && defined(TILEWISE_HAS_AVX512VNNI)
 // Made here, in code that every machine can run: the file of the set itself is built for machines that have it.
 KernelSet with_bf16(KernelSet set) {
   if (set.supported() && kAvx512bf16.supported()) {
@@ -35,9 +35,10 @@ auto make_sets() {
 #include "kernels/sets/sets.inc"
 #undef TILEWISE_KERNEL_SET
   };
-#ifdef TILEWISE_X86
-  static const KernelSet extended = with_bf16(kAvx512vnni);
-  std::ranges::replace(found, &kAvx512vnni, &extended);
+#if defined(TILEWISE_HAS_AVX512BF16) && defined(TILEWISE_HAS_AVX512VNNI)
+  static const KernelSet amx = with_bf16(kAmx), avx512vnni = with_bf16(kAvx512vnni);
+  std::ranges::replace(found, &kAmx, &amx);
+  std::ranges::replace(found, &kAvx512vnni, &avx512vnni);
 #endif
   return found;
 }

@@ -42,7 +42,9 @@ class DirectOp final : public Op {
                          {.joined = window_.dilation_w == 1 && slices_.count == 1 && x_.stride == packed_.groups() * Dot::kGroup,
                           .skips = x_.grid.zero == Dot::kRowOffset,
                           .mixes = std::is_integral_v<Sum>,
-                          .segment_work = packed_.groups() * packed_.vectors(0)})) {
+                          .together = Dot::kRows,
+                          .fewest = kByMatrices<Dot> ? Dot::kRows : 2.5,
+                          .segment_work = packed_.groups() * packed_.vectors(0) / Dot::kDepth})) {
     scale_.resize(static_cast<std::size_t>(y_.lanes()), 0.0F);
     zeros_.assign(static_cast<std::size_t>(x_.stride) + kSlack, static_cast<In>(x_.grid.zero));
   }
@@ -61,6 +63,7 @@ class DirectOp final : public Op {
 
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
            StageSeconds*) const override {
+    [[maybe_unused]] const typename Dot::Session session;
     const Chunk chunk{reinterpret_cast<const In**>(scratch),
                       reinterpret_cast<std::int64_t*>(scratch + table_bytes()),
                       reinterpret_cast<Sum*>(scratch + table_bytes() + kMostPixels * sizeof(std::int64_t))};
@@ -187,9 +190,16 @@ class DirectOp final : public Op {
     const std::int64_t vectors = packed_.vectors(panel), channel = slice * slices_.filters + panel * kPanel;
     for (std::int64_t p = at, rows = 0; p < at + count; p += rows) {
       rows = rows_together<Dot>(at + count - p, vectors);
-      micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, region.stretches, packed_.groups(),
-                                    packed_.weights(panel, slice), packed_.ahead(panel, calls++),
-                                    packed_.init(panel, slice), {chunk.sums, kPanel, kLanes});
+      const Sums<Sum> sums{chunk.sums, kPanel, kLanes};
+      if constexpr (kByMatrices<Dot>) {
+        Dot::multiply(chunk.table + p, kMostPixels, rows, window_.stride_w * x_.stride,
+                      {vectors, packed_.groups(), packed_.weights(panel, slice), packed_.init(panel, slice)},
+                      region.stretches, sums);
+      } else {
+        micro_for<Dot>(rows, vectors)(chunk.table + p, kMostPixels, region.stretches, packed_.groups(),
+                                      packed_.weights(panel, slice), packed_.ahead(panel, calls++),
+                                      packed_.init(panel, slice), sums);
+      }
       for_vectors(vectors,
                   [&](auto constant) { finish<constant>(chunk.sums, rows, chunk.pixels + p, channel); });
     }

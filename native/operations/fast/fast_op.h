@@ -118,6 +118,7 @@ class FastOp final : public Op {
 
   void run(const Call& call, std::int64_t begin, std::int64_t end, std::byte* scratch,
            StageSeconds* seconds) const override {
+    [[maybe_unused]] const typename Dot::Session session;
     const Block work{reinterpret_cast<In*>(scratch), reinterpret_cast<Sum*>(scratch + v_bytes()),
                      reinterpret_cast<const Pixel**>(scratch + v_bytes() + m_bytes())};
     const std::int64_t tiles = call.images * image_tiles_, panels = slices_.count * packed_.panels();
@@ -171,7 +172,11 @@ class FastOp final : public Op {
         taps_ * tap_distance() * static_cast<std::int64_t>(sizeof(In)) + static_cast<std::int64_t>(kSlack),
         64);
   }
-  std::int64_t m_bytes() const { return most_ * taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum)); }
+  // Matrix registers write whole numbers of rows.
+  std::int64_t m_bytes() const {
+    const std::int64_t tiles = kByMatrices<Dot> ? round_up(most_, Dot::kRows) : most_;
+    return tiles * taps_ * kPanel * static_cast<std::int64_t>(sizeof(Sum));
+  }
   std::int64_t pointers_bytes() const { return t_ * t_ * static_cast<std::int64_t>(sizeof(Pixel*)); }
 
   struct Place {
@@ -232,14 +237,19 @@ class FastOp final : public Op {
   void multiply(std::int64_t tap, std::int64_t slice, std::int64_t panel, std::int64_t count, const Block& work) const {
     const std::int64_t vectors = packed_.vectors(panel), product = slice * taps_ + tap;
     const In* const v = work.v + tap * tap_distance() + slice * slices_.channels;
-    const In* rows[kTallRows<Dot>];
     for (std::int64_t slot = 0, height = 0, call = 0; slot < count; slot += height, ++call) {
       height = rows_together<Dot>(count - slot, vectors);
-      for (std::int64_t r = 0; r < height; ++r) rows[r] = v + (slot + r) * width_;
-      micro_for<Dot>(height, vectors)(
-          rows, kTallRows<Dot>, kOneSegment, packed_.groups(), packed_.weights(panel, product),
-          packed_.ahead(panel, call), packed_.init(panel, product),
-          {work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes});
+      const Sums<Sum> sums{work.m + slot * taps_ * kPanel + tap * kLanes, taps_ * kPanel, taps_ * kLanes};
+      if constexpr (kByMatrices<Dot>) {
+        Dot::multiply(v + slot * width_, width_, height,
+                      {vectors, packed_.groups(), packed_.weights(panel, product), packed_.init(panel, product)}, sums);
+      } else {
+        const In* rows[kTallRows<Dot>];
+        for (std::int64_t r = 0; r < height; ++r) rows[r] = v + (slot + r) * width_;
+        micro_for<Dot>(height, vectors)(rows, kTallRows<Dot>, kOneSegment, packed_.groups(),
+                                        packed_.weights(panel, product), packed_.ahead(panel, call),
+                                        packed_.init(panel, product), sums);
+      }
     }
   }
 

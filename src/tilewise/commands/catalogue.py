@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from tilewise.commands.algorithms import Algorithms
+from tilewise.commands.bench import Bench
 from tilewise.commands.certify import Certify
 from tilewise.commands.demo import Demo
 from tilewise.commands.deploy import Compile, Run
@@ -34,6 +35,7 @@ Command = (
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Compile, tyro.conf.subcommand("compile")]
     | Annotated[Run, tyro.conf.subcommand("run")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Certify, tyro.conf.subcommand("certify")]
     | Annotated[Algorithms, tyro.conf.subcommand("algorithms")]
     | Annotated[Info, tyro.conf.subcommand("info")]

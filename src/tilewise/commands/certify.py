@@ -35,8 +35,8 @@ class Certify:
 
     def run(self) -> dict[str, Any]:
         """Certify."""
+        from tilewise.engine import load
         from tilewise.engine.certificate import certify
-        from tilewise.engine.engine import load
 
         content, ways = load(self.file).content(), ways_here(self.common.threads)
         given = None if self.against is None else read_certificate(self.against)

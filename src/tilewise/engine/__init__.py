@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tilewise.engine.engine import Engine, load
+from tilewise.engine.engine import Engine
+from tilewise.engine.loading import load
 from tilewise.engine.program import Program
 
 __all__ = ["Engine", "Program", "load"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from tilewise.common.files import read_bytes, write_whole
 from tilewise.common.limits import usable_threads
 from tilewise.engine.ports import Input, Output
 from tilewise.engine.program import Layout, Program, read_program
+from tilewise.engine.streams import Mode, in_order, streams_of
 
 LARGEST_FILE = 2**40
 """Bytes of a file; what memory holds is less."""
@@ -81,7 +82,8 @@ class Engine:
             self._engine = _native.Engine(content, threads=threads, kernel_set=chosen, batch=batch)
         except (ValueError, MemoryError) as error:
             raise ValueError(str(error) if origin is None else f"{origin}: {error}") from error
-        self._batch = batch
+        self.batch = batch
+        self.asked_set = kernel_set
         self._content = content if origin is None else None
         self._origin = None if origin is None else Path(origin)
         self.choices = tuple(choices)
@@ -90,7 +92,7 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to make another one of the same file: what copying and pickling do."""
-        return _again, (self.content(), self.threads, self._batch, self.choices)
+        return remade, (self.content(), self.threads, self.batch, self.asked_set, self.choices)
 
     @property
     def threads(self) -> int:
@@ -123,7 +125,7 @@ class Engine:
         if self._content is not None:
             return self._content
         assert self._origin is not None
-        return _read(self._origin)
+        return read_file(self._origin)
 
     def prepare(self, *shapes: tuple[int, int, int, int], layout: Layout = "NCHW") -> dict[str, tuple[int, ...]]:
         """Get ready for images of these shapes, so that the first call is as fast as later ones.
@@ -186,6 +188,63 @@ class Engine:
                 value = torch.from_numpy(value)
             found[output.name] = value
         return next(iter(found.values())) if len(found) == 1 else found
+
+    def map(
+        self, items: Iterable[Any], *, mode: Mode = "throughput", workers: int | None = None, pin: bool = False,
+        layout: Layout = "NCHW", integers: bool = False,
+    ) -> Iterator[Any]:  # fmt: skip
+        """Run the network on each item, with several in flight; results come in the order of the items.
+
+        Parameters
+        ----------
+        items : iterable
+            What calls take: images; a tuple of them, or a dict by name, where there are several inputs. They are
+            taken when results are asked for, twice as many ahead as there are workers.
+        mode : {"throughput", "latency"}
+            Each worker runs requests on its share of the threads, by an engine of its own that shares the weights; or
+            all threads work on one request, while the next ones are checked and copied.
+        workers : int, optional
+            By default as many as the engine has threads; 2 for latency.
+        pin : bool
+            Keep each worker on cores of its own; for throughput on a machine that nobody else uses.
+        layout, integers
+            As for a call.
+
+        Returns
+        -------
+        iterator
+            Of what a call returns. What a call raises, or the source of the items, is raised where its result would
+            stand, and ends the iteration.
+
+        Raises
+        ------
+        ValueError
+            If ``mode`` is another one, ``workers`` is out of range, or there are too few cores to pin to.
+        """
+        _check_layout(layout)
+
+        def call(engine: Engine, item: Any) -> Any:
+            given = item if isinstance(item, tuple) else (item,)
+            return engine(*given, layout=layout, integers=integers)
+
+        return in_order(self, items, streams_of(mode, workers, self.threads, pin=pin), call)
+
+    def share(self, threads: int = 1) -> Engine:
+        """Return another engine of this network, whose calls do not wait for those of this one.
+
+        Parameters
+        ----------
+        threads : int
+            How many it has, as for an engine.
+
+        Returns
+        -------
+        Engine
+            With memory of its own for activations; packed weights are shared.
+        """
+        another = object.__new__(Engine)
+        another.__dict__.update(self.__dict__, _engine=self._engine.share(check_threads(threads)))
+        return another
 
     def profile(self, *images: Any, repeats: int = 20) -> list[dict[str, Any]]:
         """Measure each operation.
@@ -281,9 +340,10 @@ class Engine:
         return images, is_tensor
 
 
-def _again(content: bytes, threads: int, batch: int, choices: tuple[Choice, ...]) -> Engine:
+def remade(content: bytes, threads: int, batch: int, kernel_set: str | None, choices: tuple[Choice, ...]) -> Engine:
     """Return an engine in another process or machine, with as many threads as it may use there."""
-    return Engine(content, threads=min(threads, usable_threads()), batch=batch, choices=choices)
+    threads = min(threads, usable_threads())
+    return Engine(content, threads=threads, batch=batch, kernel_set=kernel_set, choices=choices)
 
 
 def _only(kind: type[Input | Output], entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,40 +372,8 @@ def _shape(output: Output, extents: tuple[int, ...], layout: str) -> tuple[int, 
     return (n, h, w, c) if layout == "NHWC" and not output.flat else output.shape(n, c, h, w)
 
 
-def load(path: str | Path, *, threads: int = 1, batch: int = DEFAULT_BATCH) -> Engine:
-    """Load a compiled network. Needs numpy only, not torch.
-
-    Parameters
-    ----------
-    path : path
-        A file of :meth:`Engine.save`.
-    threads : int
-        How many to run with; 0 for as many as this process may use.
-    batch : int
-        Images that go through at once, at most.
-
-    Returns
-    -------
-    Engine
-        Ready to be called.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged, of another version, or no compiled network; or ``threads`` is out of range.
-
-    Examples
-    --------
-    >>> engine = tilewise.load("resnet20.tilewise", threads=2)
-    >>> logits = engine(images)
-    """
-    check_threads(threads)
-    return Engine(_read(Path(path)), threads=threads, batch=batch, origin=path)
-
-
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a compiled network."""
     try:
         return read_bytes(path, LARGEST_FILE)
     except FileNotFoundError as error:
