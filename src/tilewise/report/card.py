@@ -32,9 +32,9 @@ def write_card(folder: Path) -> Path:
     model = folder / MODEL
     if summary["result"] is None or not model.is_file():
         raise FileNotFoundError(f"there is no {model}: no network kept the budget, so there is none to describe")
-    template = Environment(  # noqa: S701 - Markdown, not HTML
-        loader=PackageLoader("tilewise", "report"), autoescape=False, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
+    template = Environment(
+        loader=PackageLoader("tilewise", "report"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,  # noqa: S701 - Markdown, not HTML
     ).get_template(TEMPLATE)  # fmt: skip
     text = template.render(
         summary=summary, shown=summary["result"], judged=summary["judged"], rivals=_rivals(summary), metrics=METRICS,
