@@ -22,11 +22,11 @@ class Experiment:
     """Measure a table or figure of the papers; a stopped one goes on, and what is done so far has a file."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """swap, scratch, adapt or lenet."""
+    """swap, scratch, adapt, lenet, accuracy or enlarging."""
     scale: Literal["smoke", "tiny", "small", "paper"] = "small"
     """smoke: seconds; tiny: minutes a run, on a part of the data; small: half an hour a run; paper: as published."""
     data_root: Path | None = None
-    """Folder with the original files of CIFAR-10 and MNIST and the pretrained networks; smoke needs none."""
+    """Folder with the original files of CIFAR-10, MNIST and SR, and the pretrained networks; smoke needs none."""
     out: Folder = Path("runs/experiments")
     """Gets STUDY-SCALE.json, and a folder for each run."""
     only: str = "*"
@@ -72,10 +72,11 @@ def table(summary: Mapping[str, Any]) -> Table:
     for row in summary["rows"]:
         groups.setdefault(re.sub(r"-s\d+$", "", row["name"]), []).append(row)
     title = f"{summary['title']}; scale {summary['scale']}, {summary['done']} of {summary['runs']} runs"
-    result = Table("run", "seeds", "accuracy in %", "seconds", title=title)
+    score = "psnr" if any("psnr" in row for row in summary["rows"]) else "accuracy"
+    result = Table("run", "seeds", "PSNR in dB" if score == "psnr" else "accuracy in %", "seconds", title=title)
     for name, rows in groups.items():
-        accuracies, seconds = [row["accuracy"] for row in rows], [row["seconds"] for row in rows]
-        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(rows) > 1 else ""
-        mean = f"{statistics.fmean(accuracies):.2f}{spread}"
+        scores, seconds = [row[score] for row in rows], [row["seconds"] for row in rows]
+        spread = f" ± {statistics.stdev(scores):.2f}" if len(rows) > 1 else ""
+        mean = f"{statistics.fmean(scores):.2f}{spread}"
         result.add_row(name, str(len(rows)), mean, f"{statistics.fmean(seconds):.0f}")
     return result
