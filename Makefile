@@ -3,6 +3,7 @@
 # make test   everything that must pass
 # make test-long  what sweeps wider, an hour and more: g++-aarch64-linux-gnu, qemu-user
 # make docs   the pages as a site, in build/site; a broken link fails
+# make wheels  the sdist, and wheels for this machine and 64-bit ARM, each tried: g++-aarch64-linux-gnu, qemu-user
 # make test-aarch64      the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
 # make measure-aarch64   the program that measures on 64-bit ARM for us (docs/guide/remote.md): g++-aarch64-linux-gnu
 PYTHON ?= python3
@@ -15,7 +16,7 @@ MUTATIONS := 100000
 SANITIZED_SETS := avx2;avx512vnni;neon;i8mm
 BENCH :=
 
-.PHONY: setup demo bench docs test test-long lint native-test fuzz test-aarch64 measure-aarch64 clean
+.PHONY: setup demo bench docs test test-long lint native-test fuzz wheels test-aarch64 measure-aarch64 clean
 
 setup: $(VENV)/.ready
 
@@ -70,6 +71,9 @@ fuzz: native-test
 	  ASAN_OPTIONS=allocator_may_return_null=1 \
 	  build/sanitized/fuzz --mutations $$(($(MUTATIONS) / 2)) --seed $$seed & pids="$$pids $$!"; \
 	done; for pid in $$pids; do wait $$pid || exit 1; done
+
+wheels: setup
+	packaging/wheels.sh $(CURDIR)/$(BIN)
 
 # Once on a machine with all that the sets use, once on one with the baseline only.
 test-aarch64: measure-aarch64

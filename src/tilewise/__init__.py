@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tilewise.engine.accelerate import accelerate
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
     from tilewise.engine.module import to_module
+    from tilewise.engine.onnx_export import to_onnx
     from tilewise.latency import LatencyTable, measure
     from tilewise.nn import describe
     from tilewise.optimization.run import optimize
@@ -60,6 +61,7 @@ _HOME = {
     "search": "winas",
     "sfc": "algebra",
     "to_module": "engine.module",
+    "to_onnx": "engine.onnx_export",
     "toom_cook": "algebra",
 }
 _PACKAGES = ("data", "zoo")
@@ -99,6 +101,7 @@ __all__ = [
     "search",
     "sfc",
     "to_module",
+    "to_onnx",
     "toom_cook",
     "zoo",
 ]

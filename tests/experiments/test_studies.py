@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import tilewise as tw
+from tilewise import zoo
 from tilewise.commands.experiment import table
-from tilewise.experiments import scratch, timing
+from tilewise.data.pairs import luma
+from tilewise.experiments import scratch, timing, untrained, untrained_tables
 from tilewise.experiments.catalogue import STUDIES
 from tilewise.experiments.runs import SCALES, run_study
 from tilewise.experiments.timing import kernel_sets, profiles, square
@@ -43,6 +48,36 @@ def test_training_from_scratch_learns(cli: Any, tmp_path: Path) -> None:
     for row in summary["rows"]:
         assert len(row["curve"]) == row["settings"]["size"]["epochs"]
         assert row["losses"][-1] < row["losses"][0]
+
+
+def test_what_is_not_trained_is_scored_with_ranges_and_refined(cli: Any, tmp_path: Path) -> None:
+    summary = cli("experiment", "accuracy", "--scale", "smoke", "--out", tmp_path)
+    direct, refined = summary["rows"]
+    assert [row["name"] for row in (direct, refined)] == ["small-direct-ranges-32-s0", "small-F4-refined-16-s0"]
+    assert all(row.keys() >= KEPT for row in summary["rows"])
+    assert 0 < direct["distance"] < refined["distance"]
+    lines = untrained_tables.table(summary["rows"], "digits", lambda row: row["accuracy"])
+    assert lines[0] == "| digits | ranges, 32 | refined, 16 |"
+    assert lines[2:] == [f"| direct | {direct['accuracy']:.2f} | - |", f"| F4 | - | {refined['accuracy']:.2f} |"]
+
+
+def test_the_upscaler_is_compared_with_float_and_with_the_truth(cli: Any, tmp_path: Path, refusal: Any) -> None:
+    study = ("experiment", "enlarging", "--scale", "smoke", "--out", tmp_path / "out")
+    assert "1 runs failed" in refusal(*study, "--data-root", tmp_path)
+    for number, name in enumerate(("T91", "Set5", "Set14")):
+        (tmp_path / "SR" / name).mkdir(parents=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 10, 3), np.uint8)
+        picture = Image.fromarray(pixels).resize((170, 137), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / "SR" / name / "a.png")
+    tw.save_weights(zoo.compact(), tmp_path / untrained.UPSCALER)
+    (row,) = cli(*study, "--data-root", tmp_path)["rows"]
+    assert row["psnr"] == pytest.approx(sum(row["to_float"].values()) / 2, abs=0.01)
+    assert min(row["to_float"].values()) > 30
+    assert row["to_truth"].keys() == {"Set5", "Set14"}
+    low, high = untrained.pictures(tmp_path, "Set5")[0]
+    assert (low.shape, high.shape) == ((1, 3, 34, 42), (1, 3, 136, 168))
+    rgb = (255 * high[0]).byte().permute(1, 2, 0).numpy()
+    assert abs(255 * untrained._luma(high)[0, 0].numpy() - luma(rgb)).max() < 0.51
 
 
 @pytest.mark.parametrize("name", ["adapt", "lenet"])

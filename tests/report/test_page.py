@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tilewise.cli import main
 from tilewise.report.page import write_page
 
 LAYER = {"name": "body.2", "op": "fast_int8", "algorithm": "F4", "seconds": 1e-3, "reason": ""}
@@ -111,3 +113,31 @@ def test_what_is_no_summary_is_refused(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         write_page(tmp_path)
+
+
+def folder_of(path: Path, found: dict[str, Any]) -> Path:
+    (path / "summary.json").write_text(json.dumps(found))
+    (path / "model.tilewise").write_bytes(b"a network")
+    return path
+
+
+def test_a_card_says_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path, summary())
+    monkeypatch.setattr("sys.argv", ["tilewise", "report", str(folder), "--card"])
+    main()
+    card = (folder / "card.md").read_text()
+    assert card.startswith("---\nlibrary_name: tilewise\n")
+    assert f'sha256="{hashlib.sha256(b"a network").hexdigest()}"' in card
+    assert "(N, 3, 80, 96)" in card
+    rows = [line.split(" | ") for line in card.splitlines() if line.startswith("| ")]
+    assert ["| **this one** (adapted)", "5.000", "0.40 dB (0.30 to 0.60)", "2.00 |"] in rows
+    assert ["| direct int8", "10.000", "0.00 dB (0.00 to 0.00)", "1.00 |"] in rows
+    assert ["| torch 2 float32", "50.000", "not measured", "0.20 |"] in rows
+    assert ["| `body.2`", "F4", "1.0000 |"] in rows
+    assert "14 images, 5 of them held back" in card
+    assert "**Warning:** 5 images held back are too few to be sure." in card
+
+
+def test_there_is_no_card_without_a_network(tmp_path: Path, refusal: Any) -> None:
+    folder = folder_of(tmp_path, summary() | {"result": None})
+    assert "no network kept the budget" in refusal("report", folder, "--card")

@@ -28,12 +28,12 @@ class Experiment:
     """Measure a table or figure of the papers; a stopped one goes on, and what is done so far has a file."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """swap, scratch, adapt, lenet, grid, stages, dense, movement or residues; or report, which makes
-    OUT.html and OUT.md of all results in --out."""
+    """swap, scratch, adapt, lenet, accuracy, enlarging, grid, stages, dense, movement or residues; or report, which
+    makes OUT.html and OUT.md of all results in --out."""
     scale: Literal["smoke", "tiny", "small", "paper"] = "small"
     """smoke: seconds; tiny: minutes a run, on a part of the data; small: half an hour a run; paper: as published."""
     data_root: Path | None = None
-    """Folder with the original files of CIFAR-10 and MNIST and the pretrained networks; smoke needs none."""
+    """Folder with the original files of CIFAR-10, MNIST and SR, and the pretrained networks; smoke needs none."""
     out: Folder = Path("runs/experiments")
     """Gets STUDY-SCALE.json, and a folder for each run."""
     only: str = "*"

@@ -37,7 +37,7 @@ def write_page(folder: Path) -> Path:
     shown = summary["result"] or summary["direct"]
     text = render(
         TEMPLATE, summary=summary, shown=shown, rivals=_rivals(summary, shown), front=front_picture(summary),
-        metrics=METRICS, time=time_picture(summary), pictures=_pictures(folder), drop=_drop,
+        metrics=METRICS, time=time_picture(summary), pictures=_pictures(folder), drop=drop_text,
     )  # fmt: skip
     write_whole(folder / PAGE, text.encode())
     return folder / PAGE
@@ -68,7 +68,7 @@ def _rivals(summary: Mapping[str, Any], shown: Mapping[str, Any]) -> list[dict[s
     ]  # fmt: skip
 
 
-def _drop(drop: Mapping[str, float] | None, unit: str) -> str:
+def drop_text(drop: Mapping[str, float] | None, unit: str) -> str:
     """Return a loss and its interval in words."""
     if drop is None:
         return ""
