@@ -98,12 +98,28 @@ template <typename Format>
   for (std::int64_t i = 0; i < kParts; ++i) write(format, to + i * kReals, piece.part[i]);
 }
 
-// Writes one pixel: make(first) gives the channels from `first` on.
+// Its first `count` numbers.
+template <typename Format>
+[[gnu::always_inline]] inline void write_part(const Format& format, typename Format::Type* to, const Piece& piece,
+                                              std::int64_t count) {
+  typename Format::Type numbers[kPiece];
+  write_piece(format, numbers, piece);
+  std::copy_n(numbers, count, to);
+}
+
+// Writes one pixel: make(first) gives the channels from `first` on. Of a tensor of few channels a pixel may be less than a
+// piece.
 template <typename Format, typename Make>
 [[gnu::always_inline]] inline void write_pixel(const Format& to, const TensorRef& y, std::int64_t image, std::int64_t i,
                                         std::int64_t j, const Make& make) {
   auto* const out = pixel_at<typename Format::Type>(y, image, i, j);
-  for (std::int64_t first = 0; first < y.channels; first += kPiece) write_piece(to, out + first, make(first));
+  for (std::int64_t first = 0; first < y.channels; first += kPiece) {
+    if (first + kPiece <= y.lanes()) {
+      write_piece(to, out + first, make(first));
+    } else {
+      write_part(to, out + first, make(first), y.lanes() - first);
+    }
+  }
   std::fill_n(out + y.channels, y.lanes() - y.channels, to.zero_value());
 }
 

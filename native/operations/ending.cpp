@@ -39,7 +39,6 @@ void Ending::check(const std::string& name, std::span<const TensorType> tensors,
     const TensorType& residual = tensors[static_cast<std::size_t>(residual_)];
     check_no_bf16(name, "the residual", residual);
     check_equal(name, "the number of channels of the residual", residual.channels, y.channels, "the channels of y");
-    check_equal(name, "the stride of the residual", residual.stride, y.stride, "the stride of y");
   }
   const auto bias = bias_.values<float>();
   epilogue.bias.assign(bias.begin(), bias.end());

@@ -89,8 +89,9 @@ class Operation {
   // Two for each multiply-add that a direct convolution needs for one image, whatever is really multiplied.
   virtual std::int64_t operations(std::span<const Size>) const { return 0; }
   virtual std::string algorithm() const { return {}; }
-  // Whether pixels of the tensor `number` may lie 4 apart instead of 16: see Program.
+  // Whether pixels of the tensor `number`, and of the one that is written, may lie 4 or 8 apart instead of 16: see Program.
   virtual bool takes_narrow_pixels(std::int64_t) const { return false; }
+  virtual bool writes_narrow_pixels() const { return false; }
   // Tensors that may lie within another one, as its channels from `first` on: then there is nothing to do for them.
   struct Within {
     std::int64_t part, whole, first;

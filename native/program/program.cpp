@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxCount = 16384;  // tensors, and operations
 constexpr std::size_t kMaxName = 256;
-constexpr std::int64_t kLaneGroup = 16, kNarrowGroup = 4;
+constexpr std::int64_t kLaneGroup = 16, kNarrowGroup = 4, kNarrowChannels = 8;
 constexpr const char* kDtypes[] = {"uint8", "int16", "bfloat16", "float32"};
 
 std::string shown(std::string_view text) { return std::string(text.substr(0, 80)); }
@@ -258,11 +258,15 @@ void Program::check_wiring() {
   }
 }
 
-// The distance of two pixels is the channels rounded up to 16, for whole vectors; of images that only operations read
-// which do not care, to 4.
+// The distance of two pixels is the channels rounded up to 16, for whole vectors; of images of few channels that only
+// operations write and read which do not care, to 4: those of colour are four times as small.
 void Program::set_strides() {
   std::vector<bool> narrow(tensors_.size(), false);
-  for (const std::size_t input : inputs_) narrow[static_cast<std::size_t>(operations_[input]->written)] = true;
+  for (const auto& operation : operations_) {
+    if (operation->written == kNoTensor || !operation->writes_narrow_pixels()) continue;
+    const auto written = static_cast<std::size_t>(operation->written);
+    narrow[written] = operation->kind == "input" || tensors_[written].channels <= kNarrowChannels;
+  }
   for (const auto& operation : operations_) {
     for (const std::int64_t tensor : operation->read) {
       if (!operation->takes_narrow_pixels(tensor)) narrow[static_cast<std::size_t>(tensor)] = false;

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import tilewise as tw
 from tilewise import zoo
-from tilewise.calibration import refinement
-from tilewise.calibration.refinement import LayerPairs
+from tilewise.calibration import fitting, reconstruction, refinement
+from tilewise.calibration.fitting import LayerPairs
 from tilewise.data import Batches, load
 from tilewise.engine.compiler import Simulation
 from tilewise.nn import WinogradConv2d
@@ -46,20 +46,20 @@ def small(spec: tw.Winograd | tw.Direct, **options: Any) -> nn.Module:
 
 def test_balance_changes_no_unquantized_result() -> None:
     fast, data = layer(tw.Winograd("F4", bits=16))
-    refinement.fit_ranges(fast, data, tw.CalibrationConfig(balance=False))
+    fitting.fit_ranges(fast, data, data, tw.CalibrationConfig(balance=False))
     plain = fast(data.inputs[0])
     fast.balance.copy_(torch.rand_like(fast.balance) + 0.5)
     assert not torch.equal(fast(data.inputs[0]), plain)
-    assert refinement.error(fast, data) < 1e-6  # -60 dB: what 16 bits leave
+    assert fitting.error(fast, data) < 1e-6  # -60 dB: what 16 bits leave
 
 
 @pytest.mark.parametrize("name", ["F4", "F6", "SFC6"])
 def test_balance_is_never_worse_than_none_and_keeps_multipliers_in_bounds(name: str) -> None:
     fast, data = layer(tw.Winograd(name))
-    refinement.fit_ranges(fast, data, tw.CalibrationConfig(balance=False))
-    before = refinement.error(fast, data)
-    refinement.fit_ranges(fast, data, tw.CalibrationConfig())
-    assert refinement.error(fast, data) < before
+    fitting.fit_ranges(fast, data, data, tw.CalibrationConfig(balance=False))
+    before = fitting.error(fast, data)
+    fitting.fit_ranges(fast, data, data, tw.CalibrationConfig())
+    assert fitting.error(fast, data) < before
     assert (fast.balance != 1).any()
     mult = fast.frozen().mult
     assert mult is not None
@@ -73,10 +73,11 @@ def test_a_channel_that_wakes_up_does_not_drown_the_others() -> None:
     quiet = [x.clone().index_fill_(1, torch.tensor([5]), 0.0) for x in data.inputs]
     with torch.no_grad():
         wanted = [torch.nn.functional.conv2d(x, fast.weight, padding=1) for x in quiet]
-    refinement.fit_ranges(fast, LayerPairs(quiet, wanted), tw.CalibrationConfig())
+    pairs = LayerPairs(quiet, wanted)
+    fitting.fit_ranges(fast, pairs, pairs, tw.CalibrationConfig())
     largest = fast.get_range("v_range").absmax.amax(1, keepdim=True)
     fast.get_range("v_range").absmax[:, 5:] = 0.1 * largest
-    assert refinement.error(fast, LayerPairs(quiet, wanted)) < 0.01
+    assert fitting.error(fast, pairs) < 0.01
 
 
 def v_error(fast: WinogradConv2d, x: Tensor) -> float:
@@ -84,7 +85,7 @@ def v_error(fast: WinogradConv2d, x: Tensor) -> float:
     step = fast.get_range("input_range").grid()[0]
     q, _ = fast.quantized("input_range", x)
     mult = fast.v_multiplier(step)
-    v = refinement.input_transform(q, fast.transforms()[2], fast.tiling(x))
+    v = fitting.input_transform(q, fast.transforms()[2], fast.tiling(x))
     got = (v * mult + 0.5).floor().clamp(-127, 127) / mult
     return float((got - v).square().sum())
 
@@ -93,10 +94,10 @@ def v_error(fast: WinogradConv2d, x: Tensor) -> float:
 def test_mse_ranges_are_never_worse_than_max_in_mse(name: str) -> None:
     fast, data = layer(tw.Winograd(name))
     whole = LayerPairs([torch.cat(data.inputs)], [torch.cat(data.wanted)])
-    refinement.fit_ranges(fast, whole, tw.CalibrationConfig(balance=False))
+    fitting.fit_ranges(fast, whole, whole, tw.CalibrationConfig(balance=False))
     # The same input grid for both, so that V is the same.
     before, largest = v_error(fast, whole.inputs[0]), fast.get_range("v_range").absmax.clone()
-    refinement._clip_v(fast, whole.inputs, "mse")
+    fitting._clip_v(fast, whole.inputs, "mse")
     assert v_error(fast, whole.inputs[0]) <= before
     assert (fast.get_range("v_range").absmax <= largest).all()
 
@@ -104,18 +105,19 @@ def test_mse_ranges_are_never_worse_than_max_in_mse(name: str) -> None:
 def test_a_percentile_range_clips_as_few_values_as_it_says() -> None:
     x = torch.cat([torch.linspace(-1, 1, 99_990), torch.full((10,), 4.0)])[torch.randperm(100_000)].view(4, 1, 250, 100)
     conv = tw.convert(nn.Conv2d(1, 1, 3), {"*": tw.Direct()}).eval()
-    refinement.fit_ranges(conv, LayerPairs([x], [conv.weight]), tw.CalibrationConfig(ranges="percentile"))
+    pairs = LayerPairs([x], [conv.weight])
+    fitting.fit_ranges(conv, pairs, pairs, tw.CalibrationConfig(ranges="percentile"))
     absmax = float(conv.get_range("input_range").absmax)
     assert 1 <= absmax < 1.1
-    assert (x.abs() > absmax).double().mean() <= refinement.CLIPPED_SHARE
+    assert (x.abs() > absmax).double().mean() <= fitting.CLIPPED_SHARE
 
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_bias_correction_leaves_no_mean_error(bias: bool) -> None:
     fast, data = layer(tw.Winograd("F6"), bias=bias)
-    refinement.fit_ranges(fast, data, tw.CalibrationConfig())
+    fitting.fit_ranges(fast, data, data, tw.CalibrationConfig())
     fast(data.inputs[0])
-    refinement.correct_bias(fast, data)
+    fitting.correct_bias(fast, data)
     mean = torch.cat([y - fast(x) for x, y in zip(*data, strict=True)]).double().mean((0, 2, 3))
     assert mean.abs().max() < 1e-6
 
@@ -127,10 +129,10 @@ def test_reconstruction_is_better_on_its_data_and_repeats(transforms: Any) -> No
         torch.manual_seed(0)
         fast, data = layer(tw.Winograd("F6", transforms=transforms))
         config = tw.CalibrationConfig(reconstruct=150, correct_bias=False)
-        refinement.fit_ranges(fast, data, config)
-        before = refinement.error(fast, data)
-        refinement.refine_layer(fast, data, config)
-        assert refinement.error(fast, data) < before
+        fitting.fit_ranges(fast, data, data, config)
+        before = fitting.error(fast, data)
+        refinement.refine_layer("layer", fast, data, data, config)
+        assert fitting.error(fast, data) < before
         assert all(p.grad is None for p in fast.parameters())
         results.append(fast.state_dict())
     assert all(torch.equal(results[0][k], results[1][k]) for k in results[0])
@@ -138,10 +140,13 @@ def test_reconstruction_is_better_on_its_data_and_repeats(transforms: Any) -> No
 
 def test_reconstruction_that_would_be_worse_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     fast, data = layer(tw.Winograd("F4"))
+    fitting.fit_ranges(fast, data, data, tw.CalibrationConfig(balance=False))
     weight = fast.weight.clone()
-    monkeypatch.setattr(refinement, "WEIGHT_RATE", 10.0)
-    refinement.refine_layer(fast, data, tw.CalibrationConfig(reconstruct=3))
+    monkeypatch.setattr(reconstruction, "WEIGHT_RATE", 10.0)
+    found = refinement.refine_layer("layer", fast, data, data, tw.CalibrationConfig(reconstruct=3))
     assert torch.equal(fast.weight, weight)
+    assert found.left == "no nearer on the 8 images held back"
+    assert found.after < found.before  # ranges and bias are kept
 
 
 @pytest.mark.parametrize("skips", ["float", "quantized"])

@@ -42,6 +42,9 @@ class BinaryOperation final : public Operation {
     return y;
   }
 
+  bool takes_narrow_pixels(std::int64_t) const override { return true; }
+  bool writes_narrow_pixels() const override { return true; }
+
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     params_.a = tensors + x_[0], params_.b = tensors + x_[1], params_.y = tensors + y_;
     params_.epilogue.residual = ending_.residual(tensors);

@@ -6,6 +6,11 @@ namespace tilewise {
 namespace {
 
 class ElementWise final : public Scaled<Eltwise> {
+ public:
+  bool takes_narrow_pixels(std::int64_t) const override { return true; }
+  bool writes_narrow_pixels() const override { return true; }
+
+ private:
   Made kernel(const KernelSet& set) const override { return {"eltwise", set.eltwise(params_)}; }
 };
 

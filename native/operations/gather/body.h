@@ -20,7 +20,7 @@ class GatherOp final : public RowOp {
     std::int64_t covered = 0;
     for (const Gather::Part& part : params.parts) {
       if (part.first > covered) gaps_.push_back({covered, part.first});
-      covered = part.first + part.width();
+      covered = part.first + lanes(part);
     }
     if (params.y->lanes() > covered) gaps_.push_back({covered, params.y->lanes()});
     std::erase_if(params_.parts, [&](const Gather::Part& part) { return lies_there(part); });
@@ -31,6 +31,13 @@ class GatherOp final : public RowOp {
   struct Gap {
     std::int64_t begin, end;
   };
+
+  // How many numbers of a pixel the part writes: its channels, or the whole pixel where that is the same.
+  std::int64_t lanes(const Gather::Part& part) const {
+    const TensorRef &x = *part.x, &y = *params_.y;
+    const bool all = part.channels.empty() && part.first == 0 && part.from == 0 && part.width() == x.channels;
+    return all && x.stride == y.stride && y.stride == y.lanes() && same_format(x, y) ? y.stride : part.width();
+  }
 
   // Whether the part's channels are where they belong already (program/views.h).
   bool lies_there(const Gather::Part& part) const {
@@ -56,13 +63,14 @@ class GatherOp final : public RowOp {
     with_format(*part.x, [&](auto from) {
       using X = typename decltype(from)::Type;
       const bool same = same_format(*part.x, *params_.y);
+      const std::int64_t count = lanes(part);
       for (std::size_t j = 0; j < part.cols.size(); ++j) {
         auto* const y =
             pixel_at<typename To::Type>(*params_.y, image, i, part.col + static_cast<std::int64_t>(j)) + part.first;
         if (from_row < 0 || part.cols[j] < 0) {
-          std::fill_n(y, part.width(), to.zero_value());
+          std::fill_n(y, count, to.zero_value());
         } else {
-          copy(from, to, part, pixel_at<const X>(*part.x, image, from_row, part.cols[j]), y, same);
+          copy(from, to, part, pixel_at<const X>(*part.x, image, from_row, part.cols[j]), y, count, same);
         }
       }
     });
@@ -70,10 +78,13 @@ class GatherOp final : public RowOp {
 
   template <typename From, typename To>
   static void copy(const From& from, const To& to, const Gather::Part& part, const typename From::Type* x,
-                   typename To::Type* y, bool same) {
-    const std::int64_t channels = part.width();
-    if (part.channels.empty() && same) {
-      std::memcpy(y, x + part.from, static_cast<std::size_t>(channels) * sizeof(*x));
+                   typename To::Type* y, std::int64_t channels, bool same) {
+    constexpr std::size_t kFew = 16;  // bytes: one move instead of a call
+    const std::size_t bytes = static_cast<std::size_t>(channels) * sizeof(*x);
+    if (part.channels.empty() && same && bytes == kFew) {
+      std::memcpy(y, x + part.from, kFew);
+    } else if (part.channels.empty() && same) {
+      std::memcpy(y, x + part.from, bytes);
     } else if (part.channels.empty()) {
       std::int64_t c = 0;
       for (; c + kPiece <= channels; c += kPiece) write_piece(to, y + c, read_piece(from, x + part.from + c));

@@ -88,6 +88,9 @@ class Gathering final : public Operation {
     return found;
   }
 
+  bool takes_narrow_pixels(std::int64_t) const override { return true; }
+  bool writes_narrow_pixels() const override { return true; }
+
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     Gather params{.y = tensors + y_, .parts = {}};
     const Size like = like_ == kNoTensor ? Size() : Size{tensors[like_].height, tensors[like_].width};

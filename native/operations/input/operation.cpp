@@ -44,6 +44,8 @@ class NetworkInputOperation final : public PortOperation {
     return given;
   }
 
+  bool writes_narrow_pixels() const override { return true; }
+
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     params_.y = tensors + tensor, params_.port = port;
     return {"input", set.input(params_)};

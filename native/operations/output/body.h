@@ -16,6 +16,8 @@ class OutputOp final : public RowOp {
   explicit OutputOp(const NetworkOutput& params) : RowOp(*params.x), x_(*params.x), port_(params.port) {}
 
  private:
+  static constexpr std::int64_t kFewChannels = 4;
+
   void row(const Call& call, std::int64_t image, std::int64_t i) const override {
     const Port& port = call.outputs[port_];
     with_format(x_, [&](auto from) {
@@ -31,6 +33,7 @@ class OutputOp final : public RowOp {
   template <typename X, typename Y, typename Convert>
   void put(const Port& port, std::int64_t image, std::int64_t i, const Convert& convert) const {
     if (port.channels_last) return whole_pixels<X, Y>(port, image, i, convert);
+    if (x_.channels <= kFewChannels) return few_channels<X, Y>(port, image, i, convert);
     for (std::int64_t j = 0; j < x_.width; j += kPiece) {
       for (std::int64_t c = 0; c < x_.channels; c += kPiece) block<X, Y>(port, image, i, j, c, convert);
     }
@@ -44,6 +47,16 @@ class OutputOp final : public RowOp {
       for_channels(x_.channels, [&](std::int64_t first, auto lanes) {
         for (std::int64_t c = first; c < first + lanes; ++c) to[c] = convert(x[c]);
       });
+    }
+  }
+
+  // Squares would be mostly empty.
+  template <typename X, typename Y, typename Convert>
+  void few_channels(const Port& port, std::int64_t image, std::int64_t i, const Convert& convert) const {
+    const X* const x = pixel_at<const X>(x_, image, i, 0);
+    for (std::int64_t c = 0; c < x_.channels; ++c) {
+      Y* const y = reinterpret_cast<Y*>(port.data) + ((image * x_.channels + c) * x_.height + i) * x_.width;
+      for (std::int64_t j = 0; j < x_.width; ++j) y[j] = convert(x[j * x_.stride + c]);
     }
   }
 

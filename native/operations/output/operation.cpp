@@ -46,6 +46,8 @@ class NetworkOutputOperation final : public PortOperation {
 
   void drop_arrays() override { axes_ = {}; }
 
+  bool takes_narrow_pixels(std::int64_t) const override { return true; }
+
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     return {"output", set.output({.x = tensors + tensor, .port = port})};
   }

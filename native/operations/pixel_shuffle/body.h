@@ -22,11 +22,13 @@ class PixelShuffleOp final : public RowOp {
     const std::int64_t f = params_.factor;
     with_format(target, [&](auto format) {
       using T = typename decltype(format)::Type;
-      for (std::int64_t j = 0; j < target.width; ++j) {
-        const T* const x = pixel_at<const T>(*params_.x, image, i / f, j / f) + (i % f) * f + j % f;
-        T* const y = pixel_at<T>(target, image, i, j);
-        for (std::int64_t c = 0; c < target.channels; ++c) y[c] = x[c * f * f];
-        std::fill_n(y + target.channels, target.lanes() - target.channels, format.zero_value());
+      for (std::int64_t col = 0; col < params_.x->width; ++col) {
+        const T* const x = pixel_at<const T>(*params_.x, image, i / f, col) + (i % f) * f;
+        T* y = pixel_at<T>(target, image, i, col * f);
+        for (std::int64_t j = 0; j < f; ++j, y += target.stride) {
+          for (std::int64_t c = 0; c < target.channels; ++c) y[c] = x[c * f * f + j];
+          std::fill_n(y + target.channels, target.lanes() - target.channels, format.zero_value());
+        }
       }
     });
   }

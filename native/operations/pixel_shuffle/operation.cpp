@@ -26,6 +26,9 @@ class Shuffling final : public Operation {
     return {x.height * factor_, x.width * factor_};
   }
 
+  bool takes_narrow_pixels(std::int64_t) const override { return true; }
+  bool writes_narrow_pixels() const override { return true; }
+
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     return {"pixel_shuffle", set.pixel_shuffle({.x = tensors + x_, .y = tensors + y_, .factor = factor_})};
   }

@@ -38,6 +38,9 @@ class Resizing final : public Operation {
     return {scaled("height", x.height, scale_[0]), scaled("width", x.width, scale_[1])};
   }
 
+  bool takes_narrow_pixels(std::int64_t) const override { return true; }
+  bool writes_narrow_pixels() const override { return true; }
+
   Made make(const KernelSet& set, const TensorRef* tensors) override {
     const TensorRef &x = tensors[x_], &y = tensors[y_];
     Resize params{.x = &x, .y = &y, .rows = {}, .cols = {}};

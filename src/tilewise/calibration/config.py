@@ -36,7 +36,7 @@ class CalibrationConfig:
     ranges: Literal["max", "percentile", "mse"] = "max"
     balance: bool = True
     correct_bias: bool = True
-    reconstruct: int = 300
+    reconstruct: int = 150
     seed: int = 0
 
     def __post_init__(self) -> None:

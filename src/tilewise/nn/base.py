@@ -261,6 +261,10 @@ class QuantizedConv(nn.Conv2d):
         x = self.scaled(x) if name == "input_range" else x
         return self.batch_range(name, x).quantize(x, real=real)
 
+    def observe(self, x: Tensor) -> None:
+        """Let the ranges of a layer that is calibrating take in what it reads, computing no more than they need."""
+        self.quantized("input_range", x)
+
     def check_input(self, x: Tensor) -> None:
         """Refuse what the layer can not take.
 

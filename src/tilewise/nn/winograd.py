@@ -159,6 +159,14 @@ class WinogradConv2d(QuantizedConv):
                 self.get_range("product_range").update(product_absmax)
         return self.policy.output(self, self.add_bias(y))
 
+    def observe(self, x: Tensor) -> None:
+        """Let the ranges of a layer that is calibrating take in what it reads, computing no more than they need."""
+        if self.spec.product_bits != FLOAT_BITS:
+            self(x)
+            return
+        q, step = self.quantized("input_range", x)
+        self._observe_v(q, step, self.transforms()[2], self.tiling(x))
+
     def unserved(self, x: Tensor) -> str:
         """Say why the native kernels do not run this layer on ``x`` now; empty if they do."""
         if reason := native.unserved(x):

@@ -60,7 +60,7 @@ class SearchConfig:
         If a value is not allowed.
     """
 
-    algorithms: tuple[str, ...] = ("direct", "F2", "F4", "F6")
+    algorithms: tuple[str, ...] = ("direct", "F2", "F4")
     widths: tuple[int, ...] = (8,)
     transforms: Literal["static", "learned"] = "static"
     epochs: int = 2
