@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import tilewise as tw
 from tilewise import zoo
 from tilewise.commands.experiment import table
 from tilewise.data.pairs import luma
-from tilewise.experiments import scratch, untrained, untrained_tables
+from tilewise.experiments import scratch, timing, untrained, untrained_tables
 from tilewise.experiments.catalogue import STUDIES
 from tilewise.experiments.runs import SCALES, run_study
+from tilewise.experiments.timing import kernel_sets, profiles, square
+from tilewise.latency.records import STAGES
 
-KEPT = {"name", "settings", "seconds", "commit", "version", "machine", "accuracy", "images"}
+KEPT = {"name", "settings", "seconds", "commit", "version", "machine"}
+TRAINED = KEPT | {"accuracy", "images"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -33,7 +37,7 @@ def test_a_swap_to_large_tiles_loses_most(cli: Any, tmp_path: Path) -> None:
     summary = cli("experiment", "swap", "--scale", "smoke", "--out", tmp_path)
     assert json.loads((tmp_path / "swap-smoke.json").read_text()) == summary
     assert summary["done"] == summary["runs"] == len(summary["rows"])
-    assert all(row.keys() >= KEPT for row in summary["rows"])
+    assert all(row.keys() >= TRAINED for row in summary["rows"])
     distances = {row["settings"]["algorithm"]: row["distance"] for row in summary["rows"]}
     assert distances["direct"] < 1e-9 < distances["F2"] < distances["F6"]
 
@@ -79,9 +83,72 @@ def test_the_upscaler_is_compared_with_float_and_with_the_truth(cli: Any, tmp_pa
 @pytest.mark.parametrize("name", ["adapt", "lenet"])
 def test_other_trainings_end_with_rows(name: str, cli: Any, tmp_path: Path) -> None:
     summary = cli("experiment", name, "--scale", "smoke", "--out", tmp_path)
-    assert all(row.keys() >= KEPT and row["curve"] for row in summary["rows"])
+    assert all(row.keys() >= TRAINED and row["curve"] for row in summary["rows"])
     if name == "adapt":
         assert summary["rows"][0]["before"] > 0
+
+
+@pytest.fixture
+def timed(cli: Any, tmp_path: Path) -> Any:
+    """Runs a study of time, and returns its rows: of what it shows there must be something, of its machine the name."""
+
+    def run(name: str) -> list[Any]:
+        rows: list[Any] = cli("experiment", name, "--scale", "smoke", "--threads", 1, "--out", tmp_path)["rows"]
+        assert rows
+        for row in rows:
+            assert row.keys() >= KEPT
+            assert row["settings"]["kernel_set"] in row["machine"]
+            assert all(column.values([row]) for column in STUDIES[name].columns if "/" not in column.key)
+        return rows
+
+    return run
+
+
+def test_layers_are_timed_in_all_ways_that_were_asked_for(timed: Any) -> None:
+    for study in ("grid", "dense"):
+        for row in timed(study):
+            assert tuple(row["milliseconds"]) == tuple(row["settings"]["ways"])
+            assert min(row["milliseconds"].values()) > 0
+
+
+def test_a_way_that_does_not_serve_a_layer_is_left_out() -> None:
+    ways = ("direct int8", "F4 int8")
+    found = profiles(square(8, 8, 4, kernel=1), ways, kernel_sets()[0], rounds=1, threads=1)
+    assert tuple(found) == ("direct int8",)
+
+
+def test_a_matrix_in_memory_is_the_windows_of_the_map() -> None:
+    shape = square(2, 1, 5)
+    write = timing._writing(shape, "float32")
+    padded = write.args[0]
+    padded._base.view(7, 7, 2)[1:6, 1:6] = x = torch.randn(5, 5, 2)
+    matrix = write().reshape(25, 3, 3, 2)
+    unfolded = torch.nn.functional.unfold(x.permute(2, 0, 1)[None], 3, padding=1)
+    assert matrix.permute(3, 1, 2, 0).reshape(18, 25).equal(unfolded[0])
+
+
+def test_stages_share_out_all_of_the_time(timed: Any) -> None:
+    (row,) = timed("stages")
+    assert len(row["layers"]) > 10
+    for layer in (*row["layers"], *row["shares"].values()):
+        assert sum(layer[stage] for stage in STAGES) == pytest.approx(100, abs=0.1)
+
+
+def test_f4_multiplies_a_quarter_and_moves_more(timed: Any) -> None:
+    small, large = timed("movement")
+    for row in (small, large):
+        counted = row["counted"]
+        assert counted["fast_operations"] * 4 == counted["direct_operations"]
+        assert counted["fast_bytes"] > counted["direct_bytes"]
+        assert row["engine_bytes"]["direct"] > 0
+    assert large["counted"]["direct_operations"] == 4 * small["counted"]["direct_operations"]
+    assert small["milliseconds"]["F4, memory"] < small["milliseconds"]["F4, V and M in memory"]
+
+
+def test_exact_layers_answer_alike_with_fewer_products(timed: Any) -> None:
+    (row,) = timed("residues")
+    assert row["equal"] == len(row["milliseconds"]) - 1 > 1
+    assert row["products"] > 1
 
 
 def test_a_stopped_study_keeps_what_is_done_and_goes_on(cli: Any, tmp_path: Path) -> None:
@@ -97,7 +164,7 @@ def test_a_stopped_study_keeps_what_is_done_and_goes_on(cli: Any, tmp_path: Path
 def test_runs_that_differ_in_the_seed_are_one_row() -> None:
     rows = [{"name": f"F4-s{seed}", "accuracy": 50.0 + seed, "seconds": 10.0} for seed in range(3)]
     rows.append({"name": "direct", "accuracy": 60.0, "seconds": 5.0})
-    found = table({"title": "t", "scale": "tiny", "done": 4, "runs": 9, "rows": rows})
+    found = table(scratch.STUDY, {"title": "t", "scale": "tiny", "done": 4, "runs": 9, "rows": rows})
     assert [list(column.cells) for column in found.columns] == [
         ["F4", "direct"], ["3", "1"], ["51.00 ± 1.00", "60.00"], ["10", "5"],
     ]  # fmt: skip

@@ -115,3 +115,33 @@ def test_differences_are_named_and_kept_short() -> None:
     long = runs.difference({"a": "x" * 300}, {"a": "y"})
     assert long is not None
     assert long[1] == "x" * 100 + "..."
+
+
+def test_a_model_goes_on_in_the_session_that_trained_it(tmp_path: Path) -> None:
+    def go_on(net: torch.nn.Module, train: Any) -> None:
+        config = tw.TrainConfig(epochs=3, out=tmp_path / "run", resume=True, progress=False)
+        tw.fit(net, train, Batches(images(0), 40), config)
+
+    class Interrupted(Batches):
+        """Ctrl-C within the second epoch."""
+
+        def __iter__(self) -> Any:
+            for number, batch in enumerate(super().__iter__()):
+                if self.epoch == 1 and number == 1:
+                    raise KeyboardInterrupt
+                yield batch
+
+    torch.manual_seed(0)
+    net = tw.convert(zoo.small_cnn(), {"*": tw.Direct()})
+    with pytest.raises(KeyboardInterrupt):
+        go_on(net, Interrupted(images(0), 20, shuffle=True))
+    assert len(runs.read_log(tmp_path / "run")) == 1
+    go_on(net, Batches(images(0), 20, shuffle=True))
+    assert len(runs.read_log(tmp_path / "run")) == 3
+    last = (tmp_path / "run" / runs.LAST).read_bytes()
+    go_on(net, Batches(images(0), 20, shuffle=True))
+    assert (tmp_path / "run" / runs.LAST).read_bytes() == last
+    with torch.no_grad():
+        next(net.parameters()).add_(1.0)
+    with pytest.raises(ValueError, match=f"has start = {DIGEST}, not {DIGEST}"):
+        go_on(net, Batches(images(0), 20, shuffle=True))

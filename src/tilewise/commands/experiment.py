@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -15,6 +14,13 @@ from rich.table import Table
 
 from tilewise.commands.options import Common
 from tilewise.commands.outputs import Folder
+from tilewise.experiments.tables import groups_of
+
+if TYPE_CHECKING:
+    from tilewise.experiments.runs import Study
+
+REPORT = "report"
+"""Asks for the page of all results instead of a study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +28,8 @@ class Experiment:
     """Measure a table or figure of the papers; a stopped one goes on, and what is done so far has a file."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """swap, scratch, adapt, lenet, accuracy or enlarging."""
+    """swap, scratch, adapt, lenet, accuracy, enlarging, grid, stages, dense, movement or residues; or report, which
+    makes OUT.html and OUT.md of all results in --out."""
     scale: Literal["smoke", "tiny", "small", "paper"] = "small"
     """smoke: seconds; tiny: minutes a run, on a part of the data; small: half an hour a run; paper: as published."""
     data_root: Path | None = None
@@ -38,7 +45,9 @@ class Experiment:
     common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any]:
-        """Measure."""
+        """Measure, or report."""
+        if self.study == REPORT:
+            return self._report()
         import torch
 
         from tilewise.common.progress import bar
@@ -46,7 +55,7 @@ class Experiment:
         from tilewise.experiments.runs import run_study
 
         if self.study not in STUDIES:
-            raise ValueError(f"study is {self.study!r}; allowed: {', '.join(STUDIES)}")
+            raise ValueError(f"study is {self.study!r}; allowed: {', '.join((*STUDIES, REPORT))}")
         study, summary = STUDIES[self.study], {}
         threads = self.common.threads or torch.get_num_threads()
         with bar(enabled=True) as display:
@@ -56,7 +65,7 @@ class Experiment:
                 threads=threads, workers=self.workers, address=self.address,
             ):  # fmt: skip
                 display.update(task, completed=summary["done"])
-        Console(width=120).print(table(summary))
+        Console(width=120).print(table(study, summary))
         for name, error in summary["errors"].items():
             Console().print(f"{name} failed: {error}", markup=False, highlight=False)
         if summary["errors"]:
@@ -65,18 +74,21 @@ class Experiment:
             )
         return summary
 
+    def _report(self) -> dict[str, Any]:
+        """Make the pages."""
+        from tilewise.report.studies import write_report
 
-def table(summary: Mapping[str, Any]) -> Table:
+        paths = write_report(self.out)
+        for path in paths:
+            print(f"wrote {path}")
+        return {"pages": [str(path) for path in paths]}
+
+
+def table(study: Study, summary: Mapping[str, Any]) -> Table:
     """Return what the runs came to: a row for those that differ in the seed only, with mean and deviation."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in summary["rows"]:
-        groups.setdefault(re.sub(r"-s\d+$", "", row["name"]), []).append(row)
     title = f"{summary['title']}; scale {summary['scale']}, {summary['done']} of {summary['runs']} runs"
-    score = "psnr" if any("psnr" in row for row in summary["rows"]) else "accuracy"
-    result = Table("run", "seeds", "PSNR in dB" if score == "psnr" else "accuracy in %", "seconds", title=title)
-    for name, rows in groups.items():
-        scores, seconds = [row[score] for row in rows], [row["seconds"] for row in rows]
-        spread = f" ± {statistics.stdev(scores):.2f}" if len(rows) > 1 else ""
-        mean = f"{statistics.fmean(scores):.2f}{spread}"
-        result.add_row(name, str(len(rows)), mean, f"{statistics.fmean(seconds):.0f}")
+    result = Table("run", "seeds", *(column.heading for column in study.columns), "seconds", title=title)
+    for name, rows in groups_of(summary["rows"]).items():
+        seconds = statistics.fmean(row["seconds"] for row in rows)
+        result.add_row(name, str(len(rows)), *(column.cell(rows) for column in study.columns), f"{seconds:.0f}")
     return result

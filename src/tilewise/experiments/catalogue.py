@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tilewise.experiments import adapt, lenet, scratch, swap, untrained
+from tilewise.experiments import adapt, dense, grid, lenet, movement, residues, scratch, stages, swap, untrained
 from tilewise.experiments.runs import Study
 
-STUDIES: dict[str, Study] = {
-    study.name: study
-    for study in (swap.STUDY, scratch.STUDY, adapt.STUDY, lenet.STUDY, untrained.ACCURACY, untrained.ENLARGING)
-}
+SCORED = (swap.STUDY, scratch.STUDY, adapt.STUDY, lenet.STUDY, untrained.ACCURACY, untrained.ENLARGING)
+TIMED = (grid.STUDY, stages.STUDY, dense.STUDY, movement.STUDY, residues.STUDY)
+STUDIES: dict[str, Study] = {study.name: study for study in (*SCORED, *TIMED)}

@@ -67,12 +67,12 @@ def specs(r: int) -> dict[str, Exact | Residue]:
     return found | {f"F({m}), {bits} bits": Residue(tile=m, residue_bits=bits) for m, bits in TILES[r]}
 
 
-def measure(layer: Any, batch: int, rounds: int, threads: int) -> list[dict[str, Any]]:
+def measure(layer: Any, batch: int, rounds: int, threads: int, kernel_set: str | None = None) -> list[dict[str, Any]]:
     """Measure one layer by everything, in turns."""
     import tilewise as tw
 
     engines = {
-        key: tw.Engine(program.to_bytes(), threads=threads, batch=batch)
+        key: tw.Engine(program.to_bytes(), threads=threads, batch=batch, kernel_set=kernel_set)
         for key, program in programs(layer, batch).items()
     }
     x = np.random.default_rng(0).normal(size=(batch, layer.channels, layer.size, layer.size)).astype(np.float32)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, get_args
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, get_args
 import tilewise
 from tilewise.common.files import read_json, write_json
 from tilewise.common.places import sole_use
+from tilewise.experiments.tables import ACCURACY, Claim, Column
 from tilewise.latency import Machine
 from tilewise.sweep import Job, execute
 from tilewise.train.runs import difference
@@ -36,11 +37,14 @@ class Place:
         Of this run, for its checkpoints.
     device : str
         Such as ``"cpu"``.
+    threads : int
+        That an engine runs with.
     """
 
     data_root: Path | None
     folder: Path
     device: str = "cpu"
+    threads: int = 1
 
 
 class Case(Protocol):
@@ -68,11 +72,20 @@ class Study:
         One line: of what, on what.
     cases : callable
         Returns the runs at a scale, those that are waited for longest first.
+    columns : sequence of Column
+        What its tables show of each run.
+    published : mapping of str to str
+        Figures to put beside ours, by pattern over the names of groups.
+    claims : sequence of Claim
+        What a paper reports the order to be.
     """
 
     name: str
     title: str
     cases: Callable[[Scale], Sequence[Case]]
+    columns: Sequence[Column] = (ACCURACY,)
+    published: Mapping[str, str] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,6 @@ class CaseRun:
 
     case: Case
     place: Place
-    threads: int
 
     def run(self) -> dict[str, Any]:
         """Run the case."""
@@ -93,7 +105,7 @@ class CaseRun:
             "seconds": round(result.pop("seconds", time.perf_counter() - began), 1),
             "commit": commit(),
             "version": tilewise.__version__,
-            "machine": str(Machine.here(self.threads)),
+            "machine": str(Machine.here(self.place.threads)),
             **result,
         }
 
@@ -145,7 +157,12 @@ def run_study(
         _claim(folders[case.name], case)
     root = None if data_root is None else data_root.resolve()
     jobs = [
-        Job(case.name, CaseRun(case, Place(data_root=root, folder=folder, device=device), threads), folder, threads)
+        Job(
+            case.name,
+            CaseRun(case, Place(data_root=root, folder=folder, device=device, threads=threads)),
+            folder,
+            threads,
+        )
         for case in chosen
         if not (folder := folders[case.name]).joinpath("result.json").exists()
     ]

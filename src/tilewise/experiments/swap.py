@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tilewise.experiments.runs import Case, Place, Scale, Study
+from tilewise.experiments.tables import ACCURACY, Claim, Column
 from tilewise.experiments.training import SIZES, Size, calibrated, make_spec, parts, trained_network
 from tilewise.quant import FLOAT_BITS
 from tilewise.train import evaluate
@@ -64,4 +65,28 @@ STUDY = Study(
     name="swap",
     title="Trained networks with fast convolutions instead of direct ones, not trained on (Table 2, MLSys 2020)",
     cases=cases,
-)
+    columns=(ACCURACY, Column(title="distance to float", key="distance", unit="", digits=4)),
+    published={
+        "*-F2-8bit-*": "ResNet-18: as direct (a review of the paper)",
+        "*-F4-textbook-8bit-tensor": "ResNet-18: about 75 points lost (a review of the paper)",
+        "*-F6-textbook-8bit-tensor": "ResNet-18: over 80 points lost (a review of the paper)",
+    },
+    claims=(
+        Claim(
+            text="F4 loses more than F2 at 8 bits.", source="MLSys 2020, Table 2",
+            more="resnet20-F2-8bit-tensor", less="resnet20-F4-textbook-8bit-tensor",
+        ),
+        Claim(
+            text="F6 loses more than F4 at 8 bits.", source="MLSys 2020, Table 2",
+            more="resnet20-F4-textbook-8bit-tensor", less="resnet20-F6-textbook-8bit-tensor",
+        ),
+        Claim(
+            text="A scale for each tap loses less than one for the tensor.", source="tap-wise quantization, MICRO 2022",
+            more="resnet20-F*-8bit-tap", less="resnet20-F*-8bit-tensor",
+        ),
+        Claim(
+            text="Chosen points lose less than the textbook's.", source="Protsenko et al., ECCV 2024",
+            more="resnet20-F4-8bit-tensor", less="resnet20-F4-textbook-8bit-tensor",
+        ),
+    ),
+)  # fmt: skip

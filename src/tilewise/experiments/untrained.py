@@ -24,6 +24,7 @@ from tilewise.data.pairs import bicubic
 from tilewise.data.pictures import picture_files, read_picture
 from tilewise.engine.accelerate import accelerate
 from tilewise.experiments.runs import Case, Place, Scale, Study
+from tilewise.experiments.tables import Column, columns_of
 from tilewise.experiments.training import SIZES, Size, parts, trained_network
 from tilewise.quant import Direct, Spec, Winograd
 from tilewise.train import evaluate, load_weights
@@ -222,4 +223,9 @@ ENLARGING = Study(
     name="enlarging",
     title="The compact upscaler at 8 bits without training on Set5 and Set14: PSNR to the float network",
     cases=enlarged,
+    columns=(
+        Column(title="both sets, to float", key="psnr", unit="dB"),
+        *columns_of("to_float", ("Set5", "Set14"), "dB to float"),
+        *columns_of("to_truth", ("Set5", "Set14"), "dB to the truth"),
+    ),
 )

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tilewise.common.files import write_whole
+from tilewise.report.html import TEXT, render, svg
 
 PAGE, TEMPLATE = "report.html", "page.html.j2"
-TEXT = "#010203"
-"""Stands in pictures for the page's colour of text, which follows the reader's choice of light or dark."""
 PROMISES = {
     "direct": ("#777777", "s"), "lossless": ("#009E73", "D"), "post-training": ("#0072B2", "o"),
     "refined": ("#E69F00", "^"), "adapted": ("#D55E00", "v"),
@@ -36,18 +33,10 @@ def write_page(folder: Path) -> Path:
     RuntimeError
         If Jinja2 or matplotlib is missing.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise RuntimeError("pages need Jinja2: pip install 'tilewise[train]'") from error
     summary = read_summary(folder)
     shown = summary["result"] or summary["direct"]
-    page = Environment(
-        loader=PackageLoader("tilewise", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(TEMPLATE)  # fmt: skip
-    text = page.render(
-        summary=summary, shown=shown, rivals=_rivals(summary, shown), front=front_picture(summary),
+    text = render(
+        TEMPLATE, summary=summary, shown=shown, rivals=_rivals(summary, shown), front=front_picture(summary),
         metrics=METRICS, time=time_picture(summary), pictures=_pictures(folder), drop=drop_text,
     )  # fmt: skip
     write_whole(folder / PAGE, text.encode())
@@ -108,7 +97,7 @@ def front_picture(summary: Mapping[str, Any]) -> str:
     axes.set_ylim(bottom=min(-0.2 * max(budget, 0.1), *(1.2 * a["drop"]["low"] for a in summary["tried"])))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(frameon=False, fontsize=8, labelcolor=TEXT)
-    return _svg(figure, "front")
+    return svg(figure, "front")
 
 
 def time_picture(summary: Mapping[str, Any]) -> str:
@@ -137,7 +126,7 @@ def time_picture(summary: Mapping[str, Any]) -> str:
             left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.set_xlabel("ms")
     axes.legend(frameon=False, fontsize=8, labelcolor=TEXT, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.35))
-    return _svg(figure, "time")
+    return svg(figure, "time")
 
 
 def _kinds(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -147,26 +136,6 @@ def _kinds(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         kind = layer["algorithm"] or layer["op"]
         found[kind] = found.get(kind, 0.0) + layer["seconds"]
     return found
-
-
-def _svg(figure: Any, name: str) -> str:
-    """Return a figure as SVG whose text is text, in the page's colour, and whose parts are called as no other's."""
-    import matplotlib as mpl
-
-    for axes in figure.axes:
-        axes.patch.set_alpha(0)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(TEXT)
-        axes.tick_params(colors=TEXT, which="both")
-        axes.xaxis.label.set_color(TEXT)
-        axes.yaxis.label.set_color(TEXT)
-    figure.patch.set_alpha(0)
-    out = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tilewise", "font.family": "sans-serif"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = out.getvalue()
-    text = text[text.index("<svg") :].replace(TEXT, "currentColor")
-    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
 
 
 def _pictures(folder: Path) -> dict[str, str]:

@@ -49,6 +49,7 @@ def fit(
     With ``config.out``, every epoch ends with a checkpoint; a run that was killed continues with ``resume`` and
     ends with bit-identical weights (on the same machine and thread count). Batches come in an order that depends on
     seed and epoch only: ``data.Batches`` sees to it by itself, a DataLoader by torch's seed, which is set each epoch.
+    Where Ctrl-C interrupts, the model gets the last checkpoint's state, so that the same model can go on.
 
     In a process group (``train.launch``, torchrun) all its processes train the one model, each on its part of every
     batch: give all the same data. The result is that of one process up to the order of floating point sums; the first
@@ -72,7 +73,7 @@ def fit(
     origin : mapping, optional
         With ``config.out``: where the model comes from, in JSON's types, such as the digest of a file of weights and
         how they were refined. A run resumes only if it agrees. By default the model's parameters must be the same to
-        the bit, which refinement does not promise on another machine.
+        the bit, which refinement does not promise on another machine, or those of the run's last checkpoint.
 
     Returns
     -------
@@ -99,23 +100,27 @@ def fit(
     with runs.alone_in(config.out, processes):
         first = run.restore(optimizer, lambda: _identity(model, train, val, config, task, teacher, origin))
         display_bar = bar(enabled=config.progress and processes.first)
-        with display_bar as display, sharing(model, processes), frozen_ranges(model, enabled=config.freeze_ranges):
-            row = display.add_task("train", total=(config.epochs - first) * len(train))
-            for epoch in range(first, config.epochs):
-                began = time.perf_counter()
-                torch.manual_seed(config.seed * 1_000_003 + epoch)
-                if hasattr(train, "set_epoch"):
-                    train.set_epoch(epoch)
-                model.train()
-                if config.freeze_norms:
-                    freeze_norms(model)
-                loss = _epoch(
-                    model, train, optimizer, config, epoch, task, teacher, processes, lambda: display.advance(row)
-                )
-                score = evaluate(model, val, task=task, device=config.device, processes=processes)
-                display.update(row, description=f"epoch {epoch + 1}/{config.epochs}: {score.value:.2f} {task.unit}")
-                entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, task.metric: score.value}
-                run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
+        try:
+            with display_bar as display, sharing(model, processes), frozen_ranges(model, enabled=config.freeze_ranges):
+                row = display.add_task("train", total=(config.epochs - first) * len(train))
+                for epoch in range(first, config.epochs):
+                    began = time.perf_counter()
+                    torch.manual_seed(config.seed * 1_000_003 + epoch)
+                    if hasattr(train, "set_epoch"):
+                        train.set_epoch(epoch)
+                    model.train()
+                    if config.freeze_norms:
+                        freeze_norms(model)
+                    loss = _epoch(
+                        model, train, optimizer, config, epoch, task, teacher, processes, lambda: display.advance(row)
+                    )
+                    score = evaluate(model, val, task=task, device=config.device, processes=processes)
+                    display.update(row, description=f"epoch {epoch + 1}/{config.epochs}: {score.value:.2f} {task.unit}")
+                    entry = {"epoch": epoch + 1, "train_loss": loss, "loss": score.loss, task.metric: score.value}
+                    run.record({**entry, "seconds": round(time.perf_counter() - began, 2)}, optimizer)
+        except KeyboardInterrupt:
+            run.rewind()
+            raise
     processes.wait()  # until the first one has written the last epoch's files
     return model.eval()
 
@@ -267,14 +272,13 @@ class _Run:
             return 0
         tensors, description = found
         assert self.folder is not None
-        weights = {n: t for n, t in tensors.items() if not n.startswith("optimizer.")}
         last = self.folder / runs.LAST
         for name, ours in (("specs", checkpoint.describe_specs(self.model)), ("skips", skips_of(self.model))):
             if other := runs.difference(description.get(name), json.loads(json.dumps(ours)), name):
                 raise ValueError(f"{last} has {other[0]} = {other[1]}, not {other[2]}; it is of another run")
         if not all(type(entry.get(self.metric)) in (int, float) for entry in description["log"]):
             raise ValueError(f"{last} has a log without {self.metric}; it is of another run")
-        checkpoint.load_state(self.model, weights, last)
+        checkpoint.load_state(self.model, _weights(tensors), last)
         checkpoint.load_optimizer(optimizer, tensors, "optimizer", last)
         self.log = description["log"]
         self._write_rest()
@@ -300,6 +304,12 @@ class _Run:
         checkpoint.write(self.folder / runs.LAST, tensors, description)
         self._write_rest()
 
+    def rewind(self) -> None:
+        """Give the model the state of the last checkpoint, from which a run goes on, if there is one."""
+        if self.folder is not None and self.log and self.processes.world == 1:
+            last = self.folder / runs.LAST
+            checkpoint.load_state(self.model, _weights(checkpoint.read(last)[0]), last)
+
     def _write_rest(self) -> None:
         """Write what follows from the last checkpoint: the best one, if they are the same, and the log."""
         if self.folder is None or not self.processes.first:
@@ -307,6 +317,11 @@ class _Run:
         if max(self.log, key=lambda e: e[self.metric]) is self.log[-1]:
             checkpoint.save_weights(self.model, self.folder / "best.safetensors")
         runs.write_log(self.folder, self.log)
+
+
+def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what a run's checkpoint holds of the model."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}
 
 
 def _identity(
@@ -319,7 +334,7 @@ def _identity(
     origin: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what must agree for one run to be the continuation of another."""
-    start = {"start": runs.digest(model.parameters())} if origin is None else dict(origin)
+    start = {"start": runs.start_of(config.out, model)} if origin is None else dict(origin)
     return {
         **start,
         **config.identity(),

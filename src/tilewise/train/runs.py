@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tilewise.common.files import read_bytes, read_json, write_json, write_whole
 from tilewise.common.places import sole_use
@@ -87,6 +87,22 @@ def digest(tensors: Iterable[Tensor]) -> str:
         total.update(f"{values.dtype} {tuple(values.shape)}".encode())
         total.update(values.flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
+
+
+def start_of(folder: str | Path | None, model: nn.Module) -> str:
+    """Return the digest of the parameters that a run starts from.
+
+    They are those of the model; but a model that has just been trained has the last checkpoint's, and goes on as what
+    that run began with.
+    """
+    now = digest(model.parameters())
+    if folder is None or not all((Path(folder) / name).exists() for name in (LAST, IDENTITY)):
+        return now
+    tensors, began = checkpoint.read(Path(folder) / LAST)[0], _read(Path(folder) / IDENTITY).get("start")
+    names = [name for name, _ in model.named_parameters()]
+    if isinstance(began, str) and tensors.keys() >= set(names) and digest(tensors[name] for name in names) == now:
+        return began
+    return now
 
 
 def identity_of(batches: Any) -> Any:
