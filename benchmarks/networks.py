@@ -106,8 +106,8 @@ def table(result: dict[str, Any]) -> str:
         "# Whole networks", "",
         *textwrap.wrap(
             f"Median milliseconds of {result['rounds']} rounds in turns, one image, {result['machine']}. Ratio: the "
-            "best of others over the best of ours, median over rounds (first and third quartile). Skip connections of ours "
-            "are quantized. Command:", 100,
+            "best of others over the best of ours, median over rounds (first and third quartile). Skip connections of "
+            "ours are quantized. Command:", 100,
         ), "",
         f"    {' '.join([*settings, 'python benchmarks/networks.py'])}", "",
         f"| network | {' | '.join(short)} | ratio |", f"|---|{'---:|' * (len(titles) + 1)}",
