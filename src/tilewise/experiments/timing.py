@@ -97,8 +97,9 @@ def milliseconds(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {name: round(1e3 * row["seconds"], 4) for name, row in found.items()}
 
 
+@functools.lru_cache(maxsize=32)
 def _program(shape: LayerShape, candidate: Candidate) -> Program | None:
-    """Return the program of a layer; None if the candidate does not serve it."""
+    """Return the program of a layer, made once for all kernel sets; None if the candidate does not serve it."""
     if served(shape, candidate) != candidate:
         return None
     height, width = (min(size, PROGRAM_SIZE) for size in (shape.height, shape.width))
