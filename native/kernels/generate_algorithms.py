@@ -53,12 +53,19 @@ TESTS_HEADER = """\
 // ones, others, and ones whose V leaves 20 bits (wide).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "operations/wrapping/arithmetic.h"
 
 namespace tilewise::testing {
+
+// A matrix from constant data: an initializer list of a vector would be code, number by number.
+template <typename T, std::size_t N>
+std::vector<T> matrix(const T (&numbers)[N]) {
+  return std::vector<T>(numbers, numbers + N);
+}
 
 struct BilinearCase {
   const char* name;
@@ -69,7 +76,6 @@ struct BilinearCase {
 };
 
 // clang-format off
-inline const BilinearCase kAlgorithms[] = {
 """
 WRAPPING_CASES = """\
 struct WrappingCase {
@@ -78,7 +84,6 @@ struct WrappingCase {
   std::vector<std::int32_t> at, g, bt;
 };
 
-inline const WrappingCase kWrappingCases[] = {
 """
 
 
@@ -221,21 +226,30 @@ def each(which: str, names: list[str]) -> str:
 
 def tests() -> str:
     """Return tests/kernel_algorithms.h."""
-    text = TESTS_HEADER
-    for name, r, stride in TESTED:
+    data, cases = "", ""
+    for number, (name, r, stride) in enumerate(TESTED):
         a = tw.algorithm(name, r, stride)
         bt, at, planar = integers(a.BT), integers(a.AT), str(isinstance(a, Planar)).lower()
         wide = fraction_bits(int(max(a.growth.input * 128, a.growth.non_negative_input * 256))) > MULTIPLIER_BITS
-        text += f'    {{"{name}({r}/{stride})", {a.m}, {r}, {len(bt)}, {stride}, {str(wide).lower()}, {planar},\n'
-        text += f"     {flat(bt)},\n     {flat(at)}}},\n"
-    text += "};\n\n" + WRAPPING_CASES
-    for name, r in LOSSLESS:
-        a = tw.algorithm(name, r)
-        at, g, bt = wraparound(a, -128, 127).parts
+        data += constant("float", f"kBt{number}", bt) + constant("float", f"kAt{number}", at)
+        cases += f'    {{"{name}({r}/{stride})", {a.m}, {r}, {len(bt)}, {stride}, {str(wide).lower()}, {planar},\n'
+        cases += f"     matrix(kBt{number}), matrix(kAt{number})}},\n"
+    text = f"{TESTS_HEADER}{data}\ninline const BilinearCase kAlgorithms[] = {{\n{cases}}};\n\n{WRAPPING_CASES}"
+    data, cases = "", ""
+    for number, (name, r) in enumerate(LOSSLESS):
+        parts = wraparound(a := tw.algorithm(name, r), -128, 127).parts
         planar = ", true" if isinstance(a, Planar) else ""
-        text += f'    {{"{name}({r})", {{{a.m}, {r}, {len(bt)}{planar}}},\n'
-        text += f"     {flat(at)},\n     {flat(g)},\n     {flat(bt)}}},\n"
+        names = [f"kWrapping{part}{number}" for part in ("At", "G", "Bt")]
+        data += "".join(constant("std::int32_t", n, part) for n, part in zip(names, parts, strict=True))
+        cases += f'    {{"{name}({r})", {{{a.m}, {r}, {len(parts[2])}{planar}}},\n'
+        cases += f"     {', '.join(f'matrix({n})' for n in names)}}},\n"
+    text += f"{data}\ninline const WrappingCase kWrappingCases[] = {{\n{cases}"
     return text + "};\n// clang-format on\n\n}  // namespace tilewise::testing\n"
+
+
+def constant(kind: str, name: str, rows: list[list[int]]) -> str:
+    """Return a matrix as constant data."""
+    return f"inline constexpr {kind} {name}[] = {flat(rows)};\n"
 
 
 FILES = {NATIVE / "kernels" / "algorithms.h": unrolled, NATIVE / "tests" / "kernel_algorithms.h": tests}
