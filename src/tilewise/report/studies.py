@@ -165,5 +165,5 @@ def picture(study: Study, groups: Groups, name: str) -> str:
         axes.set_xscale("log")
     axes.grid(axis="y", lw=0.3)
     if len(columns) > 1:
-        axes.legend(frameon=False, fontsize=7, labelcolor=TEXT, ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
+        figure.legend(frameon=False, fontsize=7, labelcolor=TEXT, ncols=4, loc="outside upper left")
     return svg(figure, f"{study.name}-{name}")
