@@ -2,8 +2,10 @@
 # Builds the sdist and, from it, a wheel for each Python of PYTHONS and each machine, and tries each wheel where there
 # is neither torch nor a compiler. `make wheels` calls it, with the folder that has the development environment's Python.
 #   PYTHONS   interpreters; by default python3.11 (a wheel for 3.11) and python3.12 (one for it and all later ones)
-#   MACHINES  x86_64 and aarch64, which needs g++-aarch64-linux-gnu, qemu-user, and PYTHON_AARCH64, the root of an
-#             unpacked aarch64 Python 3.11 with /usr/bin/python3.11, to be tried
+#   MACHINES  by default this one, and aarch64 where g++-aarch64-linux-gnu is
+#   PYTHON_AARCH64  folder where Debian's arm64 packages python3.11-minimal, libpython3.11-minimal,
+#             libpython3.11-stdlib, zlib1g and libexpat1 lie unpacked (dpkg -x): without it, or qemu-user, that wheel
+#             for 3.11 is built and not tried
 set -eu
 cd "$(dirname "$0")/.."
 bin=$1
@@ -11,7 +13,13 @@ root=$PWD
 out=$root/build/wheels
 most=12582912 # bytes of a wheel
 PYTHONS=${PYTHONS:-python3.11 python3.12}
-MACHINES=${MACHINES:-x86_64 aarch64}
+if [ -z "${MACHINES:-}" ]; then
+  MACHINES=$(uname -m)
+  [ "$MACHINES" = aarch64 ] || ! command -v aarch64-linux-gnu-g++ >/dev/null || MACHINES="$MACHINES aarch64"
+fi
+for interpreter in $PYTHONS; do
+  command -v "$interpreter" >/dev/null || { echo "error: PYTHONS names $interpreter, which is not there" >&2; exit 1; }
+done
 export PIP_CONSTRAINT="$root/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1 TMPDIR="$out/tmp"
 rm -rf "$out" && mkdir -p "$TMPDIR"
 
