@@ -175,7 +175,9 @@ def held_back(batches: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """
     telling = _telling(batches)
     every = min(HELD_BACK, sum(map(len, telling)))
-    shown, held, place = [], [], 0
+    shown: list[Tensor] = []
+    held: list[Tensor] = []
+    place = 0
     for batch in telling:
         chosen = [every > 1 and (place + i) % every == every - 1 for i in range(len(batch))]
         place += len(batch)
