@@ -10,8 +10,10 @@ network; a Markdown table is written beside it.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ SPECS: dict[str, Spec] = {
     "direct": tw.Direct(), "lossless": tw.Exact(), "SFC6": tw.Winograd("SFC6"),
     "SFC6-planar": tw.Winograd("SFC6-planar"), "F4": tw.Winograd("F4"),
 }  # fmt: skip
+ENVIRONMENT = ("TILEWISE_ISA", "ONEDNN_MAX_CPU_ISA")
+"""What may hold the libraries to fewer instructions than the machine has."""
 SECONDS = 0.05
 
 
@@ -60,7 +64,10 @@ def main() -> None:
     rows: dict[str, Any] = {}
     for name in options.networks:
         rows[name] = measure(name, options.threads, options.rounds)
-        result = {"machine": str(Machine.here(options.threads)), "rounds": options.rounds, "networks": rows}
+        result = {
+            "machine": str(Machine.here(options.threads)), "rounds": options.rounds,
+            "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}, "networks": rows,
+        }  # fmt: skip
         write_json(options.json, result)
         options.json.with_suffix(".md").write_text(table(result))
         print(table({**result, "networks": {name: rows[name]}}))
@@ -94,11 +101,15 @@ def table(result: dict[str, Any]) -> str:
     """Return the medians as Markdown, and how much faster the best of ours is than the best of others."""
     titles = list(dict.fromkeys(title for times in result["networks"].values() for title in times))
     short = [title.replace(" float32", " f32").replace("ONNX Runtime", "ORT") for title in titles]
+    settings = [f"{name}={value}" for name, value in result["environment"].items()]
     lines = [
         "# Whole networks", "",
-        f"Median milliseconds of {result['rounds']} rounds in turns, one image, {result['machine']}. Ratio: the best",
-        "of others over the best of ours, median over rounds (first and third quartile).",
-        "Command: `python benchmarks/networks.py`.", "",
+        *textwrap.wrap(
+            f"Median milliseconds of {result['rounds']} rounds in turns, one image, {result['machine']}. Ratio: the "
+            "best of others over the best of ours, median over rounds (first and third quartile). Skip connections of "
+            "ours are quantized. Command:", 100,
+        ), "",
+        f"    {' '.join([*settings, 'python benchmarks/networks.py'])}", "",
         f"| network | {' | '.join(short)} | ratio |", f"|---|{'---:|' * (len(titles) + 1)}",
     ]  # fmt: skip
     for name, times in result["networks"].items():

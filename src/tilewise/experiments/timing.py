@@ -14,6 +14,7 @@ import torch
 
 from tilewise.common.turns import in_turns, stopwatch
 from tilewise.engine import Engine
+from tilewise.engine.program import Program
 from tilewise.latency import Machine
 from tilewise.latency.candidates import Candidate
 from tilewise.latency.layers import layer_program, served
@@ -62,7 +63,7 @@ def profiles(
         The layer.
     names : sequence of str
         Such as ``"F4 int8"``, ``"F4 learned int8"``, or ``"im2row int8"`` for the baseline. One that does not serve
-        the layer is left out.
+        the layer, or whose sums of so many channels are not proven, is left out.
     kernel_set : str
         To compute with.
     rounds, threads : int
@@ -77,13 +78,13 @@ def profiles(
     measurements: dict[str, Any] = {}
     for name in names:
         algorithm, dtype = name.split()[0], name.split()[-1]
-        layer, candidate = shape, Candidate.parse(name if algorithm != MATRIX else f"direct {dtype}")
-        if algorithm == MATRIX:
-            layer = _matrix_shape(shape)
-            measurements[f"{name}, matrix"] = stopwatch(_writing(shape, dtype), SECONDS)
-        elif served(shape, candidate) != candidate:
+        layer = _matrix_shape(shape) if algorithm == MATRIX else shape
+        program = _program(layer, Candidate.parse(f"direct {dtype}" if algorithm == MATRIX else name))
+        if program is None:
             continue
-        measurements[name] = _profile(layer, candidate, kernel_set, threads)
+        measurements[name] = _profile(layer, program, kernel_set, threads)
+        if algorithm == MATRIX:
+            measurements[f"{name}, matrix"] = stopwatch(_writing(shape, dtype), SECONDS)
     found = in_turns(measurements, rounds)
     result = {name: _medians(rows) for name, rows in found.items() if isinstance(rows[0], dict)}
     for name, row in result.items():
@@ -96,10 +97,20 @@ def milliseconds(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {name: round(1e3 * row["seconds"], 4) for name, row in found.items()}
 
 
-def _profile(shape: LayerShape, candidate: Candidate, kernel_set: str, threads: int) -> Any:
-    """Return a call that measures a layer."""
+@functools.lru_cache(maxsize=32)
+def _program(shape: LayerShape, candidate: Candidate) -> Program | None:
+    """Return the program of a layer, made once for all kernel sets; None if the candidate does not serve it."""
+    if served(shape, candidate) != candidate:
+        return None
     height, width = (min(size, PROGRAM_SIZE) for size in (shape.height, shape.width))
-    program = layer_program(dataclasses.replace(shape, height=height, width=width), candidate)
+    try:
+        return layer_program(dataclasses.replace(shape, height=height, width=width), candidate)
+    except ValueError:  # sums of so many channels are not proven to fit
+        return None
+
+
+def _profile(shape: LayerShape, program: Program, kernel_set: str, threads: int) -> Any:
+    """Return a call that measures a layer."""
     engine = Engine(program.to_bytes(), threads=threads, kernel_set=kernel_set)
     images = np.random.default_rng(0).standard_normal(
         (shape.batch, shape.in_channels, shape.height, shape.width), dtype=np.float32
