@@ -99,6 +99,15 @@ def test_page_says_what_was_found(tmp_path: Path) -> None:
     assert 'type="range"' not in text  # there are no pictures
 
 
+def test_where_direct_wins_the_fastest_other_is_named(tmp_path: Path) -> None:
+    found = summary()
+    slow = {"name": "slow 1 float32", "milliseconds": 90.0, "speedup": 0.1, "drop": None}
+    text = page_of(tmp_path, found | {"result": found["direct"], "others": [slow, *found["others"]]})
+    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    assert "x.onnx runs 5.00 times as fast as torch 2 float32, and loses nothing" in words
+    assert "as fast as direct int8" not in words.partition("All that was tried")[0]
+
+
 def test_page_of_a_run_without_a_winner(tmp_path: Path) -> None:
     text = page_of(tmp_path, summary() | {"result": None, "origin": {}})  # as a call from Python leaves it
     assert "No network that was tried loses as little as 0.5 dB" in " ".join(text.split())

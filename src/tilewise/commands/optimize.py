@@ -124,7 +124,9 @@ def print_answer(summary: dict[str, Any]) -> None:
     """Print the winner beside direct int8 and others."""
     result, judged = summary["result"], summary["judged"]
     table = Table("network", "ms", "x direct int8", f"loses, {judged['unit']}", title=summary["machine"])
-    rows = [("tilewise: " + result["name"], result), ("tilewise: direct int8", summary["direct"])]
+    rows = [("tilewise: " + result["name"], result)]
+    if result["key"] != summary["direct"]["key"]:
+        rows.append(("tilewise: direct int8", summary["direct"]))
     for name, row in [*rows, *((other["name"], other) for other in summary["others"])]:
         drop = row["drop"]
         lost = f"{drop['value']:.3g} ({drop['low']:.2g} to {drop['high']:.2g})" if drop else ""

@@ -24,6 +24,8 @@ VOID = 255
 PICTURE_CHANNELS = (1, 3)
 PICTURE_MARGIN, BEYOND = 0.1, 0.01
 """How far outputs that are pictures from 0 to 1 may go beyond, but for a share of their values at either end."""
+DARKEST = 0.2
+"""What a picture's brightest values reach at least; the first image may be a dark one."""
 
 
 @dataclass(frozen=True)
@@ -223,4 +225,4 @@ def _is_picture(output: Tensor) -> bool:
         return False
     values = output.flatten().sort().values
     low, high = (float(values[int(share * (len(values) - 1))]) for share in (BEYOND, 1 - BEYOND))
-    return low >= -PICTURE_MARGIN and 0.5 <= high <= 1 + PICTURE_MARGIN
+    return low >= -PICTURE_MARGIN and DARKEST <= high <= 1 + PICTURE_MARGIN

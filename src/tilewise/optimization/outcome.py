@@ -23,7 +23,7 @@ from tilewise.optimization.climb import Climb
 from tilewise.optimization.config import BudgetError
 from tilewise.optimization.metrics import Likeness
 from tilewise.optimization.peers import Peer, peers
-from tilewise.optimization.pictures import draw_pictures
+from tilewise.optimization.pictures import draw_pictures, liveliest
 from tilewise.quant import Spec, spec_from_dict
 
 MODEL, SPECS, SUMMARY, PICTURES = "model.tilewise", "specs.json", "summary.json", "pictures"
@@ -92,7 +92,7 @@ def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) ->
         **more,
     }  # fmt: skip
     if summary["judged"]["is_picture"]:
-        draw_pictures(bench.model, bench.engine(winner), bench.example, folder / PICTURES)
+        draw_pictures(bench.model, bench.engine(winner), liveliest(bench.held.images), folder / PICTURES)
     write_json(folder / SUMMARY, summary)
     if best is None:
         raise BudgetError(_nearest(bench))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ def draw_pictures(before: Callable[[Tensor], Any], after: Callable[[Tensor], Any
     _write(given, folder / BEFORE)
     _write(now, folder / AFTER)
     _write((0.5 + GAIN * (now - given)).clamp(0, 1), folder / DIFFERENCE)
+
+
+def liveliest(batches: Iterable[Tensor]) -> Tensor:
+    """Return the image whose numbers differ most, as a batch of one: there is most to see in it."""
+    images = [image for batch in batches for image in batch.split(1)]
+    return max(images, key=lambda image: float(image.std()))
 
 
 def _middle(pictures: Tensor) -> Tensor:
