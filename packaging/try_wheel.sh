@@ -13,6 +13,7 @@ if [ "$machine" = "$(uname -m)" ]; then
 elif [ -x "${PYTHON_AARCH64:-}/usr/bin/python3.$((version - 300))" ]; then
   "$interpreter" -m pip install --quiet --only-binary :all: --target "$place" --python-version "$version" \
     --implementation cp --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" \
+    --platform "$(expr "$wheel" : '.*-\(manylinux_[^.]*\)\.whl')" \
     --platform "manylinux2014_$machine" "$wheel"
   libraries=$PYTHON_AARCH64/lib/$machine-linux-gnu:$PYTHON_AARCH64/usr/lib/$machine-linux-gnu
   set -- env -i PATH=/nowhere "$(command -v "qemu-$machine")" -L "/usr/$machine-linux-gnu" \

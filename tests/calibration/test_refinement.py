@@ -92,6 +92,8 @@ def test_images_that_tell_nothing_change_nothing(batches: list[Tensor]) -> None:
 def test_two_images_suffice_to_judge() -> None:
     assert [[len(x) for x in part] for part in held_back([IMAGES[0][:2]])] == [[1], [1]]
     assert [[len(x) for x in part] for part in held_back([IMAGES[0][:1], IMAGES[0][1:2]])] == [[1], [1]]
+    copies = [IMAGES[0][:3], IMAGES[0][:3], torch.ones_like(IMAGES[0][:1])]
+    assert [[len(x) for x in part] for part in held_back(copies)] == [[2], [1]]
     assert held_back([]) == ([], [])
 
 

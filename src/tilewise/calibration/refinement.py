@@ -173,21 +173,32 @@ def held_back(batches: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 
     Images that were there before, and those of one colour, tell nothing, and are left out.
     """
-    telling = [[x for x in batch if bool((x.flatten(1) != x.flatten(1)[:, :1]).any())] for batch in batches]
-    seen: set[bytes] = set()
-    shown, held, place = [], [], 0
-    images = sum(map(len, telling))
+    telling = _telling(batches)
+    every = min(HELD_BACK, sum(map(len, telling)))
+    shown: list[Tensor] = []
+    held: list[Tensor] = []
+    place = 0
     for batch in telling:
-        parts: tuple[list[Tensor], list[Tensor]] = [], []
+        chosen = [every > 1 and (place + i) % every == every - 1 for i in range(len(batch))]
+        place += len(batch)
+        for taken, part in ((shown, False), (held, True)):
+            images = [x for x, is_held in zip(batch, chosen, strict=True) if is_held is part]
+            taken.extend([torch.stack(images)] if images else [])
+    return shown, held
+
+
+def _telling(batches: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Return the images that differ from those before them and are not of one colour, batch by batch."""
+    seen: set[bytes] = set()
+    found: list[list[Tensor]] = []
+    for batch in batches:
+        found.append([])
         for x in batch:
-            key = hashlib.sha256(x.detach().cpu().numpy().tobytes()).digest()
-            if key not in seen:
-                seen.add(key)
-                parts[place % HELD_BACK == min(HELD_BACK, images) - 1].append(x)
-                place += 1
-        shown += [torch.stack(part) for part in parts[:1] if part]
-        held += [torch.stack(part) for part in parts[1:] if part]
-    return (shown, held) if shown else ([], [])
+            channels, key = x.flatten(1), hashlib.sha256(x.detach().cpu().numpy().tobytes()).digest()
+            if key not in seen and bool((channels != channels[:, :1]).any()):
+                found[-1].append(x)
+            seen.add(key)
+    return found
 
 
 class _Network:

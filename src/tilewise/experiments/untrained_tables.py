@@ -24,7 +24,7 @@ def main() -> None:
     """Write the tables into the page."""
     rows = {study: _rows(study) for study in ("accuracy", "enlarging")}
     lines = table(rows["accuracy"], "ResNet-20, CIFAR-10, 10,000 test images, %", lambda row: row["accuracy"])
-    for name in ("Set5", "Set14"):
+    for name in ("Set5", "Set14") if rows["enlarging"] else ():
         for key, what in (("to_float", "the float network"), ("to_truth", "the truth")):
             title = f"upscaler, {name}, dB to {what}"
             lines += ["", *table(rows["enlarging"], title, lambda row, key=key, name=name: row[key][name])]  # type: ignore[misc]
