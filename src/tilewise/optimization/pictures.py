@@ -29,7 +29,7 @@ def draw_pictures(before: Callable[[Tensor], Any], after: Callable[[Tensor], Any
 
 def liveliest(batches: Iterable[Tensor]) -> Tensor:
     """Return the image whose numbers differ most, as a batch of one: there is most to see in it."""
-    images = [image for batch in batches for image in batch.split(1)]
+    images = [batch[i : i + 1] for batch in batches for i in range(len(batch))]
     return max(images, key=lambda image: float(image.std()))
 
 
