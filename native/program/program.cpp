@@ -263,9 +263,9 @@ void Program::check_wiring() {
 void Program::set_strides() {
   std::vector<bool> narrow(tensors_.size(), false);
   for (const auto& operation : operations_) {
-    if (operation->written == kNoTensor || !operation->writes_narrow_pixels()) continue;
+    if (operation->written == kNoTensor) continue;
     const auto written = static_cast<std::size_t>(operation->written);
-    narrow[written] = operation->kind == "input" || tensors_[written].channels <= kNarrowChannels;
+    narrow[written] = operation->writes_narrow_pixels() && tensors_[written].channels <= kNarrowChannels;
   }
   for (const auto& operation : operations_) {
     for (const std::int64_t tensor : operation->read) {

@@ -35,7 +35,7 @@ void test_whole() {
   std::set<std::string> kinds;
   for (const auto& operation : program.operations()) kinds.insert(operation->kind);
   CHECK(kinds.size() == operation_kinds().size(), "the small network has every operation");
-  CHECK(program.tensors()[0].stride == 4, "images that only convolutions read lie close");
+  CHECK(program.tensors()[0].stride == 4, "images of few channels lie close");
   CHECK(program.tensors()[1].stride == 32 && program.tensors()[3].stride == 32, "others in whole vectors");
   CHECK(program.operations()[2]->array_bytes == 20 * 27 + 20 * 4 + 20 * 4, "bytes of arrays");
   CHECK(Loaded(kNetwork).program.checksum() == program.checksum(), "checksum");
