@@ -166,8 +166,8 @@ def page(known: dict[str, Any]) -> str:
         f"{whole} of {len(known)} networks compile whole, {runs} run. Direct int8, no training, random weights and",
         f"moments of batch norms. Measured are {len(known)} of {len(NETWORKS)} networks.",
         "`python benchmarks/architectures.py` makes this page.", "",
-        "With the images' own moments in batch norms, a network of random weights amplifies any rounding: lcnet_050",
-        "then ends at -4.0 dB here, and at -0.8 dB in ONNX Runtime's int8 (static, per channel).", "",
+        "With the images' own moments in batch norms, a network of random weights amplifies any rounding:",
+        "lcnet_050 then ends at -4.0 dB here, and at -0.8 dB in ONNX Runtime's int8 (static, per channel).", "",
         "| network | engine | equals its simulation | signal to noise against float, dB |", "|---|---|---|---:|",
     ]  # fmt: skip
     for name in (name for name in NETWORKS if name in known):
