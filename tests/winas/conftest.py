@@ -9,13 +9,17 @@ import pytest
 from tilewise.experiments import known_searches
 from tilewise.winas import SearchConfig
 
+FOUR = ("direct", "F2", "F4", "F6")
+"""One more than by default, so that there is much to choose from."""
+
 
 @pytest.fixture
 def config() -> Any:
     """Make a config of a search that shows nothing."""
 
     def make(**settings: Any) -> SearchConfig:
-        return SearchConfig(**{"progress": False, "epochs": 1, **settings})
+        given = {"algorithms": FOUR, "progress": False, "epochs": 1}
+        return SearchConfig(**{**given, **settings})
 
     return make
 
