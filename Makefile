@@ -44,7 +44,8 @@ docs: setup
 test: setup lint native-test fuzz
 	TILEWISE_MEASURE=$(CURDIR)/build/sanitized/tilewise-measure $(BIN)/python -m pytest -n auto
 
-# What only sweeps wider: all kernel sets and a million mutants under sanitizers, tests that take minutes, every problem of the kernels, emulated ARM.
+# What only sweeps wider: all kernel sets and a million mutants under sanitizers, tests that take minutes,
+# every problem of the kernels, emulated ARM.
 test-long: test
 	$(MAKE) fuzz MUTATIONS=1000000 SANITIZED_SETS=
 	TILEWISE_MEASURE=$(CURDIR)/build/sanitized/tilewise-measure $(BIN)/python -m pytest -n auto -m long
