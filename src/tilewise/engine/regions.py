@@ -12,8 +12,9 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 
-from tilewise.engine.capture import Axis, Captured, hint, is_fixed, operation
+from tilewise.engine.capture import Axis, Captured
 from tilewise.engine.engine import Engine
+from tilewise.engine.fxnodes import hint, is_fixed, operation
 from tilewise.engine.graph import Graph
 from tilewise.engine.importer import Importer, UnsupportedError
 from tilewise.engine.lower import lower
