@@ -117,3 +117,47 @@ def test_pixels_that_go_to_other_images_are_refused() -> None:
 
     with pytest.raises(ValueError, match=r"allowed: the images stay the first axis"):
         tw.compile(Net(mixed), torch.randn(2, 3, 8, 6))
+
+
+def padded_to_the_other_half(n: Net, x: Tensor) -> Tensor:
+    """A U-Net's: a map is padded to the size of the one that it goes beside."""
+    y = F.interpolate(F.max_pool2d(F.max_pool2d(x, 2), 2), scale_factor=4)
+    below, right = x.size(2) - y.size(2), x.size(3) - y.size(3)
+    return n.second(x + F.pad(y, [right // 2, right - right // 2, below // 2, below - below // 2]))
+
+
+def padded_to_a_multiple(n: Net, x: Tensor) -> Tensor:
+    """A filter's: the image is padded to a multiple, and the result is cut."""
+    _, _, height, width = x.shape
+    y = F.pad(x, (0, (4 - width % 4) % 4, 0, (4 - height % 4) % 4), "reflect")
+    return n.second(F.pixel_shuffle(F.pixel_unshuffle(y, 4), 4))[:, :, :height, :width]
+
+
+@pytest.mark.parametrize("passage", [padded_to_the_other_half, padded_to_a_multiple], ids=lambda p: p.__name__)
+def test_padding_that_is_nothing_for_some_sizes(passage: Callable[[Net, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    net, x = Net(passage).eval(), torch.randn(1, 3, 8, 12)
+    model = tw.calibrate(tw.convert(net, {"*": tw.Direct()}), [x])
+    engine, large = tw.compile(model, x), torch.randn(2, 3, 16, 20)
+    assert engine.inputs[0].multiple == (4, 4)
+    for images in (x, large):
+        assert torch.equal(engine(images), Simulation(model, images)(images))
+    with pytest.raises(ValueError, match="multiple of 4"):
+        engine(torch.randn(1, 3, 10, 12))
+    odd = torch.randn(1, 3, 10, 13)
+    assert torch.equal(tw.compile(model, odd)(odd), Simulation(model, odd)(odd))
+
+
+def test_a_grid_of_places() -> None:
+    """A detector's: places come from the size of its map, which the network is then compiled for."""
+
+    def placed(n: Net, x: Tensor) -> Tensor:
+        y = n.second(x).flatten(2).sigmoid()
+        rows, columns = torch.meshgrid(torch.arange(x.shape[2]), torch.arange(x.shape[3]), indexing="ij")
+        places = torch.stack([columns, rows]).float().view(1, 2, -1)
+        return torch.cat([y[:, :2] * 2 - 0.5 + places, y[:, 2:]], 1)
+
+    torch.manual_seed(0)
+    net, x = Net(placed).eval(), torch.randn(1, 3, 8, 6)
+    model = tw.calibrate(tw.convert(net, {"*": tw.Direct()}), [x])
+    assert torch.equal(tw.compile(model, x)(x), Simulation(model, x)(x))

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,19 +19,14 @@ from torch import Tensor, fx, nn
 from tilewise.common.modules import copy_model
 from tilewise.engine.axes import image_shape
 from tilewise.engine.fxnodes import hint, is_fixed, operation
+from tilewise.engine.multiples import without_padding
+from tilewise.engine.ports import Axis
 from tilewise.engine.standins import KeepWeights, put_standins
 from tilewise.engine.unmixing import unmix
 from tilewise.nn import Quantize, QuantizedConv, unwrapped
 
 Example: TypeAlias = tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: tensors by position, or by the names of its arguments."""
-
-
-class Axis(NamedTuple):
-    """What the height or width of an input must be: ``size``, or if that is 0 a multiple of ``multiple``."""
-
-    size: int = 0
-    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,8 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
     unmix(graph, tensors, next(iter(inputs.values())).meta["val"].shape[0])
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     outputs = _named_outputs(program, list(results))
-    return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs), program.call_spec.out_spec)
+    axes = without_padding(graph, inputs, _axes(inputs))
+    return Captured(graph, layers, tensors, inputs, outputs, axes, program.call_spec.out_spec)
 
 
 def compute_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Axis(NamedTuple):
+    """What the height or width of an input must be: ``size``, or if that is 0 a multiple of ``multiple``."""
+
+    size: int = 0
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
