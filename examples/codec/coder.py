@@ -69,7 +69,8 @@ class Codec:
             coder.encode(channel.ravel() + LARGEST, model)
         for here, model in self._groups(z):
             coder.encode(y[here] + LARGEST, model)
-        return self.name + np.array([high, wide], "<u2").tobytes() + coder.get_compressed().astype("<u4").tobytes()
+        words: NDArray[np.uint32] = coder.get_compressed().astype("<u4")
+        return self.name + np.array([high, wide], "<u2").tobytes() + words.tobytes()
 
     def decode(self, content: bytes) -> NDArray[np.uint8]:
         """Return the image of what ``encode`` returned."""

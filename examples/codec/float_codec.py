@@ -35,10 +35,7 @@ class Way:
         """Run a network on one image."""
         images = torch.from_numpy(x).repeat(self.batch, 1, 1, 1)
         if self.last:
-            net, images = (
-                net.to(memory_format=torch.channels_last),
-                images.contiguous(memory_format=torch.channels_last),
-            )
+            images = images.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), torch.backends.mkldnn.flags(enabled=self.onednn):
             y: Tensor | dict[str, Tensor] = net(images)
         return {k: v[:1].numpy() for k, v in y.items()} if isinstance(y, dict) else y[:1].numpy()
@@ -56,7 +53,8 @@ def load(folder: Path, way: Way, seen: list[NDArray[np.float32]] | None = None) 
             levels = way(net.levels, z)
             if seen is not None:
                 seen.append(levels)
-            return np.clip(np.rint(levels / np.float32(step)), 0, table_count - 1).astype(np.uint8)
+            found: NDArray[np.uint8] = np.clip(np.rint(levels / np.float32(step)), 0, table_count - 1).astype(np.uint8)
+            return found
 
         return Codec(
             lambda pixels: way(net.analysis, pixels.astype(np.float32) / LIGHT),

@@ -63,7 +63,7 @@ def jpeg(image: NDArray[np.uint8], most: int) -> tuple[int, float]:
 
 def call(program: str, *arguments: Any, **environment: str) -> bool:
     """Run a program of this folder; return whether it came to its end."""
-    command = [sys.executable, HERE / program, *map(str, arguments)]
+    command = [sys.executable, str(HERE / program), *map(str, arguments)]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False).returncode == 0
 
 
@@ -120,7 +120,7 @@ def measure_float(folder: Path, source: Path, work: Path) -> dict[str, Any]:
     """Encode in torch's floats, and decode in several ways."""
     assert call("float_codec.py", "encode", folder, source, work / "stream")
     sent, image = np.load(work / "stream.npy"), np.asarray(Image.open(source))
-    ways = {}
+    ways: dict[str, dict[str, Any]] = {}
     for name, (options, environment) in ELSEWHERE.items():
         (work / "decoded.png.npy").unlink(missing_ok=True)
         arguments = ("decode", folder, work / "stream", work / "decoded.png", *options)
