@@ -49,16 +49,17 @@ def psnr(image: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
 
 
 def jpeg(image: NDArray[np.uint8], most: int) -> tuple[int, float]:
-    """Return bytes and quality of the best JPEG that takes at most so many bytes, or of the smallest."""
-    best = None
-    for quality in range(1, 96):
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
-        if best is not None and len(stream.getvalue()) > most:
-            break
-        best = len(stream.getvalue()), psnr(image, np.asarray(Image.open(stream)))
-    assert best is not None
-    return best
+    """Return bytes and quality of the best JPEG that takes at most so many bytes, with colours whole or halved."""
+    found: list[tuple[float, int]] = []
+    for subsampling in ("4:4:4", "4:2:0"):
+        for quality in range(1, 96):
+            stream = io.BytesIO()
+            Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True, subsampling=subsampling)
+            if found and len(stream.getvalue()) > most:
+                break
+            found.append((psnr(image, np.asarray(Image.open(stream))), len(stream.getvalue())))
+    quality_found, size = max(found)
+    return size, quality_found
 
 
 def call(program: str, *arguments: Any, **environment: str) -> bool:
