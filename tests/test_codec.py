@@ -39,7 +39,7 @@ def folder(modules: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, train = modules
     torch.manual_seed(0)
     net = train.Transforms().eval()
-    for last in (net.analysis.image[-1], net.analysis.side[-1], net.levels[-2], net.synthesis[-1]):
+    for last in (net.analysis.image[-1], net.analysis.side[-1], net.levels[-2], net.synthesis.image[-1]):
         last.weight.data *= 30
     place = tmp_path_factory.mktemp("codec")
     train.compile_all(net, [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)], place)

@@ -73,11 +73,13 @@ def main() -> None:
                               (option.split("=") for option in options)}  # fmt: skip
     levels: list[NDArray[np.float32]] = []
     codec = load(Path(folder), Way(**chosen), levels)
-    if task == "encode":
-        Path(target).write_bytes(codec.encode(np.asarray(Image.open(source).convert("RGB"))))
-    else:
-        Image.fromarray(codec.decode(Path(source).read_bytes())).save(target)
-    np.save(f"{target}.npy", levels[0])
+    try:
+        if task == "encode":
+            Path(target).write_bytes(codec.encode(np.asarray(Image.open(source).convert("RGB"))))
+        else:
+            Image.fromarray(codec.decode(Path(source).read_bytes())).save(target)
+    finally:
+        np.save(f"{target}.npy", levels[0])
 
 
 if __name__ == "__main__":

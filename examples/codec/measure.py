@@ -1,6 +1,6 @@
 """Encode on one kernel set, decode on all others; rate and quality beside JPEG and torch; what floats do elsewhere.
 
-    python examples/codec/measure.py FOLDER... [--emulated "qemu-aarch64 run"] [--out docs/results/codec.json]
+    python examples/codec/measure.py FOLDER... [--emulated "qemu-aarch64 tilewise-run"] [--out docs/results/codec.json]
 
 Each FOLDER is what train.py wrote. Images are the two photographs of scikit-learn. Every coding is a process of its
 own.
@@ -69,7 +69,7 @@ def call(program: str, *arguments: Any, **environment: str) -> bool:
 
 
 def emulated(folder: Path, command: str) -> coder.Codec:
-    """Return the codec of a folder with its networks run by another program (examples/c/run.c)."""
+    """Return the codec of a folder with its networks run by another program (native/tools/run.c)."""
     codec = coder.load(folder)
 
     def network(name: str) -> Any:
@@ -121,19 +121,17 @@ def measure_float(folder: Path, source: Path, work: Path) -> dict[str, Any]:
     """Encode in torch's floats, and decode in several ways."""
     assert call("float_codec.py", "encode", folder, source, work / "stream")
     sent, image = np.load(work / "stream.npy"), np.asarray(Image.open(source))
+    step = np.float32(tw.load(folder / "levels.tilewise").outputs[0].step)
     ways: dict[str, dict[str, Any]] = {}
     for name, (options, environment) in ELSEWHERE.items():
-        (work / "decoded.png.npy").unlink(missing_ok=True)
         arguments = ("decode", folder, work / "stream", work / "decoded.png", *options)
         whole = call("float_codec.py", *arguments, **environment)
-        if not whole:
-            ways[name] = {"psnr": None}
-            continue
         found = np.load(work / "decoded.png.npy")
         ways[name] = {
             "levels that differ": int((found != sent).sum()),
             "largest difference": float(np.abs(found - sent).max()),
-            "psnr": psnr(image, np.asarray(Image.open(work / "decoded.png"))),
+            "tables that differ": int((np.rint(found / step) != np.rint(sent / step)).sum()),
+            "psnr": psnr(image, np.asarray(Image.open(work / "decoded.png"))) if whole else None,
         }
     return {"levels": sent.size, "bytes": (work / "stream").stat().st_size, "decoded": ways}
 
@@ -142,7 +140,7 @@ def main() -> None:
     """Measure, print, and write."""
     parser = argparse.ArgumentParser(description="measure the codec")
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--emulated", help="the command of examples/c/run.c for another machine")
+    parser.add_argument("--emulated", help="the command of tilewise-run (native/tools/run.c) for another machine")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows = []

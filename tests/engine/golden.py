@@ -6,7 +6,7 @@
 
 The hashes hold on every machine, kernel set and number of threads. Those of float networks, which may round
 differently on each kernel set, are of the set `portable`. The certificates are those of `tilewise certify`. `elsewhere`
-holds them for another build or machine: by the program of examples/c/run.c, on each of the kernel sets named.
+holds them for another build or machine: by `tilewise-run` (native/tools/run.c), on each of the kernel sets named.
 """
 
 from __future__ import annotations

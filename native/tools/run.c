@@ -1,14 +1,12 @@
-/* Runs a compiled network: run NET.tilewise IMAGES HEIGHTxWIDTH... < images > results
+/* Runs a compiled network: tilewise-run NET.tilewise IMAGES HEIGHTxWIDTH... < images > results
  *
  * There is a size for each input. Images and results are float32, one input or output after another, as NCHW or as what
- * flat results are.
- *
- *   cc run.c $(pkg-config --cflags --libs tilewise) -o run
+ * flat results are. So other builds and machines are held to certificates (tests/engine/golden.py elsewhere).
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tilewise.h"
+#include "c_api/tilewise.h"
 
 #define MOST 16
 
@@ -19,7 +17,7 @@ int main(int argc, char** argv) {
   tilewise_error error;
   tilewise_shape in[MOST], out[MOST];
   tilewise_array images[MOST] = {0}, results[MOST] = {0};
-  if (argc < 4) return fprintf(stderr, "usage: run NET.tilewise IMAGES HEIGHTxWIDTH... < images > results\n"), 2;
+  if (argc < 4) return fprintf(stderr, "usage: tilewise-run NET.tilewise IMAGES HEIGHTxWIDTH... < images > results\n"), 2;
   if (tilewise_load(argv[1], NULL, &engine, &error) != TILEWISE_OK) goto failed;
   size_t inputs = tilewise_input_count(engine), outputs = tilewise_output_count(engine);
   if (inputs != (size_t)argc - 3 || inputs > MOST || outputs > MOST)
