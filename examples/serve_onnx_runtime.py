@@ -25,7 +25,7 @@ def write_pipeline(net: torch.nn.Module, example: torch.Tensor, path: Path) -> N
     graph.node.insert(2, helper.make_node("Div", ["moved", "deviation"], [image.name]))
     graph.node.append(helper.make_node("ArgMax", [logits.name], ["best"], axis=1, keepdims=0))
     for name, (value,) in (("mean", train.mean), ("deviation", train.std)):
-        graph.initializer.append(onnx.numpy_helper.from_array(np.float32(255 * value), name))
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(255 * value, np.float32), name))
     image.CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", 1, 32, 32]))
     logits.CopyFrom(helper.make_tensor_value_info("best", TensorProto.INT64, ["n"]))
     onnx.save(model, path)
