@@ -15,7 +15,7 @@ ROOT = Path(tilewise.__file__).parent
 # Each part may import those before it. zoo and data stand beside train; experiments, report and cli stand on all.
 LAYERS = [
     "common", "algebra", "quant", "nn", "doors", "conversion", "engine", "calibration", "train", "latency", "winas",
-    "discovery", "zoo", "data", "sweep", "optimization", "experiments", "report", "commands", "cli",
+    "discovery", "zoo", "data", "sweep", "experiments", "report", "optimization", "commands", "cli",
 ]  # fmt: skip
 # What may use the compiled module; all else works without a compiler.
 NATIVE = {"nn", "engine", "latency", "experiments", "report", "commands"}

@@ -90,23 +90,51 @@ struct Exponential {
   return gated(x, n / (n + 2.0F));
 }
 
-// max(x, 0) + log(1 + z) with z = e^-|x|; the logarithm is twice the artanh of z / (z + 2).
-[[gnu::always_inline]] inline Real softplus(Real x) {
+// log(1 + z), for z up to 1: twice the artanh of z / (z + 2).
+[[gnu::always_inline]] inline Real logarithm_beyond_one(Real z) {
   constexpr float kTerms[] = {0.333333343F, 0.200000271F, 0.14284198F, 0.111507505F, 0.0857392177F, 0.108962052F};
-  const Real z = exponential(-magnitude(x)).value();
   const Real w = z / (z + 2.0F), v = w * w;
-  return at_least(x, 0.0F) + (polynomial(kTerms, v) * v * w + w) * 2.0F;
+  return (polynomial(kTerms, v) * v * w + w) * 2.0F;
 }
 
-// x times the share of the normal distribution below x. The share q beyond a = |x| is e^(-a^2/2) times a polynomial in
-// 1 / (1 + 0.3 a).
-[[gnu::always_inline]] inline Real gelu(Real x) {
+[[gnu::always_inline]] inline Real softplus(Real x) {
+  return at_least(x, 0.0F) + logarithm_beyond_one(exponential(-magnitude(x)).value());
+}
+
+// log(x), for x beyond the normal numbers that of the limit: with x = 2^n m and m from 2^-0.5 to 2^0.5, the logarithms of
+// the two. NaN stays NaN.
+[[gnu::always_inline]] inline Real logarithm(Real x) {
+  constexpr std::uint32_t kRoot = 0x3F3504F3U, kOne = 0x3F800000U, kWhole = 0x4B000000U;  // 2^-0.5, 1, 2^23
+  const Real limited = within(x, 1.17549435e-38F, 3.40282347e+38F);
+  const RealBits shifted = __builtin_bit_cast(RealBits, limited) + (kOne - kRoot);
+  const Real m = __builtin_bit_cast(Real, (shifted & 0x7FFFFFU) + kRoot);
+  const Real n = __builtin_bit_cast(Real, (shifted >> 23U) | kWhole) - 8388735.0F;  // 2^23, and the bias of 127
+  return n * 0.693359375F + (n * -0.000212194442F + logarithm_beyond_one(m - 1.0F)) + (limited - limited);
+}
+
+// The share of the normal distribution beyond a, which is at least 0: e^(-a^2/2) times a polynomial in 1 / (1 + 0.3 a).
+[[gnu::always_inline]] inline Real normal_beyond(Real a) {
   constexpr float kTerms[] = {5.7097041e-06F, 0.11951226F,  0.121746749F, 0.0953563377F, 0.14096719F,
                               -0.0742495805F, 0.226697028F, -0.168220103F, 0.0381844267F};
-  const Real a = at_most(magnitude(x), 12.5F);
   const Real t = 1.0F / (a * 0.3F + 1.0F);
-  const Real beyond = exponential(a * a * -0.5F).value() * polynomial(kTerms, t), below = 1.0F - beyond;
+  return exponential(a * a * -0.5F).value() * polynomial(kTerms, t);
+}
+
+// x times the share of the normal distribution below x.
+[[gnu::always_inline]] inline Real gelu(Real x) {
+  const Real beyond = normal_beyond(at_most(magnitude(x), 12.5F)), below = 1.0F - beyond;
   return gated(x, x > 0.0F ? below : beyond);
+}
+
+// Up to |x| = 1, x times a polynomial in its square; beyond, what is left of 1.
+[[gnu::always_inline]] inline Real error_function(Real x) {
+  constexpr float kTerms[] = {1.12837911F, -0.37612626F, 0.112835981F, -0.0268543363F, 0.00518932054F,
+                              -0.000801889459F, 7.88252946e-05F};
+  const Real a = magnitude(x), small = at_most(a, 1.0F);
+  const Real inner = polynomial(kTerms, small * small) * small;
+  const Real outer = 1.0F - normal_beyond(at_most(a, 8.0F) * 1.41421354F) * 2.0F;
+  const Real positive = a < 1.0F ? inner : outer, negative = -positive;
+  return x < 0.0F ? negative : positive;
 }
 
 // The nearest float32 to the square root, as IEEE 754 has it.

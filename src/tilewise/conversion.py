@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from tilewise.common.modules import replace_modules
 from tilewise.nn import (
+    Conv1d,
     Conv2d,
     Fallback,
     FoldedNorm,
@@ -42,6 +43,8 @@ SKIPS = "quantized_skips"
 """The submodule of a converted model that holds its :class:`tilewise.nn.Quantize` modules."""
 LARGE = 2**20
 """Weights from which a linear layer is quantized with the convolutions: reading them is what such a layer takes."""
+FEW = 8
+"""Channels below which a convolution along one axis is a gate's rather than a network's."""
 BYTE_BITS = 8
 """Widest numbers of a quantized linear layer that no pattern of its own asked for."""
 
@@ -61,9 +64,11 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     convolution stays as it is.
 
     A transposed convolution becomes a convolution of stride 1, ``pieces`` by name, and a pixel shuffle
-    (:class:`tilewise.nn.Transposed`); with float specs it stays as it is. Linear layers become direct ones at the same
+    (:class:`tilewise.nn.Transposed`), one along one axis a convolution of images of one row, ``row`` by name
+    (:class:`tilewise.nn.Conv1d`); with float specs they stay as they are. Linear layers become direct ones at the same
     width where a pattern matches no convolution, and so is meant for them; patterns that match convolutions too take
-    in, at up to 8 bits, those of :data:`LARGE` weights and more. The others stay float, as papers have it.
+    in, at up to 8 bits, those of :data:`LARGE` weights and more. The others stay float, as papers have it; so do
+    convolutions along one axis of fewer than :data:`FEW` channels, which gates have.
 
     Parameters
     ----------
@@ -97,7 +102,7 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     layers = _layers(converted)
     replacement: dict[nn.Module, nn.Module] = {}
     broad = {
-        pattern for pattern in specs if any(_matches(pattern, n, m) for n, m in layers.items() if not _is_linear(m))
+        pattern for pattern in specs if any(_matches(pattern, n, m) for n, m in layers.items() if not _is_beside(m))
     }
     for name, layer in layers.items():
         found = (s for p, s in specs.items() if _matches(p, name, layer) and _is_meant(s, layer, broad=p in broad))
@@ -108,7 +113,9 @@ def convert(model: nn.Module, specs: Mapping[str, Spec], *, skips: Skips = "floa
     return converted if skips == "float" else _with_quantized_skips(converted)
 
 
-OTHERS = (nn.ConvTranspose2d, nn.Linear)
+PARTS = {nn.ConvTranspose2d: "pieces", nn.Conv1d: "row"}
+"""What is converted by way of a convolution, and what that is called within what takes its place."""
+OTHERS = (*PARTS, nn.Linear)
 """What is converted beside convolutions and their subclasses."""
 
 
@@ -118,26 +125,28 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: convs.get(name, m) for name, m in model.named_modules() if name in convs or type(m) in OTHERS}
 
 
-def _is_linear(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear | Linear)
+def _is_beside(layer: nn.Module) -> bool:
+    """Whether a layer is what networks have beside their convolutions: a linear one, or one of a channel's gate."""
+    return isinstance(layer, nn.Linear | Linear) or (isinstance(layer, nn.Conv1d) and layer.in_channels < FEW)
 
 
 def _matches(pattern: str, name: str, layer: nn.Module) -> bool:
-    """Whether a pattern matches a layer; what a transposed one becomes is matched by either name."""
+    """Whether a pattern matches a layer; one that is converted by way of a convolution is matched by either name."""
     names = [name]
-    if isinstance(layer, nn.ConvTranspose2d):
-        names.append(f"{name}.pieces" if name else "pieces")
-    if name.endswith(".pieces"):
-        names.append(name.removesuffix(".pieces"))
+    if type(layer) in PARTS:
+        names.append(f"{name}.{PARTS[type(layer)]}".removeprefix("."))
+    outer, _, last = name.rpartition(".")
+    if last in PARTS.values():
+        names.append(outer)
     return any(fnmatchcase(n, pattern) for n in names)
 
 
 def _is_meant(spec: Spec, layer: nn.Module, *, broad: bool) -> bool:
     """Whether a spec is for a layer that its pattern matches; ``broad``: the pattern matches convolutions too."""
-    if isinstance(layer, nn.ConvTranspose2d):
-        return not (isinstance(spec, Direct) and spec.bits == FLOAT_BITS)
+    if type(layer) in PARTS and isinstance(spec, Direct) and spec.bits == FLOAT_BITS:
+        return False
     if not isinstance(layer, nn.Linear):
-        return True
+        return not (broad and isinstance(layer, nn.Conv1d) and _is_beside(layer))
     large = layer.weight.numel() >= LARGE and spec.bits <= BYTE_BITS
     return spec.bits < FLOAT_BITS and not spec.rules.quantizes_all_stages and (large or not broad)
 
@@ -166,6 +175,9 @@ def _converted(name: str, layer: nn.Module, spec: Spec) -> nn.Module | None:
     if isinstance(layer, nn.ConvTranspose2d):
         made = Transposed.from_conv(layer)
         made.pieces = _checked(name, _layer(made.pieces, spec))
+    elif isinstance(layer, nn.Conv1d):
+        made = Conv1d.from_conv(layer)
+        made.row = _checked(name, _layer(made.row, spec))
     elif isinstance(layer, nn.Linear):
         fallback = None if isinstance(spec, Direct) else Fallback(spec, "it is linear")
         made = Linear.from_linear(layer, Direct(bits=spec.bits, quantizer=spec.quantizer), fallback)

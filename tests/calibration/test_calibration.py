@@ -44,6 +44,30 @@ def small(spec: tw.Winograd | tw.Direct, **options: Any) -> nn.Module:
     return tw.convert(zoo.small_cnn(), {"*": spec}, **options).eval()
 
 
+class Two(nn.Module):
+    """A network of two images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)
+
+    def forward(self, near: Tensor, far: Tensor) -> Tensor:
+        return self.first(near) * self.second(far)
+
+
+def test_several_inputs_come_by_name() -> None:
+    torch.manual_seed(0)
+    batches = [{"near": torch.randn(n, 3, 8, 8), "far": 5 * torch.randn(n, 3, 8, 8)} for n in (3, 1)]
+    model = tw.calibrate(tw.convert(Two(), {"*": tw.Direct()}), batches)
+    for name, layer in (("near", model.first), ("far", model.second)):
+        largest = max(float(batch[name].abs().max()) for batch in batches)
+        assert float(layer.input_range.absmax) == largest
+    with pytest.raises(ValueError, match="dicts of several inputs, of which only ranges can be calibrated"):
+        tw.calibrate(model, batches, tw.CalibrationConfig())
+    with pytest.raises(ValueError, match=r"a batch has \{'near': 3, 'far': 2\} images"):
+        tw.calibrate(model, [{"near": batches[0]["near"], "far": batches[0]["far"][:2]}])
+
+
 def test_balance_changes_no_unquantized_result() -> None:
     fast, data = layer(tw.Winograd("F4", bits=16))
     fitting.fit_ranges(fast, data, data, tw.CalibrationConfig(balance=False))

@@ -100,6 +100,10 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "difference": lambda n, x: x - n.inner(x),
     "quotient": lambda n, x: x / (n.inner(x).abs() + 1),
     "extrema": lambda n, x: torch.maximum(torch.minimum(x, n.inner(x)), n.gate(x)),
+    "extrema of numbers": lambda n, x: torch.maximum(torch.minimum(x, n.gamma), n.number) - torch.minimum(n.number, x),
+    "logarithms": lambda _, x: (
+        F.log_softmax(x, 1) + torch.logsumexp(x, 1, keepdim=True) + torch.logsumexp(x, (2, 3))[:, :, None, None]
+    ),
     "several": lambda n, x: x + n.inner(x) + n.gate(x) + n.squeezed(x) + x,
     "alpha": lambda n, x: torch.sub(torch.add(x, n.inner(x), alpha=0.3), x, alpha=1.7),
     "scaled residual": lambda n, x: x + 0.1 * n.inner(x),

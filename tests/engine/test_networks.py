@@ -44,8 +44,11 @@ def network(name: str) -> nn.Module:
 
 
 CLASSIFIERS = ("lenet5", "resnet18", "resnet20", "small")
-CASES = [(name, "float", spec) for name in CLASSIFIERS for spec in SPECS]
-CASES += [(name, "quantized", spec) for name in ("resnet18", "resnet20") for spec in SPECS]  # these have skips
+LARGE = pytest.mark.long(reason="the blocks of ResNet-20, wider")
+CASES: list[Any] = [(name, "float", spec) for name in CLASSIFIERS if name != "resnet18" for spec in SPECS]
+CASES += [("resnet20", "quantized", spec) for spec in SPECS]  # it has skips
+CASES += [("resnet18", "float", "direct"), ("resnet18", "quantized", "F4 learned")]
+CASES += [pytest.param("resnet18", skips, spec, marks=LARGE) for skips in ("float", "quantized") for spec in SPECS]
 CASES += [("espcn", "float", "F4"), ("edsr", "float", "F4"), ("unet", "float", "F4")]
 CASES += [(name, "quantized", spec) for name in ("edsr", "unet") for spec in ("direct", "F4", "F6", "SFC6")]
 

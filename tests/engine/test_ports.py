@@ -307,3 +307,34 @@ class TestDoors:
             tw.compile(on_a_grid, X, normalization={"y": NORMALIZATION})
         with pytest.raises(ValueError, match="normalization is one for the inputs image, small; allowed: a dict by"):
             tw.compile(Two().eval(), (X, SMALL), normalization=NORMALIZATION)
+
+
+NAMES = "image", "condition", "sequence"
+
+
+class Conditioned(nn.Module):
+    """An image whose channels are weighed by what a vector says, and a sequence that is added to its rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.gate, self.along = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(5, 8), nn.Conv1d(2, 8, 3, padding=1)
+
+    def forward(self, image: Tensor, condition: Tensor, sequence: Tensor) -> Tensor:
+        y = self.body(image) * self.gate(condition).sigmoid()[:, :, None, None]
+        return y + self.along(sequence)[:, :, None]
+
+
+def test_vectors_and_sequences_as_inputs() -> None:
+    torch.manual_seed(0)
+    example = X, torch.randn(3, 5), torch.randn(3, 2, 6)
+    model = tw.calibrate(tw.convert(Conditioned().eval(), {"*": tw.Direct()}), [dict(zip(NAMES, example, strict=True))])
+    engine = tw.compile(model, example)
+    expected = Simulation(model, example)(*example)
+    assert torch.equal(engine(*example), expected)
+    wide = torch.randn(1, 3, 4, 9), torch.randn(1, 5), torch.randn(1, 2, 9)
+    images = wide[0], wide[1][:, :, None, None], wide[2][:, :, None]
+    assert torch.equal(engine(*wide), engine(*images))
+    with pytest.raises(ValueError, match=r"condition has shape \(1, 4\); allowed: \(N, 5, 1, 1\)"):
+        engine(wide[0], torch.zeros(1, 4), wide[2])
+    with pytest.raises(ValueError, match=r"image has shape \(3, 8\); allowed: \(N, 3, H, W\)"):
+        engine(X[0, :, :, 0], *wide[1:])

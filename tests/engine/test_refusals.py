@@ -35,7 +35,7 @@ class Net(nn.Module):
 
 
 CASES: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "unknown": (lambda _, x: torch.erf(x), r"erf in the model's forward .*not supported; .*avg_pool2d"),
+    "unknown": (lambda _, x: torch.digamma(x), r"digamma in the model's forward .*not supported; .*avg_pool2d"),
     "in a module": (lambda n, x: torch.sin(n.inner(x)), "sin"),
     "weights": (lambda _, x: F.linear(x.mean((2, 3)), x.mean((2, 3))), "weights that the network computes"),
     "images mixed": (lambda _, x: x.view(1, 8, 8, 8), "stay the first axis"),
@@ -150,7 +150,8 @@ def test_examples() -> None:
         ((X, X), ValueError, "can not export the model for an input of shape"),
         ({"other": X}, ValueError, "can not export the model for an input of shape"),
         (X.double(), TypeError, "example is torch.float64; allowed: torch.float32"),
-        (X[0], ValueError, r"example has shape \(4, 8, 8\); allowed: \(N, C, H, W\)"),
+        (X[0], ValueError, r"module '0' reads a tensor of shape \(N, 8, 8\); allowed: \(N, C, H, W\)"),
+        (X[0, 0, 0], ValueError, r"example has shape \(8,\); allowed: \(N, C, H, W\), \(N, C, W\) or \(N, C\)"),
         (X[:0], ValueError, r"example has shape \(0, 4, 8, 8\)"),
         (np.zeros((1, 3, 8, 8), np.float32), ValueError, "can not export the model for an input of shape"),
     ):

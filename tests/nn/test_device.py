@@ -56,7 +56,16 @@ def test_a_step_never_waits_for_a_number(spec: Spec) -> None:
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+MORE = pytest.mark.long(reason="torch.compile takes ten seconds, and learned F4 has all that the others have")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec, id=name, marks=() if name in ("direct", "F4 learned") else MORE)
+        for name, spec in SPECS.items()
+    ],
+)
 # Of torch itself: it instantiates autograd functions, and traces through functools.cache.
 @pytest.mark.filterwarnings(
     "ignore:.*should not be instantiated:DeprecationWarning", "ignore:Dynamo detected:UserWarning"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import tilewise as tw
+from tilewise.common.places import sole_use
 from tilewise.optimization import attempts, climb, outcome, training
 from tilewise.optimization.attempts import TriedLayer
 from tilewise.winas.architecture import load_specs
@@ -82,6 +83,8 @@ def test_all_is_tried_and_the_fastest_that_fits_is_compiled(optimized: Any, tmp_
     assert summary["result"]["speedup"] == max(entry["speedup"] for entry in tried.values())
     assert found.engine.content() == (out / "model.tilewise").read_bytes()
     assert json.loads((out / "summary.json").read_text()) == summary
+    assert found.page == out / "report.html"
+    assert "Sequential runs" in found.page.read_text()
     # specs and weights make the very network again
     assert load_specs(out / "specs.json") == found.specs
     again = tw.load_weights(upscaler(), found.weights).eval()
@@ -128,10 +131,12 @@ def test_interruption_gives_the_best_so_far_and_a_later_call_goes_on(
     assert len(second.summary["tried"]) > len(first.summary["tried"])
 
 
-def test_a_folder_is_of_one_run(optimized: Any) -> None:
+def test_a_folder_is_of_one_run(optimized: Any, tmp_path: Path) -> None:
     optimized(minutes=1e-6, max_drop=0)
     with pytest.raises(ValueError, match="has seed = 0, not 1; choose another folder"):
         optimized(minutes=1e-6, max_drop=0, seed=1)
+    with sole_use(tmp_path / "out"), pytest.raises(ValueError, match="out is in use by process"):
+        optimized(minutes=1e-6, max_drop=0)
 
 
 def test_without_time_there_is_direct(optimized: Any) -> None:
@@ -161,6 +166,7 @@ def test_a_budget_that_nothing_keeps_names_the_nearest(
         optimized(minutes=1e-6)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["result"] is None
     assert not (tmp_path / "out" / "model.tilewise").exists()
+    assert "No network that was tried" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_few_images_are_warned_of(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ def test_parts_are_disjoint_and_follow_the_seed() -> None:
     assert shown.targets is not None
     assert [float(x) for x in shown.images] == [float(y) for y in shown.targets]
     assert sample.split(3)[1].digest() == held.digest() != sample.split(4)[1].digest()
+    assert [len(part) for part in Sample(1000 * sample.images[:1], None).split(0)] == [512, 488]
 
 
 def test_bad_images_are_refused() -> None:

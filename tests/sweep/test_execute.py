@@ -33,6 +33,7 @@ def test_one_after_the_other_and_a_failure_stops_no_other(tmp_path: Path) -> Non
     assert not (jobs[1].folder / "result.json").exists()
 
 
+@pytest.mark.long(reason="starts Ray and three workers")
 def test_over_ray_a_killed_worker_loses_only_its_run_from_the_last_checkpoint_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,12 @@ def sweep(command: str, folder: Path, *points: int) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("command", kills.COMMANDS)
+MORE = pytest.mark.long(reason="the same checkpoints, written by other commands")
+
+
+@pytest.mark.parametrize(
+    "command", [command if command == "train" else pytest.param(command, marks=MORE) for command in kills.COMMANDS]
+)
 def test_killed_while_the_last_epoch_is_kept(command: str, tmp_path: Path) -> None:
     result = sweep(command, tmp_path, *LAST_CALLS)
     assert result["killed"] == len(LAST_CALLS)

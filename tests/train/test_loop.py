@@ -79,9 +79,9 @@ from tilewise import zoo
 from tilewise.data import Batches, load
 torch.manual_seed(0)
 model = tw.convert(zoo.small_cnn(), {{"*": tw.Winograd("F4", transforms="learned")}})
-train = Batches(load("digits", "train").subset(320), 64, shuffle=True, augment=True)
+train = Batches(load("digits", "train").subset(128), 64, shuffle=True, augment=True)
 val = Batches(load("digits", "test").subset(100), 100)
-tw.fit(model, train, val, tw.TrainConfig(out={out!r}, epochs=10, resume={resume}, progress=False))
+tw.fit(model, train, val, tw.TrainConfig(out={out!r}, epochs=4, resume={resume}, progress=False))
 """
 
 
@@ -91,13 +91,13 @@ def start(out: Path, *, resume: bool) -> subprocess.Popen[bytes]:
 
 
 def test_a_killed_run_resumes_to_bit_identical_weights(kill_and_resume: Any) -> None:
-    whole, killed = kill_and_resume(start, 10)
+    whole, killed = kill_and_resume(start, 4)
     a, b = state(whole), state(killed)
     assert a.keys() == b.keys()
     assert any(name.startswith("optimizer.") for name in a)
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert log(whole) == log(killed)
-    assert len(log(whole)) == 10
+    assert len(log(whole)) == 4
 
 
 def test_an_existing_run_is_neither_overwritten_nor_mixed(tmp_path: Path) -> None:

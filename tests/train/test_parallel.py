@@ -82,7 +82,10 @@ def test_a_process_that_dies_ends_the_others() -> None:
         launch(jobs.die_in_the_second, devices=2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+BY_HAND = pytest.mark.long(reason="starts three processes to see the same end by Ctrl-C")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=BY_HAND)])
 def test_processes_speak_on_this_machine_only_and_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
     path = [str(Path(__file__).parent), *sys.path]
     script = f"import sys; sys.path[:0] = {path}\nimport jobs\nfrom tilewise.train import launch\n"
@@ -129,6 +132,7 @@ def command_line(folder: Path, *start: str, batch: int, more: tuple[str, ...] = 
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
 
 
+@pytest.mark.long(reason="starts four processes that only torchrun's own environment sets apart from launch")
 def test_under_torchrun_the_first_process_prints_and_writes(tmp_path: Path) -> None:
     run = command_line(
         tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", batch=20
@@ -139,6 +143,7 @@ def test_under_torchrun_the_first_process_prints_and_writes(tmp_path: Path) -> N
     assert tw.load_weights(tw.zoo.small_cnn(), tmp_path / "run" / "best.safetensors")
 
 
+@pytest.mark.long(reason="starts three processes for an error that launch has already been seen to hand on")
 def test_what_goes_wrong_with_devices_is_one_line(tmp_path: Path) -> None:
     run = command_line(tmp_path, batch=39, more=("--devices", "2"))
     assert run.returncode == 2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tilewise.calibration.batches import Batch, call
 from tilewise.nn import Linear, Quantize, QuantizedConv
 from tilewise.quant import FLOAT_BITS
 from tilewise.quant.fake import FixedRange
@@ -56,7 +57,7 @@ class Concatenations(TorchFunctionMode):
 
 
 @torch.no_grad()
-def scale_parts(model: nn.Module, images: Tensor) -> bool:
+def scale_parts(model: nn.Module, batch: Batch) -> bool:
     """Run a model, and let layers that read a concatenation scale up parts of a much smaller range; tell if any does.
 
     The factors are powers of two, and the weights are divided by them, so that nothing changes but what rounding loses.
@@ -70,7 +71,7 @@ def scale_parts(model: nn.Module, images: Tensor) -> bool:
     handles = [m.register_forward_pre_hook(watch) for m in model.modules() if _may_warn(m) or _may_scale(m)]
     try:
         with concatenations:
-            model(images)
+            call(model, batch)
     finally:
         for handle in handles:
             handle.remove()

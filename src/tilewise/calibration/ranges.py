@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from tilewise.calibration.batches import Batch, call, count, grouped, has_numbers, inputs_in
 from tilewise.calibration.config import CalibrationConfig
 from tilewise.calibration.parts import scale_parts
 from tilewise.calibration.refinement import refine
@@ -19,13 +20,11 @@ from tilewise.quant import FLOAT_BITS
 from tilewise.quant.fake import Range
 
 M = TypeVar("M", bound=nn.Module)
-GROUP_VALUES = 2**22
-"""Numbers in the images that are measured at once, at most: 27 images of 224x224, 1365 of CIFAR."""
 
 
 def calibrate(
     model: M,
-    batches: Iterable[tuple[Tensor, Tensor] | Tensor],
+    batches: Iterable[tuple[Tensor, Tensor] | Tensor | Mapping[str, Tensor]],
     config: CalibrationConfig | None = None,
     *,
     limit: int | None = None,
@@ -45,8 +44,9 @@ def calibrate(
     ----------
     model : torch.nn.Module
         A converted model; changed in place.
-    batches : iterable of (x, y) or of x
-        Calibration inputs; a few hundred training images are enough.
+    batches : iterable of (x, y), of x, or of dicts
+        Calibration inputs; a few hundred training images are enough. Of a model with several inputs dicts of them, by
+        the names of its arguments.
     config : CalibrationConfig, optional
         How to refine; None only measures ranges. Refined are networks whose weights are those of the float network:
         calibrate before training, not after it.
@@ -65,7 +65,8 @@ def calibrate(
     Raises
     ------
     ValueError
-        If there is no data or it is all zeros, a range is not finite, or a layer's quantizer can not be refined.
+        If there is no data or it is all zeros, a range is not finite, or a layer's quantizer, or a network with several
+        inputs, can not be refined.
     """
     layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantizedConv | Quantize)}
     if config is not None:
@@ -76,13 +77,16 @@ def calibrate(
                     f"{name} has the {rules!r} quantizer, of which only ranges can be calibrated: no config"
                 )
     model.to(device).eval()
-    images = ((x if isinstance(x, Tensor) else x[0]).to(device) for x in itertools.islice(batches, limit))
+    inputs = (inputs_in(batch, device) for batch in itertools.islice(batches, limit))
     if config is None:
-        _measure(model, grouped(images), layers, progress=progress)
+        _measure(model, grouped(inputs), layers, progress=progress)
         return model
-    kept = list(grouped(images))
+    kept = list(grouped(inputs))
+    images = [batch for batch in kept if isinstance(batch, Tensor)]
+    if len(images) < len(kept):
+        raise ValueError("batches are dicts of several inputs, of which only ranges can be calibrated: no config")
     _measure(model, kept, layers, progress=progress)
-    found = refine(model, kept, config, progress=progress)
+    found = refine(model, images, config, progress=progress)
     complaint = found.complaint()
     if found.in_vain:
         warnings.warn(complaint, stacklevel=2)
@@ -91,31 +95,9 @@ def calibrate(
     return model
 
 
-def grouped(batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the images of some batches, in their order, in groups that depend on the images alone.
-
-    A layer's range depends on which images the layers before it had seen by then; so it must not depend on how a
-    loader happens to batch them.
-
-    Parameters
-    ----------
-    batches : iterable of Tensor of shape (N, ...)
-        Where the shape of an image changes, a group ends.
-    """
-    waiting: list[Tensor] = []
-    for batch in batches:
-        for x in torch.split(batch, 1) if len(batch) else ():  # of no images it makes one part
-            if waiting and (waiting[0].shape != x.shape or (len(waiting) + 1) * x.numel() > GROUP_VALUES):
-                yield torch.cat(waiting)
-                waiting = []
-            waiting.append(x)
-    if waiting:
-        yield torch.cat(waiting)
-
-
 @torch.no_grad()
 def _measure(
-    model: nn.Module, images: Iterable[Tensor], layers: Mapping[str, QuantizedConv | Quantize], *, progress: bool
+    model: nn.Module, batches: Iterable[Batch], layers: Mapping[str, QuantizedConv | Quantize], *, progress: bool
 ) -> None:
     """Measure all ranges in one pass.
 
@@ -127,30 +109,30 @@ def _measure(
     for layer in layers.values():
         layer.reset_ranges()
         layer.calibrating = True
-    count, anything = 0, False
+    images, anything = 0, False
     try:
-        for x in track(images, "calibrate", enabled=progress):
-            _run(model, x, layers, first=count == 0)
-            count += len(x)
-            anything = anything or bool(x.any())
+        for batch in track(batches, "calibrate", enabled=progress):
+            _run(model, batch, layers, first=images == 0)
+            images += count(batch)
+            anything = anything or has_numbers(batch)
     finally:
         for layer in layers.values():
             layer.calibrating = False
-    if count == 0:
+    if images == 0:
         raise ValueError("no images to calibrate on")
     if not anything:
         raise ValueError("the images to calibrate on are nothing but zeros; calibrate on real ones")
     _check(model)
 
 
-def _run(model: nn.Module, x: Tensor, layers: Mapping[str, QuantizedConv | Quantize], *, first: bool) -> None:
+def _run(model: nn.Module, batch: Batch, layers: Mapping[str, QuantizedConv | Quantize], *, first: bool) -> None:
     """Run the model; the first images say which parts of concatenations are scaled, and are measured with that."""
-    if first and not scale_parts(model, x):
+    if first and not scale_parts(model, batch):
         return
     if first:
         for layer in layers.values():
             layer.reset_ranges()
-    model(x)
+    call(model, batch)
 
 
 def _check(model: nn.Module) -> None:

@@ -39,8 +39,10 @@ class Demo:
 
         if not self.collapse and (self.data_root is not None or self.test_images is not None):
             raise ValueError("data-root and test-images are for --collapse")
+        if not self.collapse:
+            return self._upscale()
         with sole_use(self.out):
-            return self._collapse() if self.collapse else self._upscale()
+            return self._collapse()
 
     def _upscale(self) -> dict[str, Any]:
         """Optimize the upscaler on pieces of the photographs, and enlarge them whole."""
@@ -49,7 +51,6 @@ class Demo:
         from tilewise.commands.optimize import print_answer
         from tilewise.experiments.upscaling import enlarged, photographs, tiles, upscaler
         from tilewise.optimization import optimize
-        from tilewise.report.page import write_page
 
         photos = photographs()
         found = optimize(
@@ -57,12 +58,11 @@ class Demo:
             minutes=self.minutes, threads=self.common.threads or usable_threads(), seed=self.common.seed,
             progress=True, origin={"command": "make demo", "model": "The compact Real-ESRGAN upscaler"},
         )  # fmt: skip
-        page = write_page(self.out)
         for name, photo in photos.items():
             Image.fromarray(enlarged(found.engine, photo)).save(self.out / f"{name}.png")
         print_answer(found.summary)
         print(f"enlarged photographs: {', '.join(str(self.out / f'{name}.png') for name in photos)}")
-        print(f"before and after, all figures: {page.resolve().as_uri()}")
+        print(f"before and after, all figures: {found.page.resolve().as_uri()}")
         return found.summary
 
     def _collapse(self) -> dict[str, Any]:

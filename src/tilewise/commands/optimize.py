@@ -15,12 +15,11 @@ from rich.table import Table
 from tilewise.commands.options import Common, OwnImages, Source, Unchecked, load_data, plain_model
 from tilewise.commands.outputs import Folder
 from tilewise.common.limits import usable_threads
-from tilewise.optimization.config import BudgetError, OptimizeConfig
+from tilewise.optimization.config import OptimizeConfig
 
 if TYPE_CHECKING:
     from tilewise.data import Images, Pairs, Scenes
     from tilewise.engine import Engine
-    from tilewise.optimization import Optimized
     from tilewise.train import Task
 
 
@@ -67,6 +66,7 @@ class Optimize:
         import torch
 
         from tilewise.data import Images, Pairs
+        from tilewise.optimization import optimize
 
         if self.images < 2:
             raise ValueError(f"images is {self.images}; it must be at least 2, one of them to judge by")
@@ -84,7 +84,7 @@ class Optimize:
         metric = self.budget.metric if task is None or self.budget.metric != "auto" else task
         if isinstance(data, Pairs) and metric not in (task, "psnr"):
             raise ValueError(f"metric is {metric}, but {self.data} has images as targets; allowed: auto, psnr")
-        found = self._optimize(
+        found = optimize(
             model, batches, out=self.out, max_drop=self.budget.max_drop, minutes=self.budget.minutes, metric=metric,
             threads=self.common.threads or usable_threads(), seed=self.common.seed, progress=True,
             origin={"command": shlex.join(["tilewise", *sys.argv[1:]]), "model": self.model, "data": self.data,
@@ -96,21 +96,6 @@ class Optimize:
         print_answer(found.summary)
         print(f"wrote model.tilewise, specs.json, summary.json and report.html to {self.out}")
         return found.summary
-
-    def _optimize(self, *arguments: Any, **options: Any) -> Optimized:
-        """Optimize; write the page also of a run that found nothing that fits."""
-        from tilewise.common.places import sole_use
-        from tilewise.optimization import optimize
-        from tilewise.report.page import write_page
-
-        with sole_use(self.out):
-            try:
-                found = optimize(*arguments, **options)
-            except BudgetError:
-                write_page(self.out)
-                raise
-            write_page(self.out)
-            return found
 
 
 def _is_labelled(data: Images, model: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 CHANNEL, ROW, COLUMN = range(3)
 
@@ -44,6 +44,19 @@ def of_image(chw: Sequence[int]) -> Axes:
     return tuple(
         _joined((Digit(base, size, 1, free=base != CHANNEL),)) for base, size in enumerate(chw)
     )  # fmt: skip
+
+
+def image_shape(shape: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Return channels, height and width of the image that an input (C, H, W), (C, W) or (C,) is."""
+    channels, *sides = shape
+    height, width = [1, 1, *sides][-2:]
+    return channels, height, width
+
+
+def of_input(shape: Sequence[int]) -> Axes:
+    """Return the axes of an input (C, H, W), (C, W) or (C,)."""
+    channels, *sides = of_image(image_shape(shape))
+    return channels, *sides[3 - len(shape) :]
 
 
 def shape_of(axes: Axes) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from tilewise.common.modules import copy_model
+from tilewise.engine.axes import image_shape
 from tilewise.engine.standins import KeepWeights, put_standins
 from tilewise.nn import Quantize, QuantizedConv, unwrapped
 
@@ -102,8 +103,10 @@ def check_tensor(name: str, x: Any) -> Tensor:
         raise TypeError(f"{name} is {type(x).__name__}; allowed: a torch Tensor or a numpy array")
     if x.dtype != torch.float32:
         raise TypeError(f"{name} is {x.dtype}; allowed: torch.float32")
-    if x.ndim != 4 or 0 in x.shape:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; allowed: (N, C, H, W), none of them 0")
+    if x.ndim not in (2, 3, 4) or 0 in x.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; allowed: (N, C, H, W), (N, C, W) or (N, C), none of them 0"
+        )
     return x.detach().cpu()
 
 
@@ -216,11 +219,11 @@ def _is_own(file: PurePath) -> bool:
 
 def _free_axes(x: Tensor) -> dict[int, Any]:
     """Return the axes of images that may have another extent than the example's: not those of extent 1."""
-    return dict.fromkeys([0, *(axis for axis in (2, 3) if x.shape[axis] > 1)], torch.export.Dim.AUTO)
+    return dict.fromkeys([0, *(axis for axis in range(2, x.ndim) if x.shape[axis] > 1)], torch.export.Dim.AUTO)
 
 
 def _several(x: Tensor) -> Tensor:
-    return x.repeat(2, 1, 1, 1) if len(x) == 1 else x
+    return torch.cat([x, x]) if len(x) == 1 else x
 
 
 def _named_outputs(program: torch.export.ExportedProgram, results: list[Any]) -> dict[str, fx.Node]:
@@ -261,9 +264,8 @@ def _axes(inputs: Mapping[str, fx.Node]) -> dict[str, tuple[Axis, Axis]]:
                 _ask(guard.expr, hints, asked)
     found = {}
     for name, node in inputs.items():
-        height, width = (
-            Axis(hint(size)) if is_fixed(size) else asked.get(str(size), Axis()) for size in node.meta["val"].shape[2:]
-        )
+        extents = image_shape(node.meta["val"].shape[1:])[1:]
+        height, width = (Axis(hint(size)) if is_fixed(size) else asked.get(str(size), Axis()) for size in extents)
         found[name] = (height, width)
     return found
 

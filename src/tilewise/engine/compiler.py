@@ -71,7 +71,7 @@ def compile(  # noqa: A001 - what users call it
     ----------
     model : torch.nn.Module
         Converted and calibrated or trained; or plain, for a float network. It is not changed.
-    example : Tensor or array of shape (N, C, H, W), float32; or a tuple or dict of them
+    example : Tensor or array of shape (N, C, H, W), (N, C, W) or (N, C), float32; or a tuple or dict of them
         Images such as will be served: one tensor, several by position, or several by the names of the model's
         arguments. Where a model computes sizes in a way that the engine does not follow, it serves this size only.
     threads : int

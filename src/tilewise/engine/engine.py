@@ -158,7 +158,8 @@ class Engine:
         ----------
         *images : numpy arrays or torch Tensors of shape (N, C, H, W), float32 or uint8
             One for each input, or one dict by their names; any number of images from 1 on, of any height and width
-            that the network allows. uint8 stands for the numbers 0 to 255.
+            that the network allows. uint8 stands for the numbers 0 to 255. Images of one row may come as (N, C, W),
+            of one pixel as (N, C).
         layout : {"NCHW", "NHWC"}
             Whether images, and results that are maps, have the channels first or last.
         integers : bool
@@ -327,9 +328,12 @@ class Engine:
         dtype = str(x.dtype).removeprefix("torch.")
         if dtype not in ("float32", "uint8"):
             raise TypeError(f"{name} is {dtype}; allowed: float32, uint8")
+        shape, missing = tuple(x.shape), (1,) * (4 - x.ndim)
+        if len(missing) in (1, 2) and layout == "NCHW" and entry.size[: len(missing)] == missing:
+            x = x.reshape(*x.shape[:2], *missing, *x.shape[2:])
         channels = x.shape[1 if layout == "NCHW" else 3] if x.ndim == 4 else None
         if channels != entry.channels or 0 in x.shape[1:]:
-            raise ValueError(f"{name} has shape {tuple(x.shape)}; allowed: {_allowed(entry, layout)}")
+            raise ValueError(f"{name} has shape {shape}; allowed: {_allowed(entry, layout)}")
         if len(x) == 0:
             raise ValueError(f"{name} holds no images; allowed: at least 1")
         images = np.ascontiguousarray(x.numpy() if is_tensor else x)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+ONE, ROOT_OF_HALF = 0x3F800000, 0x3F3504F3
+"""Bits of 1, and of 2^-0.5, in float32."""
 SHIFT = 12582912.0
 """1.5 * 2^23: a sum with it is rounded to a whole number, which its lowest bits hold."""
 EXPONENTIAL = (0.500000012, 0.166666655, 0.0416657959, 0.00833345205, 0.00139819994, 0.000198756912)
@@ -20,6 +22,7 @@ NORMAL = (
     5.7097041e-06, 0.11951226, 0.121746749, 0.0953563377, 0.14096719, -0.0742495805, 0.226697028, -0.168220103,
     0.0381844267,
 )  # fmt: skip
+ERROR = (1.12837911, -0.37612626, 0.112835981, -0.0268543363, 0.00518932054, -0.000801889459, 7.88252946e-05)
 """Coefficients of polynomials, the constant first."""
 
 
@@ -89,12 +92,25 @@ def mish(x: Tensor) -> Tensor:
     return gated(x, n / (n + 2))
 
 
-def softplus(x: Tensor) -> Tensor:
-    """Return ``max(x, 0) + log(1 + z)`` with ``z = e^-|x|``; the logarithm is twice the artanh of ``z / (z + 2)``."""
-    z = exp(-x.abs())
+def log_beyond_one(z: Tensor) -> Tensor:
+    """Return log(1 + z), for z up to 1: twice the artanh of ``z / (z + 2)``."""
     w = z / (z + 2)
     v = w * w
-    return x.clamp(min=0) + (polynomial(LOGARITHM, v) * v * w + w) * 2
+    return (polynomial(LOGARITHM, v) * v * w + w) * 2
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Return ``max(x, 0) + log(1 + e^-|x|)``."""
+    return x.clamp(min=0) + log_beyond_one(exp(-x.abs()))
+
+
+def log(x: Tensor) -> Tensor:
+    """Return n log(2) + log(m) of ``x = 2^n m`` with m from 2^-0.5 to 2^0.5, where x is limited to normal numbers."""
+    x = x.clamp(torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max)
+    shifted = x.view(torch.int32) + (ONE - ROOT_OF_HALF)
+    m = ((shifted & 0x7FFFFF) + ROOT_OF_HALF).view(torch.float32)
+    n = (shifted >> 23).float() - 127
+    return n * 0.693359375 + (n * -0.000212194442 + log_beyond_one(m - 1)) + (x - x)
 
 
 def root(x: Tensor) -> Tensor:
@@ -102,12 +118,25 @@ def root(x: Tensor) -> Tensor:
     return x.double().sqrt().float()
 
 
+def normal_beyond(a: Tensor) -> Tensor:
+    """Return the share of the normal distribution beyond a, which is at least 0."""
+    t = 1 / (a * 0.3 + 1)
+    return exp(a * a * -0.5) * polynomial(NORMAL, t)
+
+
 def gelu(x: Tensor) -> Tensor:
     """Return x times the share of the normal distribution below x."""
-    a = x.abs().clamp(max=12.5)
-    t = 1 / (a * 0.3 + 1)
-    beyond = exp(a * a * -0.5) * polynomial(NORMAL, t)
+    beyond = normal_beyond(x.abs().clamp(max=12.5))
     return gated(x, torch.where(x > 0, 1 - beyond, beyond))
+
+
+def erf(x: Tensor) -> Tensor:
+    """Return the error function: up to 1 a polynomial, beyond what is left of 1."""
+    a = x.abs()
+    small = a.clamp(max=1)
+    outer = 1 - normal_beyond(a.clamp(max=8) * 1.41421354) * 2
+    positive = torch.where(a < 1, polynomial(ERROR, small * small) * small, outer)
+    return torch.where(x < 0, -positive, positive)
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -118,11 +147,13 @@ def gelu_tanh(x: Tensor) -> Tensor:
 FUNCTIONS: dict[str, Function] = {
     "abs": Function(torch.abs, True),
     "elu": Function(elu, True),
+    "erf": Function(erf, True),
     "exp": Function(exp, False),
     "gelu": Function(gelu, True),
     "gelu_tanh": Function(gelu_tanh, True),
     "hardsigmoid": Function(lambda x: (x + 3).clamp(0, 6) / 6, False),
     "hardswish": Function(lambda x: x * (x + 3).clamp(0, 6) / 6, True),
+    "log": Function(log, False),
     "mish": Function(mish, True),
     "reciprocal": Function(lambda x: 1 / x, False),
     "sigmoid": Function(sigmoid, False),

@@ -16,7 +16,9 @@ from tilewise.engine.axes import (
     groups_for,
     groups_led_by,
     groups_of_result,
+    image_shape,
     of_image,
+    of_input,
     regrouped,
     reshaped,
     sequence,
@@ -129,8 +131,9 @@ class Importer:
             Naming all operations and layers that the engine lacks, each with its place in the model and what is served.
         """
         for name, node in self.captured.inputs.items():
-            chw = Chw(*(hint(size) for size in node.meta["val"].shape[1:]))
-            self.values[node] = Value(self.add(make_input(name, node), [], chw, name), chw)
+            shape = tuple(hint(size) for size in node.meta["val"].shape[1:])
+            made = self.add(make_input(name, node), [], image_shape(shape), name)
+            self.values[node] = Value(made, shape, of_input(shape))
         for node in self.captured.graph.nodes:
             if node.op == "call_function" and not _is_size(node):
                 self.node = node

@@ -13,11 +13,13 @@ from tilewise.engine.program import Program
 FUNCTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "abs": ("Abs", {}),
     "elu": ("Elu", {}),
+    "erf": ("Erf", {}),
     "exp": ("Exp", {}),
     "gelu": ("Gelu", {}),
     "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
     "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "hardswish": ("HardSwish", {}),
+    "log": ("Log", {}),
     "mish": ("Mish", {}),
     "reciprocal": ("Reciprocal", {}),
     "sigmoid": ("Sigmoid", {}),

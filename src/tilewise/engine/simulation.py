@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, fx
 
-from tilewise.engine.axes import CHANNEL, Axes, of_image, reshaped, shape_of, whole
+from tilewise.engine.axes import CHANNEL, Axes, image_shape, of_image, of_input, reshaped, shape_of, whole
 from tilewise.engine.capture import Captured, arguments, hint, operation
 from tilewise.engine.views import NOTHINGS, VIEWS, viewed
 from tilewise.nn import Affine, Linear, QuantizedConv, affine_of
@@ -75,8 +75,8 @@ class Run:
             if node.op == "placeholder":
                 self.values[node] = given.get(node, self.captured.tensors.get(node.name))
                 if node in given:
-                    chw = tuple(given[node].shape[1:])
-                    self._axes[node] = chw, of_image(chw)
+                    shape = tuple(given[node].shape[1:])
+                    self._axes[node] = image_shape(shape), of_input(shape)
             elif node.op == "call_function":
                 self.values[node] = self._compute(node)
                 self._note(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilewise.nn.base import Fallback, QuantizedConv
+from tilewise.nn.conv1d import Conv1d
 from tilewise.nn.direct import Conv2d
 from tilewise.nn.frozen import Frozen
 from tilewise.nn.linear import Linear
@@ -18,6 +19,7 @@ from tilewise.nn.winograd import WinogradConv2d
 
 __all__ = [
     "Affine",
+    "Conv1d",
     "Conv2d",
     "Fallback",
     "FoldedNorm",

@@ -1,10 +1,10 @@
-"""The end of an optimization: the last race, the network that won it, and all that is known in one summary."""
+"""The end of an optimization: the last race, the network that won it, and all that is known in one summary and page."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tilewise.optimization.metrics import Likeness
 from tilewise.optimization.peers import Peer, peers
 from tilewise.optimization.pictures import draw_pictures, liveliest
 from tilewise.quant import Spec, spec_from_dict
+from tilewise.report.page import write_page
 
 MODEL, SPECS, SUMMARY, PICTURES = "model.tilewise", "specs.json", "summary.json", "pictures"
 """What a folder of a run holds."""
@@ -44,6 +45,8 @@ class Optimized:
         What :func:`tilewise.convert` takes.
     weights : Path
         Its weights and ranges, for :func:`tilewise.load_weights`; refined and adapted networks have their own.
+    page : Path
+        ``report.html``, beside all else that was written.
     summary : dict
         All that was measured, in JSON's types.
     """
@@ -51,7 +54,8 @@ class Optimized:
     engine: Engine
     specs: dict[str, Spec]
     weights: Path
-    summary: dict[str, Any]
+    page: Path
+    summary: dict[str, Any] = field(repr=False)
 
 
 def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) -> Optimized:
@@ -60,7 +64,7 @@ def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) ->
     Raises
     ------
     BudgetError
-        If no network fits; the summary is written all the same.
+        If no network fits; summary and page are written all the same.
     """
     fitting = sorted(filter(bench.fits, bench.attempts.values()), key=lambda attempt: -attempt.speedup)
     direct = bench.attempts[DIRECT_CANDIDATE.key]
@@ -95,15 +99,17 @@ def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) ->
         draw_pictures(bench.model, bench.engine(winner), liveliest(bench.held.images), folder / PICTURES)
     write_json(folder / SUMMARY, summary)
     if best is None:
+        write_page(folder)
         raise BudgetError(_nearest(bench))
     engine = bench.engine(best)
     engine.save(folder / MODEL)
     write_json(folder / SPECS, {"specs": best.specs, "skips": bench.skips})
+    page = write_page(folder)
     for warning in summary["warnings"]:
         bench.say(f"warning: {warning}")
     return Optimized(
         engine=engine, specs={name: spec_from_dict(spec) for name, spec in best.specs.items()},
-        weights=bench.weights_path(best.key), summary=summary,
+        weights=bench.weights_path(best.key), page=page, summary=summary,
     )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+FLOAT, INT8 = "float.onnx", "int8.onnx"
+"""The network as others read it, in a folder."""
 CALIBRATION_IMAGES = 32
 """That ONNX Runtime's own quantization is shown, at most."""
 
@@ -52,27 +54,33 @@ def peers(model: nn.Module, example: Tensor, images: Iterable[Tensor], threads: 
     threads : int
         How many all of them use.
     folder : Path
-        For the ONNX files.
+        For the ONNX files, which :func:`others` reads.
     """
     torch.set_num_threads(threads)
     found = [Peer(name=f"torch {torch.__version__.partition('+')[0]} float32", call=model)]
     if not _installed("onnxruntime") and not _installed("openvino"):
         return found
-    path = folder / "float.onnx"
     try:
-        _export(model, example, path)
+        _export(model, example, folder / FLOAT)
     except Exception:  # noqa: BLE001 - whatever torch says of what it can not export
         return found
     alike = [x for x in images if x.shape == example.shape][:CALIBRATION_IMAGES]
-    quantized = _quantized(path, alike) if _installed("onnxruntime") and _installed("onnx") and alike else None
-    for name, runner in (("onnxruntime", _onnxruntime), ("openvino", _openvino)):
+    if _installed("onnxruntime") and _installed("onnx") and alike:
+        _quantize(folder / FLOAT, alike, folder / INT8)
+    return [*found, *others(folder, threads)]
+
+
+def others(folder: Path, threads: int) -> list[Peer]:
+    """Return the networks that :func:`peers` wrote into a folder, by each library that is installed."""
+    found = []
+    runners = (("onnxruntime", "ONNX Runtime", _onnxruntime), ("openvino", "OpenVINO", _openvino))
+    for name, title, runner in runners:
         if _installed(name):
-            title = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[name]
             version = metadata.version(name)
-            found.append(Peer(name=f"{title} {version} float32", call=runner(path, threads)))
-            if quantized is not None:
-                call = runner(quantized, threads)
-                found.append(Peer(name=f"{title} {version} int8", call=call, quantized=True))
+            for file, numbers in ((FLOAT, "float32"), (INT8, "int8")):
+                if (path := folder / file).exists():
+                    call = runner(path, threads)
+                    found.append(Peer(name=f"{title} {version} {numbers}", call=call, quantized=file == INT8))
     return found
 
 
@@ -86,7 +94,7 @@ def _export(model: nn.Module, example: Tensor, path: Path) -> None:
         torch.onnx.export(model, (example,), str(path), dynamo=False, input_names=["x"], opset_version=17)
 
 
-def _quantized(path: Path, images: list[Tensor]) -> Path:
+def _quantize(path: Path, images: list[Tensor], out: Path) -> None:
     """Quantize by ONNX Runtime's own tool as its documentation advises for x86: QDQ, U8S8, weights per channel."""
     from onnxruntime import quantization
 
@@ -97,7 +105,6 @@ def _quantized(path: Path, images: list[Tensor]) -> Path:
         def get_next(self) -> dict[str, Any] | None:
             return next(({"x": x.numpy()} for x in self.rest), None)
 
-    out = path.with_name("int8.onnx")
     logging.disable(logging.WARNING)  # it advises to simplify the network first
     try:
         quantization.quantize_static(
@@ -106,7 +113,6 @@ def _quantized(path: Path, images: list[Tensor]) -> Path:
         )  # fmt: skip
     finally:
         logging.disable(logging.NOTSET)
-    return out
 
 
 def _onnxruntime(path: Path, threads: int) -> Callable[[Tensor], Any]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.common.modules import copy_model
+from tilewise.common.places import check_place, sole_use
 from tilewise.engine.engine import check_threads
 from tilewise.latency import Machine, layer_shapes
 from tilewise.latency.shapes import LayerShape
@@ -56,8 +57,8 @@ def optimize(
         Images (N, C, H, W), float32, as the network takes them, with or without targets: labels (N,) or (N, H, W), or
         images. Some hundreds are enough; all are kept in memory.
     out : path, optional
-        Folder for ``model.tilewise``, ``specs.json``, ``summary.json`` and what was measured. A call that was stopped
-        goes on there. By default a new folder among the temporary ones, which stays.
+        Folder for ``model.tilewise``, ``specs.json``, ``summary.json``, ``report.html`` and what was measured. A call
+        that was stopped goes on there. By default a new folder among the temporary ones, which stays.
     max_drop : float
         How much may be lost, in the metric's unit: points in percent, or dB.
     minutes : float
@@ -71,7 +72,7 @@ def optimize(
     progress : bool
         Say on the error stream what is tried.
     origin : mapping, optional
-        What the summary shall say of where model and images come from, in JSON's types.
+        What summary and page shall say of where model and images come from, in JSON's types.
 
     Returns
     -------
@@ -81,13 +82,16 @@ def optimize(
     Raises
     ------
     ValueError
-        If an argument or an image is not allowed, the network can not be compiled, the folder holds another run, or no
-        network that was tried keeps the budget; the error then names the nearest.
+        If an argument or an image is not allowed, the network can not be compiled, the folder holds another run or is
+        in use by one, or no network that was tried keeps the budget; the error then names the nearest.
+    OSError
+        If the folder can not be written.
 
     Examples
     --------
     >>> found = tilewise.optimize(model, batches, out="runs/fast", max_drop=0.5)
     >>> y = found.engine(x)
+    >>> print(found.page)
     """
     named: MetricName = metric if isinstance(metric, str) else "auto"
     threads = check_threads(threads)
@@ -95,7 +99,8 @@ def optimize(
     clock, sample = Clock.of(minutes), Sample.of(images)
     model = copy_model(unwrapped(model)).eval()
     torch.set_num_threads(threads)
-    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="tilewise-"))
+    if out is not None:
+        check_place(Path(out), "folder")
     shown, held = sample.split(seed)
     judge = _judge(model, metric, held)
     identity = {
@@ -103,19 +108,22 @@ def optimize(
         "metric": judge.task.metric, "machine": str(Machine.here(threads)),
         "version": metadata.version("tilewise"),
     }  # fmt: skip
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="tilewise-"))
+    told = {"model": type(model).__name__, **(origin or {})}
     say = _say if progress else _keep_silent
-    bench = Bench(model, shown, held, judge, config, Journal(folder, identity), say)
-    operations = sum(shape.operations for shape in _shapes(model, shown.images[0]).values())
-    climb = Climb(bench, Trainer(model, shown, judge, operations, seed), clock)
-    interrupted = False
-    try:
-        climb.run()
-    except KeyboardInterrupt:
-        if not bench.attempts:
-            raise
-        interrupted = True
-        say("interrupted; measuring the best so far ...")
-    return finish(bench, climb, folder, {"origin": dict(origin or {}), "interrupted": interrupted})
+    with sole_use(folder):
+        bench = Bench(model, shown, held, judge, config, Journal(folder, identity), say)
+        operations = sum(shape.operations for shape in _shapes(model, shown.images[0]).values())
+        climb = Climb(bench, Trainer(model, shown, judge, operations, seed), clock)
+        interrupted = False
+        try:
+            climb.run()
+        except KeyboardInterrupt:
+            if not bench.attempts:
+                raise
+            interrupted = True
+            say("interrupted; measuring the best so far ...")
+        return finish(bench, climb, folder, {"origin": told, "interrupted": interrupted})
 
 
 def _judge(model: nn.Module, metric: MetricName | Task, held: Sample) -> Judge:

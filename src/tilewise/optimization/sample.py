@@ -13,7 +13,7 @@ from tilewise.optimization.metrics import flat
 from tilewise.train.runs import digest
 
 HELD_SHARE, HELD_MOST = 0.3, 1000
-"""Of the images that are held back, and how many at most."""
+"""Of the images that are held back, at least, and how many at most."""
 SHOWN_MOST = 512
 SIDE = 48
 """Of the windows that networks which map pixels to pixels are trained and refined on."""
@@ -68,9 +68,9 @@ class Sample:
         return Sample([self.images[i] for i in places], self.targets and [self.targets[i] for i in places])
 
     def split(self, seed: int) -> tuple[Sample, Sample]:
-        """Part the images at random: those to show, and those to hold back."""
+        """Part the images at random: those to show, and those to hold back, with all that are too many to show."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).tolist()
-        held = min(HELD_MOST, max(1, round(HELD_SHARE * len(self))))
+        held = min(HELD_MOST, max(1, round(HELD_SHARE * len(self)), len(self) - SHOWN_MOST))
         return self.part(order[held:][:SHOWN_MOST]), self.part(order[:held])
 
     def digest(self) -> str:

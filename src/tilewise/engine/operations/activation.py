@@ -108,9 +108,10 @@ SELU = (1.6732632423543772, 1.0507009873554805)
 LINEAR = 17
 """From here on softplus(x) is x in float32."""
 NAMED = {
-    "aten::abs": "abs", "aten::exp": "exp", "aten::hardsigmoid": "hardsigmoid", "aten::hardswish": "hardswish",
-    "aten::mish": "mish", "aten::reciprocal": "reciprocal", "aten::sigmoid": "sigmoid", "aten::silu": "silu",
-    "aten::sqrt": "sqrt", "aten::square": "square", "aten::tanh": "tanh",
+    "aten::abs": "abs", "aten::erf": "erf", "aten::exp": "exp", "aten::hardsigmoid": "hardsigmoid",
+    "aten::hardswish": "hardswish", "aten::log": "log", "aten::mish": "mish", "aten::reciprocal": "reciprocal",
+    "aten::sigmoid": "sigmoid", "aten::silu": "silu", "aten::sqrt": "sqrt", "aten::square": "square",
+    "aten::tanh": "tanh",
 }  # fmt: skip
 """Functions without arguments."""
 LIMITS = ("aten::relu", "aten::relu6", "aten::hardtanh", "aten::clamp", "aten::clamp_min", "aten::clamp_max")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from tilewise.engine.axes import of_image, reshaped, shape_of
-from tilewise.engine.capture import operation
+from tilewise.engine.capture import is_fixed, operation
 from tilewise.engine.functions import FUNCTIONS
 from tilewise.engine.graph import Activation, Chw, Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, shown
@@ -17,6 +17,7 @@ from tilewise.engine.lower import Writer
 from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.gathering import Gather, Part, cut, expanded, join, repeats
+from tilewise.engine.operations.resizing import NEAREST, Resize
 from tilewise.engine.simulation import Run, Simulated
 
 Operand: TypeAlias = Value | Tensor
@@ -86,7 +87,15 @@ def _divide(im: Importer, a: dict[str, Any]) -> Value:
 
 def _extremum(kind: str) -> Handler:
     def handler(im: Importer, a: dict[str, Any]) -> Value:
-        return binary(im, kind, im.value(a["self"]), im.value(a["other"]))
+        x, y = _operand(im, a["self"]), _operand(im, a["other"])
+        if isinstance(x, Value) and isinstance(y, Value):
+            return binary(im, kind, x, y)
+        tensor, numbers = _apart(im, x, y)
+        if numbers.numel() > 1:
+            return binary(im, kind, tensor, _constant(im, tensor, numbers))
+        limit = float(numbers)
+        op = Activate(Activation(low=limit) if kind == "maximum" else Activation(high=limit))
+        return im.alike(op, tensor)
 
     return handler
 
@@ -114,7 +123,20 @@ def _expand(im: Importer, a: dict[str, Any]) -> Value:
     """Leave a tensor as it is for readers that take an extent of 1 for any other."""
     x = im.value(a["self"])
     read_alike = all(operation(user) in BROADCAST for user in im.node.users)
-    return x if read_alike and len(x.shape) == len(im.out()) else expanded(im, x, im.out())
+    if read_alike and len(x.shape) == len(im.out()):
+        return x
+    like = _spread_like(im, x, a)
+    if like is None:
+        return expanded(im, x, im.out())
+    return im.one(Resize((0, 0), (0.0, 0.0), align_corners=False, mode=NEAREST), im.image(a["self"]), im.out(), like)
+
+
+def _spread_like(im: Importer, x: Value, a: dict[str, Any]) -> Node | None:
+    """Return the image over whose rows and columns the one pixel of ``x`` is spread; None: over fixed ones, or else."""
+    wanted = im.node.meta["val"].shape
+    if x.shape[1:] != (1, 1) or len(wanted) != len(x.shape) + 1 or is_fixed(wanted[2]) or is_fixed(wanted[3]):
+        return None
+    return im.image(a["other"]).node if "other" in a else im.like(a["size"][2:])
 
 
 def _operand(im: Importer, x: Any) -> Operand:

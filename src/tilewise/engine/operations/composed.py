@@ -1,4 +1,4 @@
-"""What other operations make up: gated units, variances, minima over axes, RMS norm, and functions by other ones."""
+"""What other operations make up: gated units, variances, minima, RMS norm, log softmax, and functions by other ones."""
 
 from __future__ import annotations
 
@@ -120,10 +120,44 @@ def _simulate_celu(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
     return FUNCTIONS["elu"].compute(a["self"])
 
 
+def _log_softmax(im: Importer, a: dict[str, Any]) -> Value:
+    over = {"dim": a["dim"], "keepdim": True}
+    x = im.value(a["self"])
+    less = binary(im, "subtract", x, reduced(im, "maximum", x, over, kept=True))
+    powers = reduced(im, "sum", _function(im, less, "exp"), over, kept=True)
+    return binary(im, "subtract", less, _function(im, powers, "log"))
+
+
+def _simulate_log_softmax(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
+    x: Tensor = a["self"]
+    less = x - x.amax(a["dim"], keepdim=True)
+    powers = reduction(FUNCTIONS["exp"].compute(less), [a["dim"] % x.ndim], "sum")
+    return less - FUNCTIONS["log"].compute(powers)
+
+
+def _log_sum(im: Importer, a: dict[str, Any]) -> Value:
+    x = im.value(a["self"])
+    most = reduced(im, "maximum", x, {**a, "keepdim": True}, kept=True)
+    powers = _function(im, binary(im, "subtract", x, most), "exp")
+    logarithm = _function(im, reduced(im, "sum", powers, a), "log")
+    return total(im, logarithm, reduced(im, "maximum", x, a))
+
+
+def _simulate_log_sum(_: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
+    x, dims = a["self"], dims_of(a, a["self"].ndim)
+    most = x.amax(dims, keepdim=True)
+    powers = reduction(FUNCTIONS["exp"].compute(x - most), dims, "sum")
+    shape = node.meta["val"].shape
+    y: Tensor = FUNCTIONS["log"].compute(powers).view(shape) + most.view(shape)
+    return y
+
+
 COMPOSED: dict[str, tuple[Handler, Callable[..., Any]]] = {
     "aten::glu": (_gated, _simulate_gated), "aten::amin": (_least, _simulate_least),
     "aten::min": (_least, _simulate_least), "aten::var": (_variance, _simulate_variance),
     "aten::std": (_variance, _simulate_variance), "aten::rms_norm": (_rms_norm, _simulate_rms_norm),
+    "aten::log_softmax": (_log_softmax, _simulate_log_softmax),
+    "aten::_log_softmax": (_log_softmax, _simulate_log_softmax), "aten::logsumexp": (_log_sum, _simulate_log_sum),
     "aten::log_sigmoid": (_log_sigmoid, _simulate_log_sigmoid), "aten::celu": (_celu, _simulate_celu),
 }  # fmt: skip
 IMPORTS: dict[str, Handler] = {name: handler for name, (handler, _) in COMPOSED.items()}

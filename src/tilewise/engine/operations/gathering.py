@@ -358,7 +358,8 @@ def expanded(im: Importer, x: Value, out: tuple[int, ...]) -> Value:
         if old != new:
             if not is_fixed(im.node.meta["val"].shape[axis]):
                 im.need_fixed_sizes()
-            value, base = im.along(x, axis)
+            in_place = x.shape[axis - 1 :] == x.node.chw[axis - 1 :] and len(x.shape) == IMAGE_AXES
+            value, base = (x, axis - 1) if in_place else im.along(x, axis)
             x = moved(im, Gather((Part.of(base, repeats(new)),)), [value.node], value, base, axis, new)
     return x
 
