@@ -80,8 +80,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add("Relu", ["c0"], "r0")
     add("Conv", ["r0", weight("w1", 8, 8, 3, 3)], "c1", pads=[1, 1, 1, 1])
     add("Add", ["c1", "r0"], "sum")
-    add("Erf", ["sum"], "erf")
-    add("Conv", ["erf", weight("w2", 4, 8, 3, 3)], "c2", pads=[1, 1, 1, 1])
+    add("Sign", ["sum"], "sign")
+    add("Conv", ["sign", weight("w2", 4, 8, 3, 3)], "c2", pads=[1, 1, 1, 1])
     add("Sigmoid", ["c2"], "scores")
     add("NonZero", ["scores"], "found")
     value = helper.make_tensor_value_info
@@ -125,7 +125,7 @@ def test_parts_of_a_pipeline(pipeline: Path, tmp_path: Path) -> None:
     tw.accelerate_onnx(model, example, pipeline, path)
     graph = onnx.load(path).graph
     kinds = [node.op_type for node in graph.node]
-    assert sorted(kinds) == ["Cast", "Erf", "NonZero", "Program", "Program", "Transpose"]
+    assert sorted(kinds) == ["Cast", "NonZero", "Program", "Program", "Sign", "Transpose"]
     assert not graph.initializer
     assert [x.name for x in (*graph.input, *graph.output)] == ["pixels", "scores", "found"]
     pixels = np.random.default_rng(0).integers(0, 256, (1, 10, 14, 3), np.uint8)
@@ -134,7 +134,7 @@ def test_parts_of_a_pipeline(pipeline: Path, tmp_path: Path) -> None:
     assert np.array_equal(scores, expected.numpy())
     assert np.array_equal(found, np.nonzero(scores))
     float_scores, _ = session(pipeline).run(None, {"pixels": pixels})
-    assert np.abs(scores - float_scores).mean() < 0.02
+    assert np.abs(scores - float_scores).mean() < 0.05
 
 
 def test_a_part_that_would_wait_for_itself_stays(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_a_part_that_would_wait_for_itself_stays(tmp_path: Path) -> None:
         helper.make_node("Conv", ["x", "w"], ["c0"], pads=[1, 1, 1, 1]),
         helper.make_node("Shape", ["c0"], ["shape"]),
         helper.make_node("Resize", ["x", "", "", "shape"], ["same"], mode="nearest"),
-        helper.make_node("Erf", ["same"], ["erf"]),
-        helper.make_node("Conv", ["erf", "w"], ["c1"], pads=[1, 1, 1, 1]),
+        helper.make_node("Sign", ["same"], ["sign"]),
+        helper.make_node("Conv", ["sign", "w"], ["c1"], pads=[1, 1, 1, 1]),
         helper.make_node("Add", ["c0", "c1"], ["sum"]),
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ("x", "c0", "sum")]
