@@ -1,7 +1,7 @@
 # make demo   an upscaler made fast, two photographs enlarged, and the page that proves it out
 # make bench  layers and networks against other libraries (docs/guide/benchmarks.md); hours, and BENCH="--quick" is shorter
 # make test   everything that must pass
-# make test-long  what sweeps wider, an hour and more: g++-aarch64-linux-gnu, qemu-user
+# make test-long  what sweeps wider, hours: clang, g++-aarch64-linux-gnu, qemu-user
 # make docs   the pages as a site, in build/site; a broken link fails
 # make wheels  the sdist, and wheels for this machine and 64-bit ARM, each tried: g++-aarch64-linux-gnu, qemu-user
 # make test-aarch64      the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
@@ -16,7 +16,10 @@ MUTATIONS := 100000
 SANITIZED_SETS := avx2;avx512vnni;neon;i8mm
 BENCH :=
 
-.PHONY: setup demo bench docs test test-long lint native-test fuzz wheels test-aarch64 measure-aarch64 clean
+CLANG := clang
+FUZZ_SECONDS := 600
+
+.PHONY: setup demo bench docs test test-long test-threads test-clang lint native-test fuzz fuzz-coverage wheels test-aarch64 measure-aarch64 clean
 
 setup: $(VENV)/.ready
 
@@ -52,7 +55,22 @@ test-long: test
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/release -DTILEWISE_TESTS=ON -DTILEWISE_PYTHON=OFF
 	$(BIN)/cmake --build build/release
 	$(BIN)/ctest --test-dir build/release --output-on-failure -j2
-	$(MAKE) test-aarch64
+	$(MAKE) test-threads test-clang fuzz-coverage test-aarch64
+
+# The thread sanitizer over what runs in several threads.
+test-threads: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/threads -DTILEWISE_TESTS=ON -DTILEWISE_SANITIZE=thread \
+	  -DTILEWISE_PYTHON=OFF -DTILEWISE_LIBRARIES=OFF -DTILEWISE_SETS=none
+	$(BIN)/cmake --build build/threads --target thread_pool_test engine_test c_api_test training_test
+	$(BIN)/ctest --test-dir build/threads --output-on-failure -R '^(thread_pool|engine|c_api|training)$$'
+
+# The certificates, whole networks, by another compiler without optimization.
+test-clang: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/clang -DCMAKE_C_COMPILER=$(CLANG) \
+	  -DCMAKE_CXX_COMPILER=$(subst clang,clang++,$(CLANG)) -DCMAKE_BUILD_TYPE=Debug -DTILEWISE_OPTIMIZE=-O0 \
+	  -DTILEWISE_TOOLS=ON -DTILEWISE_PYTHON=OFF -DTILEWISE_LIBRARIES=OFF -DTILEWISE_SETS=avx2
+	$(BIN)/cmake --build build/clang --target tilewise-run
+	$(BIN)/python tests/engine/golden.py elsewhere build/clang/tilewise-run reference portable avx2
 
 lint: setup
 	$(BIN)/ruff check .
@@ -73,6 +91,15 @@ fuzz: native-test
 	  build/sanitized/fuzz --mutations $$(($(MUTATIONS) / 2)) --seed $$seed & pids="$$pids $$!"; \
 	done; for pid in $$pids; do wait $$pid || exit 1; done
 
+# The same reader and interface by mutants that lead to new code: Clang's libFuzzer, make fuzz-coverage CLANG=clang-19
+fuzz-coverage: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/coverage -DCMAKE_CXX_COMPILER=$(subst clang,clang++,$(CLANG)) \
+	  -DTILEWISE_TESTS=ON -DTILEWISE_SANITIZE=fuzzer -DTILEWISE_PYTHON=OFF -DTILEWISE_LIBRARIES=OFF -DTILEWISE_SETS=none
+	$(BIN)/cmake --build build/coverage --target coverage_fuzz fuzz
+	mkdir -p build/coverage/corpus && build/coverage/fuzz --write build/coverage/corpus
+	build/coverage/coverage_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=60 -rss_limit_mb=4096 \
+	  build/coverage/corpus tests/corpus
+
 wheels: setup
 	packaging/wheels.sh $(CURDIR)/$(BIN)
 
@@ -85,11 +112,13 @@ test-aarch64: measure-aarch64
 	  QEMU_CPU=$$cpu TILEWISE_MEASURE="qemu-aarch64 build/aarch64/tilewise-measure" \
 	    $(BIN)/python -m pytest tests/latency/test_remote.py || exit 1; \
 	done
+	QEMU_CPU=max $(BIN)/python tests/engine/golden.py elsewhere "qemu-aarch64 build/aarch64/tilewise-run" \
+	  reference portable neon dotprod i8mm
 
 measure-aarch64: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/aarch64 --toolchain cmake/aarch64.cmake \
 	  -DTILEWISE_PYTHON=OFF -DTILEWISE_TOOLS=ON -DTILEWISE_LIBRARIES=OFF
-	$(BIN)/cmake --build build/aarch64 --target tilewise-measure
+	$(BIN)/cmake --build build/aarch64 --target tilewise-measure tilewise-run
 	@echo built build/aarch64/tilewise-measure
 
 clean:

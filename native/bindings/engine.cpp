@@ -72,6 +72,12 @@ std::vector<tilewise_array> arrays_of(const std::vector<Array>& arrays, bool cha
   return result;
 }
 
+std::vector<tilewise_shape> shapes_of(const std::vector<Extents>& extents) {
+  std::vector<tilewise_shape> shapes;
+  for (const auto& [n, c, h, w] : extents) shapes.push_back({n, c, h, w});
+  return shapes;
+}
+
 class PyEngine {
  public:
   PyEngine(const nb::bytes& content, int threads, const std::string& kernel_set, std::int64_t batch) {
@@ -107,9 +113,16 @@ class PyEngine {
   nb::list inputs() const { return ports(tilewise_input_count(engine_), tilewise_input); }
   nb::list outputs() const { return ports(tilewise_output_count(engine_), tilewise_output); }
 
+  std::size_t memory(const std::vector<Extents>& inputs) const {
+    const std::vector<tilewise_shape> shapes = shapes_of(inputs);
+    std::size_t bytes = 0;
+    tilewise_error error;
+    check(tilewise_memory(engine_, shapes.data(), shapes.size(), &bytes, &error), error);
+    return bytes;
+  }
+
   std::vector<Extents> prepare(const std::vector<Extents>& inputs) {
-    std::vector<tilewise_shape> shapes;
-    for (const auto& [n, c, h, w] : inputs) shapes.push_back({n, c, h, w});
+    const std::vector<tilewise_shape> shapes = shapes_of(inputs);
     std::vector<tilewise_shape> results(tilewise_output_count(engine_));
     tilewise_error error;
     tilewise_status status;
@@ -248,6 +261,7 @@ void bind_engine(nb::module_& module) {
       .def_prop_ro("inputs", &PyEngine::inputs)
       .def_prop_ro("outputs", &PyEngine::outputs)
       .def("share", &PyEngine::share, "threads"_a)
+      .def("memory", &PyEngine::memory, "inputs"_a)
       .def("prepare", &PyEngine::prepare, "inputs"_a)
       .def("run", &PyEngine::run, "inputs"_a, "outputs"_a, nb::kw_only(), "channels_last"_a = false)
       .def("profile", &PyEngine::profile, "inputs"_a, "outputs"_a, nb::kw_only(), "channels_last"_a = false, "repeats"_a);

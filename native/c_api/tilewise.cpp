@@ -183,6 +183,17 @@ struct Arrays {
   std::vector<Port> inputs, outputs;
 };
 
+std::vector<PortShape> shapes_of(const Engine& engine, std::span<const tilewise_shape> inputs) {
+  const std::size_t count = engine.program().inputs().size();
+  if (inputs.size() != count) refuse("there are ", inputs.size(), " inputs, must be ", count);
+  std::vector<PortShape> shapes;
+  for (std::size_t i = 0; i < count; ++i) {
+    check_shape(engine.input(i).name, inputs[i], engine.tensor(engine.input(i)));
+    shapes.push_back({inputs[i].images, {inputs[i].height, inputs[i].width}});
+  }
+  return shapes;
+}
+
 Arrays arrays_of(Engine& engine, std::span<const tilewise_array> inputs, std::span<const tilewise_array> outputs) {
   const std::size_t input_count = engine.program().inputs().size(), output_count = engine.program().outputs().size();
   if (inputs.size() != input_count) refuse("there are ", inputs.size(), " inputs, must be ", input_count);
@@ -282,19 +293,23 @@ tilewise_status tilewise_prepare(tilewise_engine* engine, const tilewise_shape* 
   return guarded(error, [&] {
     need(inputs, "inputs");
     tilewise::Engine& own = engine->engine;
-    if (input_count != tilewise_input_count(engine))
-      tilewise::refuse("there are ", input_count, " inputs, must be ", tilewise_input_count(engine));
+    const auto shapes = tilewise::shapes_of(own, {inputs, input_count});
     if (output_count != tilewise_output_count(engine))
       tilewise::refuse("there are ", output_count, " outputs, must be ", tilewise_output_count(engine));
     need(outputs, "outputs");
-    std::vector<tilewise::PortShape> shapes;
-    for (std::size_t i = 0; i < input_count; ++i) {
-      tilewise::check_shape(own.input(i).name, inputs[i], own.tensor(own.input(i)));
-      shapes.push_back({inputs[i].images, {inputs[i].height, inputs[i].width}});
-    }
     const auto results = own.prepare(shapes);
     for (std::size_t i = 0; i < output_count; ++i)
       outputs[i] = {results[i].images, own.tensor(own.output(i)).channels, results[i].size.height, results[i].size.width};
+  });
+}
+
+tilewise_status tilewise_memory(const tilewise_engine* engine, const tilewise_shape* inputs, size_t input_count,
+                                size_t* bytes, tilewise_error* error) {
+  return guarded(error, [&] {
+    need(inputs, "inputs");
+    need(bytes, "bytes");
+    const auto shapes = tilewise::shapes_of(engine->engine, {inputs, input_count});
+    *bytes = static_cast<std::size_t>(engine->engine.memory(shapes));
   });
 }
 

@@ -114,6 +114,9 @@ TILEWISE_API tilewise_status tilewise_output(const tilewise_engine* engine, size
  * tilewise_run prepares by itself; the last few sizes stay prepared. */
 TILEWISE_API tilewise_status tilewise_prepare(tilewise_engine* engine, const tilewise_shape* inputs, size_t input_count,
                                               tilewise_shape* outputs, size_t output_count, tilewise_error* error);
+/* Bytes that activations of such images take, without taking them: ask before sizes that others choose. */
+TILEWISE_API tilewise_status tilewise_memory(const tilewise_engine* engine, const tilewise_shape* inputs,
+                                             size_t input_count, size_t* bytes, tilewise_error* error);
 TILEWISE_API tilewise_status tilewise_run(tilewise_engine* engine, const tilewise_array* inputs, size_t input_count,
                                           const tilewise_array* outputs, size_t output_count, tilewise_error* error);
 

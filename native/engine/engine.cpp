@@ -75,13 +75,19 @@ Engine::Prepared& Engine::prepared(std::span<const PortShape> inputs) {
     prepared_.splice(prepared_.begin(), prepared_, found);
     return prepared_.front();
   }
-  Prepared made{.inputs = {}, .images = images, .sizes = infer_sizes(program_, inputs), .tensors = {}, .made = {}};
+  Prepared made = sized(inputs);
   for (const PortShape& shape : inputs) made.inputs.push_back(shape.size);
   bind(made);
   std::erase_if(prepared_, same);
   prepared_.push_front(std::move(made));
   if (prepared_.size() > kMaxPrepared) prepared_.pop_back();
   return prepared_.front();
+}
+
+// With the sizes of its tensors, and nothing made for them yet.
+Engine::Prepared Engine::sized(std::span<const PortShape> inputs) const {
+  const std::int64_t images = inputs.empty() ? 0 : std::min(inputs[0].images, batch_);
+  return {.inputs = {}, .images = images, .sizes = infer_sizes(program_, inputs), .tensors = {}, .made = {}};
 }
 
 // Of all tensors; those that lie within another one take no bytes, and that one lives as long as they do.
@@ -109,11 +115,18 @@ std::vector<Lifetime> Engine::lifetimes(const Prepared& prepared) const {
   return found;
 }
 
+Arrangement Engine::arranged(const Prepared& prepared) const {
+  Arrangement arrangement = arrange(lifetimes(prepared));
+  if (arrangement.bytes > kMaxArena) refuse("activations would take ", arrangement.bytes, " bytes, must be at most ", kMaxArena);
+  return arrangement;
+}
+
+std::int64_t Engine::memory(std::span<const PortShape> inputs) const { return arranged(sized(inputs)).bytes; }
+
 // Lays out the tensors and makes the operations.
 void Engine::bind(Prepared& prepared) {
   const auto tensors = program_.tensors();
-  const Arrangement arrangement = arrange(lifetimes(prepared));
-  if (arrangement.bytes > kMaxArena) refuse("activations would take ", arrangement.bytes, " bytes, must be at most ", kMaxArena);
+  const Arrangement arrangement = arranged(prepared);
   reserve(static_cast<std::size_t>(arrangement.bytes), 0);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const auto whole = static_cast<std::size_t>(views_[i].whole);

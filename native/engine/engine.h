@@ -61,6 +61,9 @@ class Engine {
   // few sizes stay prepared. A run prepares by itself.
   std::vector<PortShape> prepare(std::span<const PortShape> inputs);
 
+  // Bytes that activations of such inputs take, as many images as go through at once; takes none of them.
+  std::int64_t memory(std::span<const PortShape> inputs) const;
+
   // Callers take turns. Allocates nothing for sizes that are prepared.
   void run(std::span<const PortShape> shapes, std::span<const Port> inputs, std::span<const Port> outputs);
 
@@ -98,6 +101,8 @@ class Engine {
   void number_ports();
   void pack_weights();
   Prepared& prepared(std::span<const PortShape> inputs);
+  Prepared sized(std::span<const PortShape> inputs) const;
+  Arrangement arranged(const Prepared& prepared) const;
   void bind(Prepared& prepared);
   std::vector<Lifetime> lifetimes(const Prepared& prepared) const;
   void reserve(std::size_t arena, std::size_t scratch);

@@ -129,11 +129,13 @@ File read_file(std::span<const std::byte> content) {
   for (const auto& [name, entry] : header.members) {
     if (name != "__metadata__") file.arrays.emplace(name, read_array(name, entry, content.subspan(sizeof length + header_bytes.size())));
   }
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // what fuzzers define: mutants would come no further
   char wanted[9];
   std::snprintf(wanted, sizeof wanted, "%08x", checksum(file.program, file.arrays));
   const Json* const stored = metadata->find("tilewise_checksum");
   if (stored == nullptr || stored->text != wanted)
     refuse("its content does not match its checksum; the file is damaged");
+#endif
   return file;
 }
 

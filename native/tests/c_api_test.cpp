@@ -233,6 +233,17 @@ void test_prepare() {
   };
   CHECK(is(outputs[0], 5, kLogits, 1, 1) && is(outputs[1], 5, kMapChannels, 13, 11), "shapes");
   expect(TILEWISE_INVALID, "inputs is null", prepare(nullptr, 2, outputs, 2));
+  std::size_t bytes = 0;
+  const auto memory = [&](const tilewise_shape* in, std::size_t* found) {
+    return [=, &engine](tilewise_error* error) { return tilewise_memory(engine.get(), in, 2, found, error); };
+  };
+  expect(TILEWISE_OK, "", memory(valid, &bytes));
+  CHECK(bytes == tilewise_activation_bytes(engine.get()), "memory of what is prepared");
+  const tilewise_shape larger[] = {{5, kImageChannels, 26, 22}, {5, kGuideChannels, 26, 22}};
+  expect(TILEWISE_OK, "", memory(larger, &bytes));
+  CHECK(bytes > tilewise_activation_bytes(engine.get()), "memory of what is not");
+  expect(TILEWISE_INVALID, "inputs is null", memory(nullptr, &bytes));
+  expect(TILEWISE_INVALID, "bytes is null", memory(valid, nullptr));
   expect(TILEWISE_INVALID, "outputs is null", prepare(valid, 2, nullptr, 2));
   expect(TILEWISE_INVALID, "there are 1 inputs, must be 2", prepare(valid, 1, outputs, 2));
   expect(TILEWISE_INVALID, "there are 3 outputs, must be 2", prepare(valid, 2, outputs, 3));

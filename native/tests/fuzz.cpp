@@ -2,25 +2,25 @@
 // the sanitizers see. Every mutant follows from the seed and its number alone.
 //
 //   fuzz [--mutations N] [--seed S] [--first K]
+//   fuzz --write FOLDER
 //
-// K is the number of the first mutant: a fault names the one to start from.
+// The second writes what is broken, for coverage_fuzz.cpp. K is the number of the first mutant: a fault names the one to start from.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <iostream>
 #include <limits>
-#include <memory>
 #include <random>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "c_api/tilewise.h"
 #include "kernels/set.h"
 #include "program/program.h"
-#include "program/sizes.h"
+#include "tests/fuzz_file.h"
 #include "tests/small_network.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -33,7 +33,6 @@ extern "C" __attribute__((visibility("default"))) const char* __asan_default_opt
 namespace tilewise::testing {
 namespace {
 
-constexpr std::int64_t kMaxRunBytes = std::int64_t{1} << 21, kMaxRunOperations = std::int64_t{1} << 24;
 constexpr std::size_t kMaxArrayBytes = 1 << 16;  // of an array whose shape changes
 
 // Numbers worth trying: limits, their neighbours, and what overflows when it is multiplied.
@@ -289,103 +288,17 @@ class Mutator {
   std::mt19937 random_;
 };
 
-struct Counts {
-  std::int64_t refused = 0, loaded = 0, runs = 0, sizes_refused = 0, too_large = 0;
-};
-
-[[noreturn]] void fault(const char* text) {
-  std::cerr << "fuzz: " << text << '\n';
-  std::abort();
-}
-
-// A status that is allowed: success, or one that says why not.
-bool worked(tilewise_status status, const tilewise_error& error) {
-  if (status == TILEWISE_OK) return true;
-  if (status != TILEWISE_INVALID && status != TILEWISE_NO_MEMORY) fault(error.message);
-  if (error.message[0] == '\0') fault("a refusal without words");
-  return false;
-}
-
-// Whether a run takes little time and memory.
-bool is_small(const Program& program, const std::vector<tilewise_shape>& inputs) {
-  std::vector<PortShape> shapes;
-  for (const tilewise_shape& shape : inputs) shapes.push_back({shape.images, {shape.height, shape.width}});
-  const std::vector<Size> sizes = infer_sizes(program, shapes);
-  std::int64_t bytes = 0, operations = 0;
-  for (std::size_t i = 0; i < sizes.size(); ++i)
-    bytes += sizes[i].height * sizes[i].width * program.tensors()[i].stride * bytes_of(program.tensors()[i].dtype);
-  for (const auto& operation : program.operations()) operations += std::min(operation->operations(sizes), kMaxRunOperations);
-  return bytes <= kMaxRunBytes && operations <= kMaxRunOperations;
-}
-
-// Memory for an array of this shape, full of one byte, at an address of no alignment but its numbers'.
-class Block {
- public:
-  Block(const tilewise_shape& shape, tilewise_dtype dtype, tilewise_layout layout)
-      : bytes_(static_cast<std::size_t>(shape.images * shape.channels * shape.height * shape.width *
-                                        bytes_of(static_cast<Dtype>(dtype))),
-               std::byte{0x3E}),
-        array_{.name = nullptr, .data = bytes_.data(), .bytes = bytes_.size(), .dtype = dtype, .layout = layout, .shape = shape} {}
-  const tilewise_array& array() const { return array_; }
-
- private:
-  std::vector<std::byte> bytes_;
-  tilewise_array array_;
-};
-
-void run(tilewise_engine* engine, const Program& program, std::int64_t number, Counts& counts) {
-  const std::int64_t images = 1 + number % 3;  // of pieces of two
-  for (const std::int64_t wanted : {std::int64_t{5}, std::int64_t{8}}) {
-    std::vector<tilewise_shape> inputs, outputs(tilewise_output_count(engine));
-    tilewise_error error;
-    tilewise_port port;
-    for (std::size_t i = 0; i < tilewise_input_count(engine); ++i) {
-      if (!worked(tilewise_input(engine, i, &port, &error), error)) fault("an input that is not there");
-      const auto extent = [&](std::int64_t fixed, std::int64_t multiple) {
-        return fixed != 0 ? fixed : (wanted + multiple - 1) / multiple * multiple;
-      };
-      inputs.push_back({images, port.channels, extent(port.height, port.height_multiple), extent(port.width, port.width_multiple)});
-    }
-    if (!worked(tilewise_prepare(engine, inputs.data(), inputs.size(), outputs.data(), outputs.size(), &error), error)) {
-      ++counts.sizes_refused;
-      continue;
-    }
-    if (!is_small(program, inputs)) {
-      ++counts.too_large;
-      continue;
-    }
-    std::vector<Block> blocks;
-    std::vector<tilewise_array> in, out;
-    const tilewise_layout layout = number % 5 == 0 ? TILEWISE_NHWC : TILEWISE_NCHW;
-    for (const tilewise_shape& shape : inputs) {
-      blocks.emplace_back(shape, number % 4 == 0 ? TILEWISE_UINT8 : TILEWISE_FLOAT32, layout);
-      in.push_back(blocks.back().array());
-    }
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      if (!worked(tilewise_output(engine, i, &port, &error), error)) fault("an output that is not there");
-      blocks.emplace_back(outputs[i], number % 2 == 0 ? port.stored : TILEWISE_FLOAT32, port.flat ? port.channels_last ? TILEWISE_NHWC : TILEWISE_NCHW : layout);
-      out.push_back(blocks.back().array());
-    }
-    if (!worked(tilewise_run(engine, in.data(), in.size(), out.data(), out.size(), &error), error)) fault(error.message);
-    ++counts.runs;
-  }
-}
-
 std::int64_t current = 0;
 std::uint32_t current_seed = 0;
 
-void try_mutant(const Content& content, const char* set, Counts& counts) {
-  const tilewise_options options{.threads = 1, .kernel_set = set, .batch = 2};
-  tilewise_engine* engine = nullptr;
-  tilewise_error error;
-  if (!worked(tilewise_load_memory(content.data(), content.size(), &options, &engine, &error), error)) {
-    ++counts.refused;
-    return;
+int write_valid(const std::string& folder) {
+  for (const bool agreeing : {false, true}) {
+    const Content content = small_network(agreeing).file();
+    std::ofstream file(folder + (agreeing ? "/agreeing" : "/floats"), std::ios::binary);
+    file.write(reinterpret_cast<const char*>(content.data()), std::ssize(content));
+    if (!file.flush()) return 1;
   }
-  ++counts.loaded;
-  const std::unique_ptr<tilewise_engine, decltype(&tilewise_free)> owner(engine, tilewise_free);
-  const Program program(content);
-  run(engine, program, current, counts);
+  return 0;
 }
 
 void fuzz(std::int64_t mutations, std::int64_t first) {
@@ -403,7 +316,7 @@ void fuzz(std::int64_t mutations, std::int64_t first) {
     // The last one, the reference, is slow and plain.
     const char* set = mutator.one_of(sets);
     if (set == sets.back() && mutator.below(8) != 0) set = sets.front();
-    try_mutant(content, set, counts);
+    try_file(content, set, current, counts);
   }
   std::cout << "fuzz: " << mutations << " mutants of seed " << current_seed << ": " << counts.refused << " refused, "
             << counts.loaded << " accepted; " << counts.runs << " runs, " << counts.sizes_refused << " sizes refused, "
@@ -418,6 +331,7 @@ int main(int argc, char** argv) {
   std::int64_t mutations = 2000, first = 0;
   for (int i = 1; i < argc; i += 2) {
     const std::string option = argv[i];
+    if (option == "--write" && i + 1 < argc) return write_valid(argv[i + 1]);
     const bool known = option == "--mutations" || option == "--seed" || option == "--first";
     if (!known || i + 1 == argc) {
       std::cerr << "fuzz [--mutations N] [--seed S] [--first K]\n";

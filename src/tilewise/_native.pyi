@@ -121,6 +121,9 @@ class Engine:
     def activation_bytes(self) -> int:
         """Bytes that activations take for the sizes prepared so far."""
 
+    def memory(self, inputs: Sequence[_Extents]) -> int:
+        """Return the bytes that activations of inputs of these extents (N, C, H, W) take, without taking them."""
+
     @property
     def inputs(self) -> list[Port]:
         """What goes in, in the order of calls."""

@@ -2,9 +2,11 @@
 
     python tests/engine/golden.py check             # names the networks whose outputs differ
     python tests/engine/golden.py write [--force]   # adds networks; --force changes and removes entries too
+    python tests/engine/golden.py elsewhere "qemu-aarch64 build/aarch64/tilewise-run" neon dotprod i8mm
 
 The hashes hold on every machine, kernel set and number of threads. Those of float networks, which may round
-differently on each kernel set, are of the set `portable`. The certificates are those of `tilewise certify`.
+differently on each kernel set, are of the set `portable`. The certificates are those of `tilewise certify`. `elsewhere`
+holds them for another build or machine: by `tilewise-run` (native/tools/run.c), on each of the kernel sets named.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import argparse
 import json
 import os
 import re
+import shlex
+import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +98,30 @@ def write_certificates(*, force: bool) -> None:
     print(f"{CERTIFICATES}: {len(CERTIFIED)} certificates")
 
 
+def elsewhere(program: Sequence[str], kernel_sets: Sequence[str]) -> list[str]:
+    """Return on what a program, with a kernel set of its own, gives other results than the certificates."""
+    differing = []
+    for name in CERTIFIED:
+        file, entries = compiled(NETWORKS[name]), json.loads(certificate_of(name).read_text())["cases"]
+        with tempfile.NamedTemporaryFile() as place:
+            Path(place.name).write_bytes(file)
+            for case, entry in zip(cases(name, file), entries, strict=True):
+                given = [x.astype(np.float32) for x in case.images.values()]
+                sent = b"".join(x.tobytes() for x in given)
+                sizes = [f"{x.shape[2]}x{x.shape[3]}" for x in given]
+                command = [*program, place.name, str(len(given[0])), *sizes]
+                ends = np.cumsum([np.prod(result["shape"]) for result in entry["results"].values()])
+                for kernel_set in kernel_sets:
+                    environment = os.environ | {"TILEWISE_ISA": kernel_set}
+                    done = subprocess.run(command, check=False, input=sent, capture_output=True, env=environment)
+                    parts = np.split(np.frombuffer(done.stdout, np.float32), ends)[:-1]
+                    results = [(result, y) for result, y in zip(entry["results"].values(), parts, strict=True)]
+                    if done.returncode or any(digest(y.reshape(result["shape"])) != result for result, y in results):
+                        differing.append(f"{name}, {case.name}, {kernel_set}: {done.stderr.decode() or 'other bits'}")
+        print(f"{name}: {len(entries)} cases on {', '.join(kernel_sets)}", flush=True)
+    return differing
+
+
 def check() -> list[str]:
     """Return the names of the networks whose outputs are not those of the table."""
     table, differing = read(), []
@@ -125,14 +154,20 @@ def main() -> int:
     commands.add_parser("check", help="name the networks whose outputs differ from the table")
     writing = commands.add_parser("write", help="write the table anew")
     writing.add_argument("--force", action="store_true", help="change and remove entries too")
+    holding = commands.add_parser("elsewhere", help="hold the certificates for another build or machine")
+    holding.add_argument("program", help="the command of examples/c/run.c")
+    holding.add_argument("kernel_sets", nargs="+", help="that it has")
     options = parser.parse_args()
     if options.command == "write":
         write(force=options.force)
         write_certificates(force=options.force)
         return 0
-    differing = check()
+    if options.command == "elsewhere":
+        differing = elsewhere(shlex.split(options.program), options.kernel_sets)
+    else:
+        differing = check()
     for name in differing:
-        print(f"{name} differs", file=sys.stderr)
+        print(name, "differs", file=sys.stderr)
     return bool(differing)
 
 

@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -23,6 +24,14 @@ def usable_threads() -> int:
         if len(quota) == 2 and min(quota) > 0:
             cores = min(cores, math.ceil(quota[0] / quota[1]))
     return max(1, cores)
+
+
+def check_threads(threads: Any) -> int:
+    """Return a number of threads, for 0 as many as this process may use; refuse more than it has cores for."""
+    cores = len(os.sched_getaffinity(0))
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= cores:
+        raise ValueError(f"threads is {threads!r}; allowed: 1 to {cores}, the cores that this process may use, or 0")
+    return threads or usable_threads()
 
 
 def usable_memory() -> int:

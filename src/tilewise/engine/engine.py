@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilewise.common.files import read_bytes, write_whole
-from tilewise.common.limits import usable_threads
-from tilewise.engine.ports import Input, Output
+from tilewise.common.limits import check_threads, usable_memory, usable_threads
+from tilewise.engine.ports import Extents, Input, Output, check_layout, nchw
 from tilewise.engine.program import Layout, Program, read_program
 from tilewise.engine.streams import Mode, in_order, streams_of
 
@@ -87,6 +87,7 @@ class Engine:
         self._content = content if origin is None else None
         self._origin = None if origin is None else Path(origin)
         self.choices = tuple(choices)
+        self._fitting: list[Extents] = []
         self.inputs = tuple(Input(**_only(Input, entry)) for entry in self._engine.inputs)
         self.outputs = tuple(Output(**_only(Output, entry)) for entry in self._engine.outputs)
 
@@ -113,6 +114,18 @@ class Engine:
     def program(self) -> Program:
         """What is run."""
         return read_program(self.content())
+
+    def memory(self, *shapes: tuple[int, int, int, int], layout: Layout = "NCHW") -> int:
+        """Return the bytes of memory that activations take for images of these shapes, without taking them.
+
+        Parameters
+        ----------
+        *shapes : (int, int, int, int)
+            As for :meth:`prepare`, which, like a call, refuses by ``MemoryError`` what this process can not have.
+        layout : {"NCHW", "NHWC"}
+            Where the channels are.
+        """
+        return int(self._engine.memory(self._checked(shapes, layout)))
 
     def content(self) -> bytes:
         """Return the bytes of the ``.tilewise`` file.
@@ -142,14 +155,8 @@ class Engine:
         dict of str to tuple of int
             The shape of each result.
         """
-        _check_layout(layout)
-        if len(shapes) != len(self.inputs):
-            raise ValueError(f"there are {len(shapes)} shapes; allowed: {', '.join(i.name for i in self.inputs)}")
-        for entry, shape in zip(self.inputs, shapes, strict=True):
-            if not isinstance(shape, Sequence) or [type(extent) for extent in shape] != [int] * 4:
-                raise ValueError(f"the shape of {entry.name} is {shape!r}; allowed: {_allowed(entry, layout)}")
-        found = self._engine.prepare([_nchw(tuple(shape), layout) for shape in shapes])
-        return {o.name: _shape(o, tuple(shape), layout) for o, shape in zip(self.outputs, found, strict=True)}
+        found = self._prepare(self._checked(shapes, layout))
+        return {o.name: o.seen(shape, layout) for o, shape in zip(self.outputs, found, strict=True)}
 
     def __call__(self, *images: Any, layout: Layout = "NCHW", integers: bool = False) -> Any:
         """Run the network.
@@ -174,6 +181,8 @@ class Engine:
         ------
         ValueError
             If an image has another shape, is empty, or contains NaN or infinity; or results have no integers.
+        MemoryError
+            If activations of these images are more than this process may have, which :meth:`memory` says beforehand.
         TypeError
             If an image is neither array nor Tensor, not of an allowed type, or not on the CPU.
         """
@@ -222,7 +231,7 @@ class Engine:
         ValueError
             If ``mode`` is another one, ``workers`` is out of range, or there are too few cores to pin to.
         """
-        _check_layout(layout)
+        check_layout(layout)
 
         def call(engine: Engine, item: Any) -> Any:
             given = item if isinstance(item, tuple) else (item,)
@@ -291,19 +300,39 @@ class Engine:
         """
         write_whole(Path(path), self.content())
 
+    def _checked(self, shapes: Sequence[Any], layout: Layout) -> list[Extents]:
+        """Check the shapes of inputs, and return them as N, C, H, W."""
+        check_layout(layout)
+        if len(shapes) != len(self.inputs):
+            raise ValueError(f"there are {len(shapes)} shapes; allowed: {', '.join(i.name for i in self.inputs)}")
+        for entry, shape in zip(self.inputs, shapes, strict=True):
+            if not isinstance(shape, Sequence) or [type(extent) for extent in shape] != [int] * 4:
+                raise ValueError(f"the shape of {entry.name} is {shape!r}; allowed: {entry.allowed(layout)}")
+        return [nchw(tuple(shape), layout) for shape in shapes]
+
+    def _prepare(self, shapes: list[Extents]) -> list[Extents]:
+        """Prepare for shapes, unless their activations are more than this process may have."""
+        if shapes != self._fitting:
+            # Before any of it is touched: beyond the limit of a control group the process would be killed.
+            if (needed := self._engine.memory(shapes)) > (usable := usable_memory()):
+                asked = ", ".join(map(str, shapes))
+                raise MemoryError(f"images of {asked} take {needed} bytes of memory; this process may use {usable}")
+            self._fitting = shapes
+        return self._engine.prepare(shapes)
+
     def _results(self, arrays: list[NDArray[Any]], layout: Layout, *, integers: bool) -> list[NDArray[Any]]:
         """Return memory for the results."""
-        shapes = self._engine.prepare([_nchw(x.shape, layout) for x in arrays])
+        shapes = self._prepare([nchw(x.shape, layout) for x in arrays])
         results = []
         for output, extents in zip(self.outputs, shapes, strict=True):
             if integers and output.stored == "float32":
                 raise ValueError(f"the result {output.name!r} is stored as float32; it has no integers")
-            results.append(np.empty(_shape(output, extents, layout), output.stored if integers else np.float32))
+            results.append(np.empty(output.seen(extents, layout), output.stored if integers else np.float32))
         return results
 
-    def _images(self, images: tuple[Any, ...], layout: str) -> tuple[list[NDArray[Any]], bool]:
+    def _images(self, images: tuple[Any, ...], layout: Layout) -> tuple[list[NDArray[Any]], bool]:
         """Check the images; return them as arrays in the order of the inputs, and whether they came as tensors."""
-        _check_layout(layout)
+        check_layout(layout)
         names = [entry.name for entry in self.inputs]
         if len(images) == 1 and isinstance(images[0], Mapping):
             given = images[0]
@@ -315,7 +344,7 @@ class Engine:
         checked = [self._image(entry, x, layout) for entry, x in zip(self.inputs, images, strict=True)]
         return [x for x, _ in checked], checked[0][1]
 
-    def _image(self, entry: Input, x: Any, layout: str) -> tuple[NDArray[Any], bool]:
+    def _image(self, entry: Input, x: Any, layout: Layout) -> tuple[NDArray[Any], bool]:
         name = "x" if len(self.inputs) == 1 else entry.name
         torch = sys.modules.get("torch")
         is_tensor = torch is not None and isinstance(x, torch.Tensor)
@@ -333,7 +362,7 @@ class Engine:
             x = x.reshape(*x.shape[:2], *missing, *x.shape[2:])
         channels = x.shape[1 if layout == "NCHW" else 3] if x.ndim == 4 else None
         if channels != entry.channels or 0 in x.shape[1:]:
-            raise ValueError(f"{name} has shape {shape}; allowed: {_allowed(entry, layout)}")
+            raise ValueError(f"{name} has shape {shape}; allowed: {entry.allowed(layout)}")
         if len(x) == 0:
             raise ValueError(f"{name} holds no images; allowed: at least 1")
         images = np.ascontiguousarray(x.numpy() if is_tensor else x)
@@ -354,28 +383,6 @@ def _only(kind: type[Input | Output], entry: Mapping[str, Any]) -> dict[str, Any
     return {f.name: entry[f.name] for f in fields(kind)}
 
 
-def _check_layout(layout: str) -> None:
-    if layout not in ("NCHW", "NHWC"):
-        raise ValueError(f"layout is {layout!r}; allowed: NCHW, NHWC")
-
-
-def _allowed(entry: Input, layout: str) -> str:
-    sizes = [str(size) if size else axis for size, axis in zip(entry.size, "HW", strict=True)]
-    axes = ["N", str(entry.channels), *sizes] if layout == "NCHW" else ["N", *sizes, str(entry.channels)]
-    return f"({', '.join(axes)})"
-
-
-def _nchw(shape: tuple[int, ...], layout: str) -> tuple[int, int, int, int]:
-    n, a, b, c = shape
-    return (n, a, b, c) if layout == "NCHW" else (n, c, a, b)
-
-
-def _shape(output: Output, extents: tuple[int, ...], layout: str) -> tuple[int, ...]:
-    """Return what callers see of a result of N, C, H, W."""
-    n, c, h, w = extents
-    return (n, h, w, c) if layout == "NHWC" and not output.flat else output.shape(n, c, h, w)
-
-
 def read_file(path: Path) -> bytes:
     """Return the bytes of a compiled network."""
     try:
@@ -390,11 +397,3 @@ def measure_peaks(kernel_set: str, threads: int) -> dict[str, float]:
 
     found: dict[str, float] = dict(_native.measure_peaks(kernel_set))  # type: ignore[arg-type]
     return {name: float(value) * threads for name, value in found.items()}
-
-
-def check_threads(threads: Any) -> int:
-    """Return a number of threads, for 0 as many as this process may use; refuse more than it has cores for."""
-    cores = len(os.sched_getaffinity(0))
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= cores:
-        raise ValueError(f"threads is {threads!r}; allowed: 1 to {cores}, the cores that this process may use, or 0")
-    return threads or usable_threads()

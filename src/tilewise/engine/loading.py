@@ -6,7 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from tilewise.engine.engine import DEFAULT_BATCH, Engine, check_threads, read_file
+from tilewise.common.limits import check_threads
+from tilewise.engine.engine import DEFAULT_BATCH, Engine, read_file
 
 HUB = "hf://"
 HUB_NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?/([^@]+)")

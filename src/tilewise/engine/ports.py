@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from tilewise.engine.program import Layout
+
+Extents: TypeAlias = tuple[int, int, int, int]
+"""N, C, H, W."""
+
+
+def check_layout(layout: str) -> None:
+    """Refuse another order of axes."""
+    if layout not in ("NCHW", "NHWC"):
+        raise ValueError(f"layout is {layout!r}; allowed: NCHW, NHWC")
+
+
+def nchw(shape: tuple[int, ...], layout: Layout) -> Extents:
+    """Return the extents of images in a layout."""
+    n, a, b, c = shape
+    return (n, a, b, c) if layout == "NCHW" else (n, c, a, b)
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,12 @@ class Input:
     channels: int
     size: tuple[int, int]
     multiple: tuple[int, int]
+
+    def allowed(self, layout: Layout) -> str:
+        """Say which shapes images may have."""
+        size = [str(size) if size else axis for size, axis in zip(self.size, "HW", strict=True)]
+        axes = ["N", str(self.channels), *size] if layout == "NCHW" else ["N", *size, str(self.channels)]
+        return f"({', '.join(axes)})"
 
 
 @dataclass(frozen=True)
@@ -70,3 +94,8 @@ class Output:
             for multiple, divisor, rows, columns in self.axes
         )
         return (images, *extents)
+
+    def seen(self, extents: Extents, layout: Layout) -> tuple[int, ...]:
+        """Return the shape that callers see of a result in a layout."""
+        n, c, h, w = extents
+        return (n, h, w, c) if layout == "NHWC" and not self.flat else self.shape(n, c, h, w)

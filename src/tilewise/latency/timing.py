@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from tilewise.common.limits import check_threads
 from tilewise.common.turns import in_turns
 from tilewise.engine import Engine
-from tilewise.engine.engine import check_threads
 from tilewise.latency.operations import SizedProgram, call_of
 from tilewise.latency.records import STAGES, Machine, Operation, Record, Work, origin
 

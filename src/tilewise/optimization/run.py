@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tilewise.common.limits import check_threads
 from tilewise.common.modules import copy_model
 from tilewise.common.places import check_place, sole_use
-from tilewise.engine.engine import check_threads
 from tilewise.latency import Machine, layer_shapes
 from tilewise.latency.shapes import LayerShape
 from tilewise.nn import unwrapped
