@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 from torch import nn
 
 from tilewise.doors import from_onnx
@@ -21,6 +22,7 @@ UNARY = (
     "HardSigmoid", "Neg", "Abs", "Exp", "Floor", "Ceil", "Round", "Erf", "Sin", "Cos", "Sign", "Identity",
     "GlobalAveragePool", "GlobalMaxPool", "Flatten", "Softmax", "LogSoftmax", "Dropout", "Gelu",
 )  # fmt: skip
+WHOLE = [numpy_helper.from_array(np.array([number], np.int64)) for number in (0, 1)]
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Sum")
 Make = Callable[[Net], Any]
 
@@ -56,6 +58,27 @@ def by_float_sizes(n: Net) -> str:
     height = n.add("Cast", n.add("Floor", n.add("Mul", height, n.constant(np.float32(2)))), to=7)
     sizes = n.add("Concat", n.ints(2, 6), n.add("Unsqueeze", height, n.ints(0)), n.ints(22), axis=0)
     return str(n.add("Resize", "x", "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel"))
+
+
+def padded_by_sizes(n: Net, mode: str = "constant") -> str:
+    """Put a row and a column around until the map has 12 of both, as PyTorch's exporter writes it: a table, turned."""
+    missing = n.add("Sub", n.ints(12, 12), extents(n, 2, 4))
+    below, right = (n.add("Slice", missing, n.ints(i), n.ints(i + 1)) for i in (0, 1))
+    given = n.add("Concat", n.ints(0), right, n.ints(0), below, axis=0)
+    left = n.add("Sub", n.ints(8), n.add("Shape", given))
+    table = n.add(
+        "Reshape", n.add("Concat", given, n.add("ConstantOfShape", left, value=WHOLE[0]), axis=0), n.ints(-1, 2)
+    )
+    turned = n.add("Transpose", n.add("Slice", table, n.ints(-1), n.ints(-100), n.ints(0), n.ints(-1)), perm=[1, 0])
+    return str(n.add("Pad", "x", n.add("Cast", n.add("Reshape", turned, n.ints(-1)), to=7), mode=mode))
+
+
+def expanded_by_sizes(n: Net) -> str:
+    """Expand to sizes of which -1 stands for what is there, as PyTorch's exporter writes it."""
+    sizes = n.add("Concat", n.ints(-1, 6), extents(n, 2, 4), axis=0)
+    ones = n.add("ConstantOfShape", n.add("Shape", sizes), value=WHOLE[1])
+    sizes = n.add("Where", n.add("Equal", sizes, n.ints(-1)), ones, sizes)
+    return str(n.add("Add", "x", n.add("Expand", n.weight(1, 6, 1, 1), sizes)))
 
 
 def flattened(n: Net) -> str:
@@ -155,6 +178,10 @@ CASES: dict[str, Make] = {
     "gather one": lambda n: n.add("Gather", "x", n.constant(np.int64(2)), axis=1),
     "squeeze": lambda n: n.add("Squeeze", n.add("Unsqueeze", "x", n.ints(1, -1)), n.ints(1)),
     "pad": lambda n: n.add("Pad", "x", n.ints(0, 0, 1, 2, 0, 0, 0, 3), n.constant(np.float32(0.5))),
+    "pad by sizes": padded_by_sizes, "pad by sizes, edge": lambda n: padded_by_sizes(n, "edge"),
+    "pad, edge, nothing": lambda n: n.add("Pad", "x", n.ints(*[0] * 8), mode="edge"),
+    "pad, edge, rows": lambda n: n.add("Pad", "x", n.ints(0, 0, 0, 2, 0, 0, 0, 3), mode="edge"),
+    "expand by sizes": expanded_by_sizes,
     "pad, reflect": lambda n: n.add("Pad", "x", n.ints(0, 0, 1, 2, 0, 0, 0, 3), mode="reflect"),
     "pad, edge": lambda n: n.add("Pad", "x", n.ints(0, 0, 1, 2, 0, 0, 0, 3), mode="edge"),
     "depth to space": lambda n: n.add("DepthToSpace", conv(n), blocksize=2),
@@ -209,7 +236,8 @@ def test_operators(name: str, is_open: bool, tmp_path: Path) -> None:
 # Weights or sizes of these fit one size of images.
 FIXED = {"linear", "shuffle", "transposed, output shape", "transposed, same", "layer norm", "prelu, along rows",
          "linear and offset", "compared", "conv, window below its stride, same",
-         "resize, by float sizes", "resize, corners", "product of sizes"}  # fmt: skip
+         "resize, by float sizes", "resize, corners", "product of sizes", "pad by sizes", "pad by sizes, edge",
+         "expand by sizes"}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", UNARY)

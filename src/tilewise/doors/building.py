@@ -161,7 +161,7 @@ class Builder:
         except Exception as error:
             reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise ValueError(f"{node.kind} {node.name!r} can not be read: {reason}") from error
-        outputs = found if isinstance(found, list) else [found]
+        outputs = [_known(value) for value in (found if isinstance(found, list) else [found])]
         self.values.update(zip(filter(None, node.outputs), outputs, strict=False))
 
     def _keep_steps(self, node: OnnxNode) -> None:
@@ -359,6 +359,14 @@ class Builder:
         while found in taken or hasattr(nn.Module, found):
             found, count = f"{wanted}_{count}", count + 1
         return found
+
+
+def _known(value: Value) -> Value:
+    """Return sizes that are numbers, whatever the image, as a constant."""
+    if not isinstance(value, Sizes) or any(isinstance(item, fx.Node) for item in value.items):
+        return value
+    whole = all(isinstance(item, int) for item in value.items)
+    return np.array(value.items[0] if value.scalar else value.items, np.int64 if whole else np.float32)
 
 
 def integers_of(real: Tensor, factor: float, zero: int, dtype: torch.dtype) -> Tensor:

@@ -129,7 +129,10 @@ def _pad(b: Builder, node: OnnxNode) -> fx.Node:
     sides: list[Any] = [0] * (2 * rank)
     for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         sides[2 * (rank - 1 - axis)], sides[2 * (rank - 1 - axis) + 1] = before, after
-    while len(sides) > 2 and sides[-2:] == [0, 0]:
+    if all(isinstance(side, int) and side == 0 for side in sides):
+        return x
+    fewest = 2 if node.get("mode", "constant") == "constant" else 2 * (rank - 2)  # torch pads all of a map, or nothing
+    while len(sides) > fewest and sides[-2:] == [0, 0]:
         sides = sides[:-2]
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     mode = modes.get(node.get("mode", "constant"))

@@ -13,6 +13,9 @@ from tilewise.doors.reading import OnnxNode
 
 
 def _shape(b: Builder, node: OnnxNode) -> Sizes:
+    value = b.value(node, 0)
+    if isinstance(value, Sizes):
+        return Sizes([] if value.scalar else [len(value.items)])
     x = b.input(node, 0)
     rank = len(shape_of(x))
     start, end = slice(node.get("start", 0), node.get("end")).indices(rank)[:2]
