@@ -10,7 +10,8 @@ from torch import Tensor, fx, nn
 from tilewise.common.modules import copy_model
 from tilewise.conversion import skips_of
 from tilewise.doors.building import TENSOR
-from tilewise.engine.capture import Captured, Example, capture, operation
+from tilewise.engine.capture import Captured, Example, capture
+from tilewise.engine.fxnodes import operation
 from tilewise.nn import unwrapped
 
 

@@ -12,8 +12,9 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 
-from tilewise.engine.capture import Axis, Captured, hint, is_fixed, operation
+from tilewise.engine.capture import Captured
 from tilewise.engine.engine import Engine
+from tilewise.engine.fxnodes import hint, is_fixed, operation
 from tilewise.engine.graph import Graph
 from tilewise.engine.importer import Importer, UnsupportedError
 from tilewise.engine.lower import lower
@@ -21,6 +22,7 @@ from tilewise.engine.operations import IMPORTS
 from tilewise.engine.operations.convolution import Conv
 from tilewise.engine.operations.images import Images
 from tilewise.engine.passes import optimize
+from tilewise.engine.ports import Axis
 
 
 @dataclass(frozen=True)
