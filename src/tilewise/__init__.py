@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from tilewise.engine import Engine, load
     from tilewise.engine.accelerate import accelerate
     from tilewise.engine.compiler import Normalization, compile  # noqa: A004 - what users call it
+    from tilewise.engine.interface import onnx_runtime_library
     from tilewise.engine.module import to_module
     from tilewise.engine.onnx_export import to_onnx
+    from tilewise.engine.onnx_programs import accelerate_onnx, to_onnx_runtime
     from tilewise.latency import LatencyTable, measure
     from tilewise.nn import describe
     from tilewise.optimization.run import optimize
@@ -43,6 +45,7 @@ _HOME = {
     "TrainConfig": "train",
     "Winograd": "quant",
     "accelerate": "engine.accelerate",
+    "accelerate_onnx": "engine.onnx_programs",
     "algorithm": "algebra",
     "calibrate": "calibration",
     "compile": "engine.compiler",
@@ -56,12 +59,14 @@ _HOME = {
     "load": "engine",
     "load_weights": "train",
     "measure": "latency",
+    "onnx_runtime_library": "engine.interface",
     "optimize": "optimization.run",
     "save_weights": "train",
     "search": "winas",
     "sfc": "algebra",
     "to_module": "engine.module",
     "to_onnx": "engine.onnx_export",
+    "to_onnx_runtime": "engine.onnx_programs",
     "toom_cook": "algebra",
 }
 _PACKAGES = ("data", "zoo")
@@ -82,6 +87,7 @@ __all__ = [
     "TrainConfig",
     "Winograd",
     "accelerate",
+    "accelerate_onnx",
     "algorithm",
     "calibrate",
     "compile",
@@ -96,12 +102,14 @@ __all__ = [
     "load",
     "load_weights",
     "measure",
+    "onnx_runtime_library",
     "optimize",
     "save_weights",
     "search",
     "sfc",
     "to_module",
     "to_onnx",
+    "to_onnx_runtime",
     "toom_cook",
     "zoo",
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -35,13 +36,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_command(cli: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--minutes", "0.0001", "--mean", "0", "0", "0", "--std", "1", "1", "1")
+    options = ("--minutes", "0.0001", "--mean", "0", "0", "0", "--std", "1", "1", "1", "--as", "onnx")
     result = cli("optimize", "their_nets:net", "--data", "pictures", "--out", "fast", *options)
     assert result["result"]["name"] == "direct int8"
     assert result["judged"]["metric"] == "psnr"
     assert result["origin"]["data"] == "pictures"
     assert json.loads((folder / "fast" / "summary.json").read_text()) == result
     assert tw.load(folder / "fast" / "model.tilewise")(np.zeros((1, 3, 12, 16), np.float32)).shape == (1, 3, 24, 32)
+    graph = onnx.load(folder / "fast" / "model.onnx").graph
+    (node,) = graph.node
+    assert (node.domain, node.op_type) == ("ai.tilewise", "Program")
+    assert node.attribute[0].s == (folder / "fast" / "model.tilewise").read_bytes()
     page = (folder / "fast" / "report.html").read_bytes()
     (folder / "fast" / "report.html").unlink()
     cli("report", "fast")

@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -19,7 +19,12 @@ from tilewise.optimization.config import OptimizeConfig
 
 if TYPE_CHECKING:
     from tilewise.data import Images, Pairs, Scenes
+    from tilewise.engine import Engine
     from tilewise.train import Task
+
+
+ONNX = "model.onnx"
+"""What a folder of a run holds for ONNX Runtime."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,8 @@ class Optimize:
     """Factor of networks of the zoo that enlarge images."""
     images: int = 1000
     """Images to use at most, drawn at random."""
+    as_: Annotated[Literal["tilewise", "onnx"], tyro.conf.arg(name="as")] = "tilewise"
+    """What to write: model.tilewise, or beside it model.onnx too, which ONNX Runtime runs (docs/guide/serve.md)."""
     common: Common = field(default_factory=Common)
 
     def run(self) -> dict[str, Any]:
@@ -83,6 +90,9 @@ class Optimize:
             origin={"command": shlex.join(["tilewise", *sys.argv[1:]]), "model": self.model, "data": self.data,
                     "mean": _of(data, "mean"), "std": _of(data, "std")},
         )  # fmt: skip
+        if self.as_ == "onnx":
+            write_onnx(found.engine, self.out / ONNX, self.model)
+            print(f"wrote {ONNX} to {self.out}")
         print_answer(found.summary)
         print(f"wrote model.tilewise, specs.json, summary.json and report.html to {self.out}")
         return found.summary
@@ -103,6 +113,19 @@ def _of(data: Images | Pairs | Scenes, name: str) -> list[float] | None:
     """Return what images were normalized by, where the data says it."""
     values = getattr(data, name, None)
     return None if values is None else list(values)
+
+
+def write_onnx(engine: Engine, path: Path, model: str) -> None:
+    """Write a network for ONNX Runtime; one that an ONNX file gave keeps the names of that file."""
+    from tilewise.engine.onnx_programs import to_onnx_runtime
+
+    if not model.endswith(".onnx"):
+        to_onnx_runtime(engine, path)
+        return
+    from tilewise.doors.reading import read_onnx
+
+    graph = read_onnx(Path(model))
+    to_onnx_runtime(engine, path, inputs=list(graph.inputs), outputs=graph.outputs)
 
 
 def print_answer(summary: dict[str, Any]) -> None:

@@ -20,6 +20,8 @@ from tilewise.quant import QuantGrid
 OPEN_SIZES = (224, 48, 32, 640, 512)
 """Heights and widths that a network is tried with where its file leaves them open, until one suits it."""
 OPEN_CHANNELS = 3
+TENSOR = "onnx_tensor"
+"""Where a node of a network's graph has, in its ``meta``, the name of the file's tensor that it is."""
 GROWING = ("ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot")
 """What makes more numbers than it reads."""
 MOVERS = frozenset((
@@ -123,6 +125,9 @@ class Builder:
             self.values[name] = placeholder
         for node in self.source.nodes:
             self._convert(node)
+        for name, value in self.values.items():
+            if isinstance(value, fx.Node):
+                value.meta.setdefault(TENSOR, name)
         results = {name: self.tensor(name) for name in self.source.outputs}
         self.graph.output(next(iter(results.values())) if len(results) == 1 else results)
         self.graph.lint()

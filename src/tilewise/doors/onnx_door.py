@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tilewise.doors.operators import HANDLERS
 from tilewise.doors.reading import read_onnx
 
 
-def from_onnx(path: str | Path) -> fx.GraphModule:
+def from_onnx(path: str | Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> fx.GraphModule:
     """Read an ONNX network as a torch module, to be converted, trained and compiled like any other.
 
     Convolutions, linear layers and norms become torch's own modules, under the names of the file's operations. The
@@ -24,6 +24,9 @@ def from_onnx(path: str | Path) -> fx.GraphModule:
     ----------
     path : path
         An ``.onnx`` file. External data has to lie in its folder.
+    inputs, outputs : sequence of str, optional
+        Tensors of the file, as Netron shows them: only what lies between them is read, so a network need not be the
+        whole file. By default the file's own inputs and outputs.
 
     Returns
     -------
@@ -34,7 +37,7 @@ def from_onnx(path: str | Path) -> fx.GraphModule:
     ------
     ValueError
         If the file is damaged, of a newer operator set, claims impossible sizes or data outside its folder, or has
-        operators that are not read: all of them are named.
+        operators that are not read: all of them are named. Also if it has no tensor of a name that is given.
     FileNotFoundError
         If there is no such file.
 
@@ -44,7 +47,7 @@ def from_onnx(path: str | Path) -> fx.GraphModule:
     >>> model = tilewise.convert(model, {"*": tilewise.Direct(bits=8)})
     """
     path = Path(path)
-    graph = read_onnx(path)
+    graph = read_onnx(path, inputs, outputs)
     is_open = any(None in shape[1:] for shape in graph.inputs.values())
     errors = []
     for size in OPEN_SIZES if is_open else OPEN_SIZES[:1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,8 +90,8 @@ class OnnxGraph:
     outputs: list[str]
 
 
-def read_onnx(path: Path) -> OnnxGraph:
-    """Read a file and check what can be checked without running it.
+def read_onnx(path: Path, inputs: Collection[str] = (), outputs: Collection[str] = ()) -> OnnxGraph:
+    """Read a file, or the part of it between tensors, and check what can be checked without running it.
 
     Raises
     ------
@@ -127,12 +127,59 @@ def read_onnx(path: Path) -> OnnxGraph:
     if graph.sparse_initializer:
         raise ValueError(f"{path} has sparse weights; allowed: dense ones")
     constants = {tensor.name: array_of(tensor, path.parent) for tensor in graph.initializer}
-    inputs = {value.name: _shape(path, value) for value in graph.input if value.name not in constants}
-    if not inputs:
+    shapes = {value.name: _shape(path, value) for value in graph.input if value.name not in constants}
+    if not shapes:
         raise ValueError(f"{path} has no input")
     nodes = [_node(node, i, opset, path.parent) for i, node in enumerate(graph.node)]
-    _check_order(path, nodes, {*constants, *inputs}, [value.name for value in graph.output])
-    return OnnxGraph(nodes, constants, inputs, [value.name for value in graph.output])
+    results = [value.name for value in graph.output]
+    _check_order(path, nodes, {*constants, *shapes}, results)
+    whole = OnnxGraph(nodes, constants, shapes, results)
+    return _part(path, whole, model, inputs, outputs) if inputs or outputs else whole
+
+
+def _part(
+    path: Path, whole: OnnxGraph, model: onnx.ModelProto, inputs: Collection[str], outputs: Collection[str]
+) -> OnnxGraph:
+    """Return what lies between tensors; by default the file's own inputs and outputs."""
+    shapes = _shapes_within(path, model, inputs) if inputs else whole.inputs
+    results = list(outputs) or whole.outputs
+    nodes = _between(path, whole.nodes, {*whole.constants, *shapes}, results)
+    read = {name for node in nodes for name in node.reads()}
+    if needed := sorted(read & whole.inputs.keys() - shapes.keys()):
+        raise ValueError(f"{path}: the part reads the input {needed[0]!r} too; name it among the inputs")
+    return OnnxGraph(nodes, whole.constants, shapes, results)
+
+
+def _shapes_within(path: Path, model: onnx.ModelProto, names: Collection[str]) -> dict[str, list[int | None]]:
+    """Return the shapes of tensors, which the file says, or which follow from what it says."""
+    import onnx.shape_inference
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
+    if unknown := [name for name in names if name not in values]:
+        raise ValueError(f"{path} has no tensor {unknown[0]!r} of a known shape; allowed: {_some(values)}")
+    return {name: _shape(path, values[name]) for name in names}
+
+
+def _between(path: Path, nodes: list[OnnxNode], known: Collection[str], results: list[str]) -> list[OnnxNode]:
+    """Return the operations that results need, going back no further than what is known."""
+    makers = {name: place for place, node in enumerate(nodes) for name in node.outputs if name}
+    if unknown := [name for name in results if name not in makers]:
+        raise ValueError(f"{path} has no tensor {unknown[0]!r} that an operation gives; allowed: {_some(makers)}")
+    needed: set[int] = set()
+    waiting = list(results)
+    while waiting:
+        name = waiting.pop()
+        if name not in known and (place := makers.get(name)) is not None and place not in needed:
+            needed.add(place)
+            waiting.extend(nodes[place].reads())
+    return [nodes[place] for place in sorted(needed)]
+
+
+def _some(names: Mapping[str, Any]) -> str:
+    """Return some names, for errors."""
+    shown = list(names)[:20]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
 
 
 def array_of(tensor: onnx.TensorProto, folder: Path) -> Array:

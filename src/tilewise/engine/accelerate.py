@@ -13,8 +13,9 @@ import torch.utils._pytree as pytree
 from torch import Tensor, fx, nn
 
 from tilewise.common.limits import check_threads
-from tilewise.engine.capture import Captured, Example, capture, check_example, hint, is_fixed, module_of, operation
+from tilewise.engine.capture import Captured, Example, capture, check_example
 from tilewise.engine.engine import Engine
+from tilewise.engine.fxnodes import hint, is_fixed, module_of, operation
 from tilewise.engine.regions import EngineCall, Region, engines_of
 from tilewise.nn import Reporting
 

@@ -10,27 +10,23 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from tilewise.common.modules import copy_model
 from tilewise.engine.axes import image_shape
+from tilewise.engine.fxnodes import hint, is_fixed, operation
+from tilewise.engine.multiples import without_padding
+from tilewise.engine.ports import Axis
 from tilewise.engine.standins import KeepWeights, put_standins
+from tilewise.engine.unmixing import unmix
 from tilewise.nn import Quantize, QuantizedConv, unwrapped
 
 Example: TypeAlias = tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: tensors by position, or by the names of its arguments."""
-
-
-class Axis(NamedTuple):
-    """What the height or width of an input must be: ``size``, or if that is 0 a multiple of ``multiple``."""
-
-    size: int = 0
-    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -150,9 +146,11 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
     tensors |= {p: value for p, name in constants.items() if isinstance(value := program.constants.get(name), Tensor)}
     compute_constants(graph, tensors)
     inputs = {node.name: node for node in graph.nodes if node.name in signature.user_inputs}
+    unmix(graph, tensors, next(iter(inputs.values())).meta["val"].shape[0])
     (results,) = (node.args[0] for node in graph.nodes if node.op == "output")
     outputs = _named_outputs(program, list(results))
-    return Captured(graph, layers, tensors, inputs, outputs, _axes(inputs), program.call_spec.out_spec)
+    axes = without_padding(graph, inputs, _axes(inputs))
+    return Captured(graph, layers, tensors, inputs, outputs, axes, program.call_spec.out_spec)
 
 
 def compute_constants(graph: fx.Graph, tensors: dict[str, Tensor]) -> None:
@@ -283,56 +281,3 @@ def _ask(condition: Any, hints: Mapping[str, int], asked: dict[str, Axis]) -> No
 
 def _is_in_place(node: fx.Node) -> bool:
     return node.op == "call_function" and getattr(getattr(node.target, "_schema", None), "is_mutable", False)
-
-
-def hint(size: Any) -> int:
-    """Return an extent for the example."""
-    return size if isinstance(size, int) else int(size.node.hint)
-
-
-def is_fixed(size: Any) -> bool:
-    """Whether the model runs with no other extent than the example's: it compares it with a number, say."""
-    return statically_known_true(size == hint(size))
-
-
-def size_of(node: fx.Node) -> tuple[fx.Node, int] | None:
-    """Return the tensor and the axis whose extent a node is, or None if it is none."""
-    if operation(node) != "aten::sym_size":
-        return None
-    x, axis = node.args
-    assert isinstance(x, fx.Node)
-    assert isinstance(axis, int)
-    return x, axis % 4
-
-
-def operation(node: fx.Node) -> str:
-    """Name of what a node calls, such as ``aten::conv2d``."""
-    schema = getattr(node.target, "_schema", None)
-    return str(getattr(node.target, "__name__", node.target)) if schema is None else str(schema.name)
-
-
-def arguments(node: fx.Node) -> dict[str, Any]:
-    """Arguments of a node by name, defaults filled in."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return dict(enumerate(node.args))  # type: ignore[arg-type]
-    values = {a.name: a.default_value for a in schema.arguments}
-    return values | {a.name: value for a, value in zip(schema.arguments, node.args, strict=False)} | dict(node.kwargs)
-
-
-def module_of(node: fx.Node) -> str:
-    """Dotted name of the module that a node belongs to; empty for the model itself."""
-    stack = node.meta.get("nn_module_stack") or {"": ("", None)}
-    return str(list(stack.values())[-1][0])
-
-
-def place(node: fx.Node) -> str:
-    """Where in the model's code a node comes from, for errors."""
-    module = module_of(node)
-    where = f"in module {module!r}" if module else "in the model's forward"
-    lines = re.findall(r'File "(.*)", line (\d+), in .*\n\s*(.*)', node.meta.get("stack_trace") or "")
-    own = [line for line in lines if "torch" not in PurePath(line[0]).parts]
-    if own:
-        file, number, code = own[-1]
-        where += f" ({PurePath(file).name}:{number}: {code.strip()})"
-    return where

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from tilewise.engine.capture import Captured, Example, capture, check_example
 from tilewise.engine.engine import DEFAULT_BATCH, Engine
-from tilewise.engine.importer import ComputedSizeError, Importer
+from tilewise.engine.importer import ComputedSizeError, Importer, UnsupportedError
 from tilewise.engine.lower import lower
 from tilewise.engine.operations import IMPORTS, SIMULATIONS
 from tilewise.engine.operations.images import Images
@@ -133,7 +133,8 @@ def make_program(
         captured = capture(model, images, any_size=True)
         graph = Importer(captured, IMPORTS).run(_inputs(captured, normalization))
     except ValueError as error:
-        if not isinstance(error, ComputedSizeError) and not str(error).startswith("torch.export"):
+        # What is computed from sizes alone, as a grid of places, is a constant where these are known.
+        if not isinstance(error, ComputedSizeError | UnsupportedError) and not str(error).startswith("torch.export"):
             raise
         captured = capture(model, images, any_size=False)
         graph = Importer(captured, IMPORTS).run(_inputs(captured, normalization))

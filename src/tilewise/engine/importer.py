@@ -25,7 +25,8 @@ from tilewise.engine.axes import (
     shape_of,
     whole,
 )
-from tilewise.engine.capture import Captured, arguments, hint, is_fixed, module_of, operation, place, size_of
+from tilewise.engine.capture import Captured
+from tilewise.engine.fxnodes import arguments, hint, is_fixed, module_of, operation, place, size_of
 from tilewise.engine.graph import Chw, Extent, Graph, Node, Op, Output
 
 
@@ -164,7 +165,7 @@ class Importer:
                 self.guessed.add(node)
         if isinstance(made, list):
             self.parts[node] = made
-        else:
+        elif made is not None:
             self.values[node] = made
 
     def _guess(self, node: fx.Node) -> Value | list[Value]:
@@ -342,13 +343,17 @@ class Importer:
 
     def like(self, sizes: Iterable[Any]) -> Node | None:
         """Return the tensor whose height and width these are, or None where they are numbers."""
-        found = [size_of(size) if isinstance(size, fx.Node) else None for size in sizes]
-        if found == [None, None] and not any(isinstance(size, fx.Node) for size in sizes):
+        height, width = sizes
+        if not isinstance(height, fx.Node) and not isinstance(width, fx.Node):
             return None
-        (height, width) = found
-        if height is None or width is None or height[0] is not width[0] or (height[1], width[1]) != (2, 3):
-            raise ComputedSizeError(str(self.refusal("takes a size that the model computes")))
-        return self.image(height[0]).node
+        high, wide = (size_of(size) if isinstance(size, fx.Node) else None for size in (height, width))
+        if high and wide and high[0] is wide[0] and (high[1], wide[1]) == (2, 3):
+            return self.image(high[0]).node
+        wanted = [str(size.meta["val"] if isinstance(size, fx.Node) else size) for size in (height, width)]
+        for node, value in self.values.items():
+            if value.is_image and [str(size) for size in node.meta["val"].shape[2:]] == wanted:
+                return value.node
+        raise ComputedSizeError(str(self.refusal("takes a size that the model computes")))
 
     def one(self, op: Op, x: Value, chw: Iterable[int], like: Node | None = None) -> Value:
         """Append a node that reads an image and makes one."""
@@ -364,7 +369,8 @@ class Importer:
         return Value(x.node, shape_of(axes), axes)
 
 
-Handler: TypeAlias = Callable[[Importer, dict[str, Any]], Value | list[Value]]
+Handler: TypeAlias = Callable[[Importer, dict[str, Any]], Value | list[Value] | None]
+"""Returns what an operation becomes; None if it is no more than a parameter."""
 
 
 def pair(value: Any) -> tuple[Any, Any]:

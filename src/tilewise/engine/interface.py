@@ -11,8 +11,8 @@ def c_interface() -> dict[str, Path]:
     Returns
     -------
     dict of str to Path
-        ``include`` (tilewise.h), ``lib`` (libtilewise.so, libtilewise.a), ``cmake`` (for ``tilewise_DIR``) and
-        ``pkgconfig`` (for ``PKG_CONFIG_PATH``).
+        ``include`` (tilewise.h), ``lib`` (libtilewise.so, libtilewise.a, libtilewise_onnxruntime.so), ``cmake`` (for
+        ``tilewise_DIR``) and ``pkgconfig`` (for ``PKG_CONFIG_PATH``).
 
     Raises
     ------
@@ -30,3 +30,28 @@ def c_interface() -> dict[str, Path]:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no {folder}: the native part was built with TILEWISE_LIBRARIES=OFF")
     return folders
+
+
+def onnx_runtime_library() -> str:
+    """Return the path of the library by which ONNX Runtime runs Tilewise programs.
+
+    Returns
+    -------
+    str
+        What ``onnxruntime.SessionOptions.register_custom_ops_library`` takes. It needs ONNX Runtime 1.16 or later.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the native part was built without it.
+
+    Examples
+    --------
+    >>> options = onnxruntime.SessionOptions()
+    >>> options.register_custom_ops_library(tilewise.onnx_runtime_library())
+    >>> session = onnxruntime.InferenceSession("net.onnx", options)
+    """
+    library = c_interface()["lib"] / "libtilewise_onnxruntime.so"
+    if not library.is_file():
+        raise FileNotFoundError(f"there is no {library}: the native part was built without it")
+    return str(library)

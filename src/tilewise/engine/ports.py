@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from tilewise.engine.program import Layout
 
@@ -21,6 +21,13 @@ def nchw(shape: tuple[int, ...], layout: Layout) -> Extents:
     """Return the extents of images in a layout."""
     n, a, b, c = shape
     return (n, a, b, c) if layout == "NCHW" else (n, c, a, b)
+
+
+class Axis(NamedTuple):
+    """What the height or width of an input must be: ``size``, or if that is 0 a multiple of ``multiple``."""
+
+    size: int = 0
+    multiple: int = 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,8 +12,9 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 
-from tilewise.engine.capture import Axis, Captured, hint, is_fixed, operation
+from tilewise.engine.capture import Captured
 from tilewise.engine.engine import Engine
+from tilewise.engine.fxnodes import hint, is_fixed, operation
 from tilewise.engine.graph import Graph
 from tilewise.engine.importer import Importer, UnsupportedError
 from tilewise.engine.lower import lower
@@ -21,6 +22,7 @@ from tilewise.engine.operations import IMPORTS
 from tilewise.engine.operations.convolution import Conv
 from tilewise.engine.operations.images import Images
 from tilewise.engine.passes import optimize
+from tilewise.engine.ports import Axis
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,16 @@ class Region:
     outputs: list[fx.Node]
 
 
-def engines_of(captured: Captured, threads: int, precision: str) -> list[tuple[Region, Engine]]:
+def _anywhere(_: fx.Node) -> bool:
+    return True
+
+
+def engines_of(
+    captured: Captured, threads: int, precision: str, may_cross: Callable[[fx.Node], bool] = _anywhere
+) -> list[tuple[Region, Engine]]:
     """Return the regions of a model, and an engine for each; those without a convolution are not worth a crossing."""
     found = []
-    for region, graph in regions_of(captured):
+    for region, graph in regions_of(captured, may_cross):
         if any(isinstance(node.op, Conv) for node in graph.nodes):
             try:
                 program = lower(optimize(graph, precision), precision)
@@ -53,14 +61,19 @@ def engines_of(captured: Captured, threads: int, precision: str) -> list[tuple[R
     return found
 
 
-def regions_of(captured: Captured) -> list[tuple[Region, Graph]]:
-    """Return the largest parts of a model that the engine serves, as the engine's graphs."""
+def regions_of(captured: Captured, may_cross: Callable[[fx.Node], bool] = _anywhere) -> list[tuple[Region, Graph]]:
+    """Return the largest parts of a model that the engine serves, as the engine's graphs.
+
+    ``may_cross`` says which tensors may go into or come out of an engine.
+    """
     owner = fx.GraphModule(nn.Module(), captured.graph)
     served = {node for node in captured.graph.nodes if node.op == "call_function" and _may_be(node)}
     while True:
         partitioner = CapabilityBasedPartitioner(owner, _Support(served), allows_single_node_partition=True)
         regions = [_region(captured, partition.nodes) for partition in partitioner.propose_partitions()]
-        made = [(region, *_import(captured, region)) for region in regions if any(map(_is_tensor, region.nodes))]
+        made = [
+            (region, *_import(captured, region, may_cross)) for region in regions if any(map(_is_tensor, region.nodes))
+        ]
         lacking = {node for _, _, lacks in made for node in lacks}
         if not lacking:
             return [(region, graph) for region, graph, _ in made if graph is not None]
@@ -95,11 +108,13 @@ def _region(captured: Captured, nodes: Iterable[fx.Node]) -> Region:
     return Region(ordered, inputs, outputs)
 
 
-def _import(captured: Captured, region: Region) -> tuple[Graph | None, set[fx.Node]]:
+def _import(
+    captured: Captured, region: Region, may_cross: Callable[[fx.Node], bool]
+) -> tuple[Graph | None, set[fx.Node]]:
     """Return the engine's graph of a region, or None and the nodes that it can not have."""
-    foreign = [x for x in region.inputs if not _is_image(captured, x)]
+    foreign = [x for x in region.inputs if not (_is_image(captured, x) and may_cross(x))]
     lacking = {node for node in region.nodes if any(x in node.all_input_nodes for x in foreign)}
-    lacking |= {node for node in region.outputs if not _is_tensor(node)}
+    lacking |= {node for node in region.outputs if not (_is_tensor(node) and may_cross(node))}
     if lacking or not region.inputs:
         return None, lacking
     part = dataclasses.replace(

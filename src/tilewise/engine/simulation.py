@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 from torch import Tensor, fx
 
 from tilewise.engine.axes import CHANNEL, Axes, image_shape, of_image, of_input, reshaped, shape_of, whole
-from tilewise.engine.capture import Captured, arguments, hint, operation
+from tilewise.engine.capture import Captured
+from tilewise.engine.fxnodes import arguments, hint, operation
 from tilewise.engine.views import NOTHINGS, VIEWS, viewed
 from tilewise.nn import Affine, Linear, QuantizedConv, affine_of
 from tilewise.quant import FLOAT_BITS, QuantGrid

@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from tilewise.engine.axes import Axes, reshaped
-from tilewise.engine.capture import hint, is_fixed, operation
+from tilewise.engine.fxnodes import hint, is_fixed, operation
 
 RESHAPES = frozenset({
     "aten::flatten", "aten::unflatten", "aten::view", "aten::reshape", "aten::squeeze", "aten::unsqueeze",

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from tilewise.engine.capture import operation
 from tilewise.engine.functions import FUNCTIONS
+from tilewise.engine.fxnodes import operation
 from tilewise.engine.graph import Activation, Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.operations.elementwise import ElementWise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -9,15 +10,15 @@ import torch
 from torch import Tensor, fx
 
 from tilewise.engine.axes import of_image, reshaped, shape_of
-from tilewise.engine.capture import is_fixed, operation
 from tilewise.engine.functions import FUNCTIONS
+from tilewise.engine.fxnodes import is_fixed, operation
 from tilewise.engine.graph import Activation, Chw, Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
 from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.elementwise import ElementWise
 from tilewise.engine.operations.gathering import Gather, Part, cut, expanded, join, repeats
-from tilewise.engine.operations.resizing import NEAREST, Resize
+from tilewise.engine.operations.resizing import spread
 from tilewise.engine.simulation import Run, Simulated
 
 Operand: TypeAlias = Value | Tensor
@@ -85,19 +86,36 @@ def _divide(im: Importer, a: dict[str, Any]) -> Value:
     return scaled(im, inverse, x)
 
 
-def _extremum(kind: str) -> Handler:
+def extremum(kind: str) -> Callable[[Importer, dict[str, Any]], Value]:
+    """Return the handler of the minimum or maximum of two tensors, or of one and numbers."""
+
     def handler(im: Importer, a: dict[str, Any]) -> Value:
         x, y = _operand(im, a["self"]), _operand(im, a["other"])
         if isinstance(x, Value) and isinstance(y, Value):
             return binary(im, kind, x, y)
         tensor, numbers = _apart(im, x, y)
         if numbers.numel() > 1:
-            return binary(im, kind, tensor, _constant(im, tensor, numbers))
+            return binary(im, kind, tensor, constant(im, tensor, numbers))
         limit = float(numbers)
         op = Activate(Activation(low=limit) if kind == "maximum" else Activation(high=limit))
         return im.alike(op, tensor)
 
     return handler
+
+
+def _filled(im: Importer, a: dict[str, Any]) -> Value:
+    """Return maps of one number, of the height and width of another tensor."""
+    if im.node.meta["val"].dtype != torch.float32 or len(im.out()) != IMAGE_AXES:
+        raise im.refusal("is no map (N, C, H, W) of float32")
+    source = a.get("self")
+    like = im.like(a["size"][2:]) if source is None else im.image(source).node
+    if like is None:
+        raise im.refusal("is of a fixed size; allowed: of the height and width of a tensor that the network computes")
+    value = FILLED[operation(im.node)] if operation(im.node) in FILLED else a["fill_value"]
+    channels = im.out()[0]
+    zeros = im.add(Gather((Part(channels=(cut(0, 1, 1), *repeats(channels))),)), [like], im.out())
+    zeros = im.add(Activate(Activation(0.0, 0.0)), [zeros], im.out())
+    return im.one(ElementWise(bias=torch.full((channels,), float(value))), Value(zeros, zeros.chw), im.out())
 
 
 def _negative(im: Importer, a: dict[str, Any]) -> Value:
@@ -119,16 +137,17 @@ def _inverse_root(im: Importer, a: dict[str, Any]) -> Value:
     return _power(im, {**a, "exponent": -0.5})
 
 
-def _expand(im: Importer, a: dict[str, Any]) -> Value:
+def _expand(im: Importer, a: dict[str, Any]) -> Value | None:
     """Leave a tensor as it is for readers that take an extent of 1 for any other."""
+    if isinstance(a["self"], fx.Node) and a["self"].name in im.captured.tensors:
+        im.captured.tensors[im.node.name] = im.captured.tensors[a["self"].name]  # for readers that broadcast
+        return None
     x = im.value(a["self"])
     read_alike = all(operation(user) in BROADCAST for user in im.node.users)
     if read_alike and len(x.shape) == len(im.out()):
         return x
     like = _spread_like(im, x, a)
-    if like is None:
-        return expanded(im, x, im.out())
-    return im.one(Resize((0, 0), (0.0, 0.0), align_corners=False, mode=NEAREST), im.image(a["self"]), im.out(), like)
+    return expanded(im, x, im.out()) if like is None else spread(im, x, like)
 
 
 def _spread_like(im: Importer, x: Value, a: dict[str, Any]) -> Node | None:
@@ -175,7 +194,7 @@ def _per_channel(x: Value, numbers: Tensor) -> Tensor | None:
     return numbers.reshape(-1).expand(x.node.chw.channels).contiguous()
 
 
-def _constant(im: Importer, x: Value, numbers: Tensor) -> Value:
+def constant(im: Importer, x: Value, numbers: Tensor) -> Value:
     """Return numbers as a tensor that the network computes: a pixel of ``x``, limited to 0, and the numbers added."""
     shape = (1,) * (len(x.shape) + 1 - numbers.ndim) + tuple(numbers.shape)
     if len(shape) > len(x.shape) + 1 or shape[0] != 1:
@@ -186,7 +205,7 @@ def _constant(im: Importer, x: Value, numbers: Tensor) -> Value:
     numbers = numbers.reshape(shape)
     if numbers.numel() > MOST_CHANNELS:
         axis = shape.index(max(shape))
-        return join(im, [_constant(im, x, part) for part in numbers.chunk(2, axis)], axis)
+        return join(im, [constant(im, x, part) for part in numbers.chunk(2, axis)], axis)
     channels = (cut(0, 1, 1), *repeats(numbers.numel()))
     chw = (numbers.numel(), 1, 1)
     zeros = im.add(Gather((Part((cut(0, 1, 1),), (cut(0, 1, 1),), channels=channels),)), [x.node], chw)
@@ -207,7 +226,7 @@ def scaled(im: Importer, x: Value, numbers: Tensor) -> Value:
     """Return a tensor times numbers."""
     scale = _per_channel(x, numbers)
     if scale is None:
-        return binary(im, "multiply", x, _constant(im, x, numbers))
+        return binary(im, "multiply", x, constant(im, x, numbers))
     return x if (scale == 1).all() else im.alike(ElementWise(scale=scale), x)
 
 
@@ -221,7 +240,7 @@ def total(im: Importer, x: Operand, y: Operand) -> Value:
     tensor, numbers = _apart(im, x, y)
     bias = _per_channel(tensor, numbers)
     if bias is None:
-        return total(im, tensor, _constant(im, tensor, numbers))
+        return total(im, tensor, constant(im, tensor, numbers))
     # The first summand of Python's sum() is 0.
     return tensor if (bias == 0).all() else im.alike(ElementWise(bias=bias), tensor)
 
@@ -234,7 +253,7 @@ def _difference(im: Importer, x: Operand, y: Operand) -> Value:
     numbers = _apart(im, x, y)[1]
     bias = _per_channel(y, numbers)
     if bias is None:
-        return binary(im, "subtract", _constant(im, y, numbers), y)
+        return binary(im, "subtract", constant(im, y, numbers), y)
     return im.alike(ElementWise(torch.full_like(bias, -1.0), bias), y)
 
 
@@ -326,6 +345,12 @@ def _simulate_power(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
     return x
 
 
+IMAGE_AXES = 3
+"""Channels, rows and columns."""
+FILLED = {
+    "aten::zeros": 0.0, "aten::zeros_like": 0.0, "aten::ones": 1.0, "aten::ones_like": 1.0,
+}  # fmt: skip
+"""What fills a tensor without saying so."""
 MOST_CHANNELS = 2**16
 """Of a tensor."""
 CUBE = 3
@@ -340,9 +365,10 @@ POWERS = {
 """The functions, one after the other, that make a power."""
 IMPORTS: dict[str, Handler] = {
     "aten::add": _add, "aten::sub": _subtract, "aten::rsub": _subtract_from, "aten::mul": _multiply,
-    "aten::div": _divide, "aten::minimum": _extremum("minimum"), "aten::maximum": _extremum("maximum"),
+    "aten::div": _divide, "aten::minimum": extremum("minimum"), "aten::maximum": extremum("maximum"),
     "aten::neg": _negative, "aten::pow": _power, "aten::rsqrt": _inverse_root, "aten::expand": _expand,
     "aten::expand_as": _expand, "aten::addcmul": _add_product,
+    **dict.fromkeys((*FILLED, "aten::full", "aten::full_like"), _filled),
 }  # fmt: skip
 BROADCAST = (
     "aten::add", "aten::sub", "aten::rsub", "aten::mul", "aten::div", "aten::minimum", "aten::maximum",

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from tilewise.engine.capture import operation
 from tilewise.engine.functions import FUNCTIONS, root
+from tilewise.engine.fxnodes import is_fixed, operation
 from tilewise.engine.graph import Activation
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.operations.activation import Activate
-from tilewise.engine.operations.arithmetic import binary, scaled, total
-from tilewise.engine.operations.gathering import cut, pick
-from tilewise.engine.operations.reducing import dims_of, reduced, reduction
+from tilewise.engine.operations.arithmetic import binary, constant, extremum, scaled, total
+from tilewise.engine.operations.gathering import cut, join, pick
+from tilewise.engine.operations.reducing import dims_of, largest, reduced, reduction
 from tilewise.engine.simulation import Run, Simulated
 
 
@@ -40,15 +40,43 @@ def _simulate_gated(_: Run, __: fx.Node, a: dict[str, Any]) -> Tensor:
     return product
 
 
+def _cat(im: Importer, a: dict[str, Any]) -> Value:
+    """Return tensors and parameters beside each other."""
+    beside = next((im.values[x] for x in a["tensors"] if x in im.values), None) or im.value(a["tensors"][0])
+    values = [im.values[x] if x in im.values else constant(im, beside, _of_one(im, x)) for x in a["tensors"]]
+    still = [[is_fixed(size) for size in x.meta["val"].shape[1:]] for x in a["tensors"]]
+    return join(im, values, a["dim"] % (len(beside.shape) + 1), still)
+
+
+def _of_one(im: Importer, x: fx.Node) -> Tensor:
+    """Return a parameter; for one image, if it is the same for all."""
+    numbers = im.tensor(x)
+    assert numbers is not None
+    alike = numbers.ndim > 0 and len(numbers) > 1 and bool((numbers == numbers[:1]).all())
+    return (numbers[:1] if alike else numbers).detach().float()
+
+
+def _largest(im: Importer, a: dict[str, Any]) -> Value:
+    return extremum("maximum")(im, a) if "other" in a else largest(im, a)
+
+
+def _simulate_largest(_: Run, __: fx.Node, a: dict[str, Any]) -> Any:
+    return torch.maximum(a["self"], a["other"]) if "other" in a else torch.max(a["self"], a["dim"], a["keepdim"])
+
+
 def _least(im: Importer, a: dict[str, Any]) -> Value:
+    if "other" in a:
+        return extremum("minimum")(im, a)
     if "dim" not in a:
-        raise im.refusal("is over all values, or of two tensors; allowed: over axes")
+        raise im.refusal("is over all values; allowed: over axes, or of two tensors")
     several = not isinstance(im.node.meta["val"], Tensor)  # torch has their places as a second result
     most = reduced(im, "maximum", scaled(im, im.value(a["self"]), _number(-1)), a, 0 if several else None)
     return scaled(im, most, _number(-1))
 
 
 def _simulate_least(_: Run, node: fx.Node, a: dict[str, Any]) -> Any:
+    if "other" in a:
+        return torch.minimum(a["self"], a["other"])
     least = torch.amin(a["self"], a["dim"], a["keepdim"])
     return least if isinstance(node.meta["val"], Tensor) else (least,)
 
@@ -152,13 +180,16 @@ def _simulate_log_sum(_: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
     return y
 
 
+CONCATENATIONS = ("aten::cat", "aten::concat")
 COMPOSED: dict[str, tuple[Handler, Callable[..., Any]]] = {
     "aten::glu": (_gated, _simulate_gated), "aten::amin": (_least, _simulate_least),
-    "aten::min": (_least, _simulate_least), "aten::var": (_variance, _simulate_variance),
-    "aten::std": (_variance, _simulate_variance), "aten::rms_norm": (_rms_norm, _simulate_rms_norm),
-    "aten::log_softmax": (_log_softmax, _simulate_log_softmax),
+    "aten::max": (_largest, _simulate_largest), "aten::min": (_least, _simulate_least),
+    "aten::var": (_variance, _simulate_variance), "aten::std": (_variance, _simulate_variance),
+    "aten::rms_norm": (_rms_norm, _simulate_rms_norm), "aten::log_softmax": (_log_softmax, _simulate_log_softmax),
     "aten::_log_softmax": (_log_softmax, _simulate_log_softmax), "aten::logsumexp": (_log_sum, _simulate_log_sum),
     "aten::log_sigmoid": (_log_sigmoid, _simulate_log_sigmoid), "aten::celu": (_celu, _simulate_celu),
 }  # fmt: skip
-IMPORTS: dict[str, Handler] = {name: handler for name, (handler, _) in COMPOSED.items()}
+IMPORTS: dict[str, Handler] = {
+    **dict.fromkeys(CONCATENATIONS, _cat), **{name: handler for name, (handler, _) in COMPOSED.items()},
+}  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {name: simulate for name, (_, simulate) in COMPOSED.items()}

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from tilewise.algebra import Planar
 from tilewise.engine.axes import Digit, of_image
-from tilewise.engine.capture import module_of
+from tilewise.engine.fxnodes import module_of
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.layers import check_layer, check_sums, float_layer

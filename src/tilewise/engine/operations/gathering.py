@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from torch import fx
 
 from tilewise.engine.axes import CHANNEL, COLUMN, ROW, groups_for, groups_of_result, of_image
-from tilewise.engine.capture import hint, is_fixed, size_of
+from tilewise.engine.fxnodes import hint, is_fixed, size_of
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import ComputedSizeError, Handler, Importer, Value
 from tilewise.engine.lower import Writer
@@ -158,11 +159,6 @@ def _moves(parts: list[tuple[Move, ...]]) -> Any:
     return np.array(rows, np.int64).reshape(-1, 5)
 
 
-def _cat(im: Importer, a: dict[str, Any]) -> Value:
-    values = [im.value(x) for x in a["tensors"]]
-    return join(im, values, a["dim"] % (len(values[0].shape) + 1))
-
-
 def _stack(im: Importer, a: dict[str, Any]) -> Value:
     values = [im.value(x) for x in a["tensors"]]
     axis = a["dim"] % (len(values[0].shape) + 2)
@@ -171,12 +167,13 @@ def _stack(im: Importer, a: dict[str, Any]) -> Value:
     return join(im, [im.view(x, (*x.axes[: axis - 1], (), *x.axes[axis - 1 :])) for x in values], axis)
 
 
-def join(im: Importer, values: list[Value], axis: int) -> Value:
-    """Return tensors beside each other along an axis, the batch being axis 0."""
+def join(im: Importer, values: list[Value], axis: int, still: Sequence[Sequence[bool]] = ()) -> Value:
+    """Return tensors beside each other along an axis, the batch being axis 0; ``still``: which of their axes stay."""
     if axis == 0:
         raise im.refusal("is along the images; allowed: another axis")
     parts = [im.along(x, axis) for x in values]
     if any(_frame(*part, axis) != _frame(*parts[0], axis) for part in parts):
+        values = [_settled(*pair) for pair in zip(values, still, strict=True)] if still else values
         parts = [im.along(_plain(im, x, axis), axis) for x in values]
         if any(_frame(*part, axis) != _frame(*parts[0], axis) for part in parts):
             raise im.refusal("puts tensors together whose channels, rows and columns do not go together")
@@ -185,6 +182,13 @@ def join(im: Importer, values: list[Value], axis: int) -> Value:
     firsts = np.cumsum([0, *sizes]).tolist()[:-1] if base == CHANNEL else [0] * len(sizes)
     op = Gather(tuple(Part(first=first) for first in firsts), base)
     return moved(im, op, [y.node for y, _ in parts], x, base, axis, sum(sizes))
+
+
+def _settled(x: Value, still: Sequence[bool]) -> Value:
+    """Return a tensor without growth along axes of a fixed extent: rows are taken to grow wherever they come from."""
+    pairs = zip(x.axes, still, strict=True)
+    axes = (tuple(digit._replace(free=digit.free and not stays) for digit in axis) for axis, stays in pairs)
+    return x._replace(order=tuple(axes))
 
 
 def _frame(x: Value, base: int, axis: int) -> Any:
@@ -340,8 +344,9 @@ def _roll(im: Importer, a: dict[str, Any]) -> Value:
     return x
 
 
-def _repeat(im: Importer, a: dict[str, Any]) -> Value:
-    x, counts = im.value(a["self"]), [im.number(count) for count in a.get("repeats") or a["dims"]]
+def repeated(im: Importer, x: Value, times: Sequence[Any]) -> Value:
+    """Return a tensor put beside itself along its axes, so many times each, the batch being axis 0."""
+    counts = [im.number(count) for count in times]
     counts = [1] * (len(x.shape) + 1 - len(counts)) + counts
     if counts[0] != 1 or len(counts) > len(x.shape) + 1:
         raise im.refusal(f"repeats images or adds axes: {counts}; allowed: along other axes")
@@ -376,13 +381,12 @@ def _axis(im: Importer, a: dict[str, Any]) -> int:
 
 
 IMPORTS: dict[str, Handler] = {
-    "aten::cat": _cat, "aten::concat": _cat, "aten::stack": _stack, "aten::slice": _slice, "aten::narrow": _narrow,
+    "aten::stack": _stack, "aten::slice": _slice, "aten::narrow": _narrow,
     "aten::select": _select, "aten::unbind": _unbind,
     **dict.fromkeys(
         ("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::tensor_split", "aten::unsafe_chunk"), _split
     ),
     "aten::index": _index, "aten::index_select": _index, "aten::flip": _flip, "aten::roll": _roll,
-    "aten::repeat": _repeat, "aten::tile": _repeat,
     "aten::repeat_interleave": _repeat_interleave,
 }  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {}

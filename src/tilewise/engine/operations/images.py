@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilewise.engine.capture import Axis
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler
 from tilewise.engine.lower import Writer
+from tilewise.engine.ports import Axis
 from tilewise.engine.simulation import Simulated
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tilewise.engine.axes import CHANNEL
-from tilewise.engine.capture import operation
+from tilewise.engine.fxnodes import operation
 from tilewise.engine.graph import Activation
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.operations.activation import Activate

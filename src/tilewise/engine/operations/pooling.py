@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from tilewise.engine.capture import operation
+from tilewise.engine.fxnodes import operation
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.lower import Writer

@@ -93,7 +93,7 @@ def steps(dims: list[int], rank: int) -> list[Step]:
     return [step for step in found if step.axes]
 
 
-def _largest(im: Importer, a: dict[str, Any]) -> Value:
+def largest(im: Importer, a: dict[str, Any]) -> Value:
     """Return the largest values over the channels; torch has their places as a second result."""
     if "dim" not in a:
         raise im.refusal("is over all values, or of two tensors; allowed: over the channels")
@@ -186,7 +186,7 @@ def _simulate_length(run: Run, node: fx.Node, a: dict[str, Any]) -> Tensor:
 
 IMPORTS: dict[str, Handler] = {
     "aten::mean": _reduce("mean"), "aten::sum": _reduce("sum"), "aten::amax": _reduce("maximum"),
-    "aten::max": _largest, "aten::linalg_vector_norm": _length, "aten::norm": _length,
+    "aten::linalg_vector_norm": _length, "aten::norm": _length,
 }  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {
     "aten::mean": _simulate_mean, "aten::sum": _simulate_sum, "aten::amax": _simulate_largest,

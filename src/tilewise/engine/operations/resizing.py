@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from tilewise.engine.capture import operation
+from tilewise.engine.axes import of_image
+from tilewise.engine.fxnodes import operation
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.lower import Writer
-from tilewise.engine.operations.gathering import Gather, Part, repeat
+from tilewise.engine.operations.gathering import Gather, Part, repeat, repeated
 from tilewise.engine.simulation import Run, Simulated
 
 BILINEAR, NEAREST, NEAREST_EXACT, BICUBIC = range(4)
@@ -57,6 +58,23 @@ def _resize(im: Importer, a: dict[str, Any]) -> Value:
     like = im.like(a["output_size"])
     size = (0, 0) if like is not None else tuple(map(im.number, a["output_size"]))
     return im.one(Resize((size[0], size[1]), (0.0, 0.0), corners, mode), x, im.out(), like)
+
+
+def spread(im: Importer, x: Value, like: Node) -> Value:
+    """Return images of one pixel that is everywhere, as high and wide as another tensor."""
+    pixel = im.view(x, of_image(x.node.chw)) if x.is_image else im.arranged(x, x.axes)
+    op = Resize((0, 0), (0.0, 0.0), align_corners=False, mode=NEAREST)
+    return im.one(op, pixel, (pixel.node.chw.channels, *like.chw[1:]), like)
+
+
+def _repeat(im: Importer, a: dict[str, Any]) -> Value:
+    counts, x = a.get("repeats") or a["dims"], im.value(a["self"])
+    over_pixels = len(counts) == len(x.shape) + 1 == IMAGE_RANK and list(counts[:2]) == [1, 1]
+    if over_pixels and x.shape[1:] == (1, 1) and any(isinstance(count, fx.Node) for count in counts):
+        like = im.like(counts[2:])
+        assert like is not None
+        return spread(im, x, like)
+    return repeated(im, x, counts)
 
 
 def _antialiased(im: Importer, _: dict[str, Any]) -> Value:
@@ -168,13 +186,13 @@ def _each_axis(taps: Callable[..., Any], node: fx.Node, a: dict[str, Any], **opt
     return [taps(size, out, scale, **options) for size, out, scale in zip(x.shape[2:], sizes, scales, strict=True)]
 
 
+IMAGE_RANK = 4
 MODES = {
     "aten::upsample_bilinear2d": BILINEAR, "aten::upsample_nearest2d": NEAREST,
     "aten::_upsample_nearest_exact2d": NEAREST_EXACT, "aten::upsample_bicubic2d": BICUBIC,
 }  # fmt: skip
-IMPORTS: dict[str, Handler] = dict.fromkeys(MODES, _resize) | dict.fromkeys(
-    ("aten::_upsample_bilinear2d_aa", "aten::_upsample_bicubic2d_aa"), _antialiased
-)
+IMPORTS: dict[str, Handler] = dict.fromkeys(MODES, _resize) | dict.fromkeys(("aten::repeat", "aten::tile"), _repeat)
+IMPORTS |= dict.fromkeys(("aten::_upsample_bilinear2d_aa", "aten::_upsample_bicubic2d_aa"), _antialiased)
 SIMULATIONS: dict[str, Simulated] = {
     "aten::upsample_bilinear2d": _simulate_bilinear, "aten::upsample_nearest2d": _simulate_nearest,
     "aten::_upsample_nearest_exact2d": _simulate_nearest, "aten::upsample_bicubic2d": _simulate_bicubic,

@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from tilewise.engine.capture import module_of
+from tilewise.engine.fxnodes import module_of
 from tilewise.engine.importer import Handler, Importer, Value, pair
 from tilewise.engine.layers import check_layer, float_layer
 from tilewise.engine.operations.convolution import Conv, convolved
