@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 import tilewise as tw
-from tilewise.report.page import write_page
 
 torch.manual_seed(0)
 net = nn.Sequential(
@@ -19,8 +18,7 @@ net = nn.Sequential(
 
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
-    tw.optimize(net, [torch.rand(6, 3, 24, 24)], out=folder, minutes=0.02)
-    page = write_page(folder)  # what `tilewise report FOLDER` does
+    page = tw.optimize(net, [torch.rand(6, 3, 24, 24)], out=folder, minutes=0.02).page
     print(f"{page.name}: {page.stat().st_size // 1024} KiB, opens without a network")
     summary = json.loads((folder / "summary.json").read_text())
 

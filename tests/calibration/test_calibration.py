@@ -55,6 +55,27 @@ class Two(nn.Module):
         return self.first(near) * self.second(far)
 
 
+class OfOneImage(nn.Module):
+    """A network whose file has a batch of one in its shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(self.first(x).view(1, 8, 6, 6))
+        return y
+
+
+def test_a_network_of_one_image_at_a_time() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(3, 3, 8, 8)
+    model = tw.calibrate(tw.convert(OfOneImage(), {"*": tw.Direct()}), images.split(1))
+    assert float(model.first.input_range.absmax) == float(images.abs().max())
+    with pytest.raises(RuntimeError, match="invalid for input of size"):
+        tw.calibrate(model, [torch.randn(1, 3, 9, 8)])
+
+
 def test_several_inputs_come_by_name() -> None:
     torch.manual_seed(0)
     batches = [{"near": torch.randn(n, 3, 8, 8), "far": 5 * torch.randn(n, 3, 8, 8)} for n in (3, 1)]

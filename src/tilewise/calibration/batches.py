@@ -46,6 +46,13 @@ def has_numbers(batch: Batch) -> bool:
     return any(bool(x.any()) for x in (batch.values() if isinstance(batch, dict) else [batch]))
 
 
+def apart(batch: Batch) -> list[Batch]:
+    """Return the images of a batch one by one."""
+    if isinstance(batch, dict):
+        return [{name: x[i : i + 1] for name, x in batch.items()} for i in range(count(batch))]
+    return list(torch.split(batch, 1)) if len(batch) else []  # of no images it makes one part
+
+
 def grouped(batches: Iterable[Batch]) -> Iterator[Batch]:
     """Yield the images of some batches, in their order, in groups that depend on the images alone.
 
@@ -57,12 +64,10 @@ def grouped(batches: Iterable[Batch]) -> Iterator[Batch]:
     batches : iterable of Batch
         Where the shape of an image changes, a group ends.
     """
-    waiting: list[dict[str, Tensor]] = []
+    waiting: list[Batch] = []
     for batch in batches:
-        by_name = batch if isinstance(batch, dict) else {"": batch}
-        for i in range(count(batch)):
-            image = {name: x[i : i + 1] for name, x in by_name.items()}
-            numbers = sum(x.numel() for x in image.values())
+        for image in apart(batch):
+            numbers = sum(x.numel() for x in _by_name(image).values())
             if waiting and (_shapes(waiting[0]) != _shapes(image) or (len(waiting) + 1) * numbers > GROUP_VALUES):
                 yield _together(waiting)
                 waiting = []
@@ -71,10 +76,14 @@ def grouped(batches: Iterable[Batch]) -> Iterator[Batch]:
         yield _together(waiting)
 
 
-def _shapes(image: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: x.shape for name, x in image.items()}
+def _by_name(batch: Batch) -> dict[str, Tensor]:
+    return batch if isinstance(batch, dict) else {"": batch}
 
 
-def _together(images: list[dict[str, Tensor]]) -> Batch:
-    found = {name: torch.cat([image[name] for image in images]) for name in images[0]}
+def _shapes(image: Batch) -> dict[str, torch.Size]:
+    return {name: x.shape for name, x in _by_name(image).items()}
+
+
+def _together(images: list[Batch]) -> Batch:
+    found = {name: torch.cat([_by_name(image)[name] for image in images]) for name in _by_name(images[0])}
     return found[""] if list(found) == [""] else found

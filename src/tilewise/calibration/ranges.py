@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from tilewise.calibration.batches import Batch, call, count, grouped, has_numbers, inputs_in
+from tilewise.calibration.batches import Batch, apart, call, count, grouped, has_numbers, inputs_in
 from tilewise.calibration.config import CalibrationConfig
 from tilewise.calibration.parts import scale_parts
 from tilewise.calibration.refinement import refine
@@ -112,7 +112,12 @@ def _measure(
     images, anything = 0, False
     try:
         for batch in track(batches, "calibrate", enabled=progress):
-            _run(model, batch, layers, first=images == 0)
+            try:
+                _run(model, batch, layers, first=images == 0)
+            except RuntimeError:
+                if count(batch) == 1:
+                    raise
+                _one_by_one(model, batch, layers, first=images == 0)
             images += count(batch)
             anything = anything or has_numbers(batch)
     finally:
@@ -133,6 +138,12 @@ def _run(model: nn.Module, batch: Batch, layers: Mapping[str, QuantizedConv | Qu
         for layer in layers.values():
             layer.reset_ranges()
     call(model, batch)
+
+
+def _one_by_one(model: nn.Module, batch: Batch, layers: Mapping[str, QuantizedConv | Quantize], *, first: bool) -> None:
+    """Run a model that takes one image at a time, as files of fixed shapes have it."""
+    for i, image in enumerate(apart(batch)):
+        _run(model, image, layers, first=first and i == 0)
 
 
 def _check(model: nn.Module) -> None:
