@@ -5,6 +5,7 @@
 # make docs   the pages as a site, in build/site; a broken link fails
 # make wheels  the sdist, and wheels for this machine and 64-bit ARM, each tried: g++-aarch64-linux-gnu, qemu-user
 # make test-aarch64      the kernels of 64-bit ARM, cross-built and run in QEMU: g++-aarch64-linux-gnu, qemu-user
+# make test-windows      the core for 64-bit Windows, cross-built and run in Wine: g++-mingw-w64-x86-64, wine64
 # make measure-aarch64   the program that measures on 64-bit ARM for us (docs/guide/remote.md): g++-aarch64-linux-gnu
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +20,7 @@ BENCH :=
 CLANG := clang
 FUZZ_SECONDS := 600
 
-.PHONY: setup demo bench docs test test-long test-threads test-clang lint native-test fuzz fuzz-coverage wheels test-aarch64 measure-aarch64 clean
+.PHONY: setup demo bench docs test test-long test-threads test-clang lint native-test fuzz fuzz-coverage wheels test-aarch64 test-windows measure-aarch64 clean
 
 setup: $(VENV)/.ready
 
@@ -66,7 +67,7 @@ test-threads: setup
 
 # The certificates, whole networks, by another compiler without optimization.
 test-clang: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/clang -DCMAKE_C_COMPILER=$(CLANG) \
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/clang --compile-no-warning-as-error -DCMAKE_C_COMPILER=$(CLANG) \
 	  -DCMAKE_CXX_COMPILER=$(subst clang,clang++,$(CLANG)) -DCMAKE_BUILD_TYPE=Debug -DTILEWISE_OPTIMIZE=-O0 \
 	  -DTILEWISE_TOOLS=ON -DTILEWISE_PYTHON=OFF -DTILEWISE_LIBRARIES=OFF -DTILEWISE_SETS=avx2
 	$(BIN)/cmake --build build/clang --target tilewise-run
@@ -93,12 +94,12 @@ fuzz: native-test
 
 # The same reader and interface by mutants that lead to new code: Clang's libFuzzer, make fuzz-coverage CLANG=clang-19
 fuzz-coverage: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/coverage -DCMAKE_CXX_COMPILER=$(subst clang,clang++,$(CLANG)) \
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/coverage --compile-no-warning-as-error -DCMAKE_CXX_COMPILER=$(subst clang,clang++,$(CLANG)) \
 	  -DTILEWISE_TESTS=ON -DTILEWISE_SANITIZE=fuzzer -DTILEWISE_PYTHON=OFF -DTILEWISE_LIBRARIES=OFF -DTILEWISE_SETS=none
 	$(BIN)/cmake --build build/coverage --target coverage_fuzz fuzz
 	mkdir -p build/coverage/corpus && build/coverage/fuzz --write build/coverage/corpus
 	build/coverage/coverage_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=60 -rss_limit_mb=4096 \
-	  build/coverage/corpus tests/corpus
+	  build/coverage/corpus
 
 wheels: setup
 	packaging/wheels.sh $(CURDIR)/$(BIN)
@@ -114,6 +115,15 @@ test-aarch64: measure-aarch64
 	done
 	QEMU_CPU=max $(BIN)/python tests/engine/golden.py elsewhere "qemu-aarch64 build/aarch64/tilewise-run" \
 	  reference portable neon dotprod i8mm
+
+# Without the tests that fork or limit memory, and without training, which looks for torch's OpenMP.
+WINDOWS_TESTS := blocking engine file json program regions sizes views winograd_reference
+test-windows: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/windows --toolchain cmake/mingw.cmake \
+	  -DTILEWISE_PYTHON=OFF -DTILEWISE_TESTS=ON
+	$(BIN)/cmake --build build/windows --target tilewise tilewise_onnxruntime $(WINDOWS_TESTS:%=%_test)
+	WINEDEBUG=-all $(BIN)/ctest --test-dir build/windows --output-on-failure \
+	  -R "^($$(echo $(WINDOWS_TESTS) | tr ' ' '|'))$$"
 
 measure-aarch64: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -G Ninja -S . -B build/aarch64 --toolchain cmake/aarch64.cmake \

@@ -21,6 +21,8 @@ for interpreter in $PYTHONS; do
   command -v "$interpreter" >/dev/null || { echo "error: PYTHONS names $interpreter, which is not there" >&2; exit 1; }
 done
 export PIP_CONSTRAINT="$root/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1 TMPDIR="$out/tmp"
+# The time that files in archives get: who builds this commit again gets the same bytes.
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
 rm -rf "$out" && mkdir -p "$TMPDIR"
 
 "$bin/python" -m venv "$out/tools"

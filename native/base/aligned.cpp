@@ -1,20 +1,28 @@
+// What asks the operating system for memory.
 #include "base/aligned.h"
 
+#ifndef _WIN32
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 #include <cstdint>
 #include <cstdlib>
 #include <new>
 
 namespace tilewise {
-namespace {
-
-constexpr std::size_t kLine = 64, kLargePage = std::size_t{2} << 20;
-
-}  // namespace
-
+#ifdef _WIN32
+// What std::free gives back begins at multiples of 16 there, which is all that vectors of 16 bytes need.
 void* allocate_lines(std::size_t bytes) {
+  void* const found = std::malloc(bytes);
+  if (found == nullptr) throw std::bad_alloc();
+  return found;
+}
+
+void use_large_pages(void*, std::size_t) {}
+#else
+void* allocate_lines(std::size_t bytes) {
+  constexpr std::size_t kLine = 64, kLargePage = std::size_t{2} << 20;
   const bool large = bytes >= kLargePage;
   void* found = nullptr;
   if (posix_memalign(&found, large ? kLargePage : kLine, bytes) != 0) throw std::bad_alloc();
@@ -33,5 +41,6 @@ void use_large_pages(void* begin, std::size_t bytes) {
   (void)begin, (void)bytes;
 #endif
 }
+#endif
 
 }  // namespace tilewise

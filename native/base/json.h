@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace tilewise {
@@ -13,7 +12,7 @@ namespace tilewise {
 // A value; which members hold something is what `kind` says.
 struct Json {
   enum class Kind : std::uint8_t { kNull, kBool, kInteger, kReal, kText, kList, kObject };
-  using Member = std::pair<std::string, Json>;
+  struct Member;  // no std::pair, whose traits ask what Json is before it is whole (Clang)
 
   Kind kind = Kind::kNull;
   bool flag = false;
@@ -27,6 +26,11 @@ struct Json {
   const Json* find(std::string_view name) const;
   // "an integer", "a list", ...: for errors.
   const char* what() const;
+};
+
+struct Json::Member {
+  std::string first;
+  Json second;
 };
 
 // Throws std::invalid_argument, naming the position, for what is no JSON, is nested more than 16 deep, has a name
