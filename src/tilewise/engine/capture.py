@@ -137,6 +137,7 @@ def capture(model: nn.Module, example: Example, *, any_size: bool, settled: bool
         model(**example) if isinstance(example, dict) else model(*example)
         return capture(model, example, any_size=any_size, settled=True)
     graph, signature = program.graph, program.graph_signature
+    _read_what_was_assigned(graph)
     graph.eliminate_dead_code()
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     tensors = {
@@ -277,6 +278,16 @@ def _ask(condition: Any, hints: Mapping[str, int], asked: dict[str, Axis]) -> No
             asked[symbol] = Axis(0, math.lcm(old.multiple, int(match[2])))
         else:
             asked[symbol] = Axis(hints.get(symbol, 0))
+
+
+def _read_what_was_assigned(graph: fx.Graph) -> None:
+    """Let readers of a slice that has just been assigned, as by ``y = x[:, :4]; y += z``, read what was assigned."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and operation(node) == "aten::slice":
+            whole, *where = node.args
+            scattered = isinstance(whole, fx.Node) and operation(whole) == "aten::slice_scatter"
+            if scattered and where == list(whole.args[2:]) and not node.kwargs and not whole.kwargs:
+                node.replace_all_uses_with(whole.args[1])
 
 
 def _is_in_place(node: fx.Node) -> bool:

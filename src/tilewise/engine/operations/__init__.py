@@ -24,6 +24,7 @@ from tilewise.engine.operations import (
     reducing,
     reshaping,
     resizing,
+    slicing,
     transposed,
 )  # fmt: skip
 from tilewise.engine.simulation import Simulated
@@ -41,6 +42,7 @@ MODULES = (
     reducing,
     normalization,
     gathering,
+    slicing,
     padding,
     pixel_shuffle,
     resizing,

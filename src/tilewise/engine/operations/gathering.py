@@ -1,4 +1,4 @@
-"""Slices, splits, concatenation, shuffles, flips: pixels and channels put elsewhere."""
+"""Concatenation, flips, repetition: pixels and channels put elsewhere."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from torch import fx
 
 from tilewise.engine.axes import CHANNEL, COLUMN, ROW, groups_for, groups_of_result, of_image
-from tilewise.engine.fxnodes import hint, is_fixed, size_of
+from tilewise.engine.fxnodes import is_fixed
 from tilewise.engine.graph import Node, Op
-from tilewise.engine.importer import ComputedSizeError, Handler, Importer, Value
+from tilewise.engine.importer import Handler, Importer, Value
 from tilewise.engine.lower import Writer
 from tilewise.engine.simulation import Simulated
 
@@ -225,100 +224,6 @@ def pick(im: Importer, x: Any, axis: int, moves: tuple[Move, ...], size: int) ->
     return moved(im, Gather((Part.of(base, moves),)), [value.node], value, base, axis, size)
 
 
-def _slice(im: Importer, a: dict[str, Any]) -> Value:
-    x, axis = im.value(a["self"]), _axis(im, a)
-    goal = size_of(a["end"]) if isinstance(a["end"], fx.Node) and a["start"] in (None, 0) and a["step"] == 1 else None
-    if goal is not None and axis > 0:
-        return _crop(im, x, axis, *goal)
-    begin, end = im.number(a["start"] or 0), NO_END if a["end"] is None else im.number(a["end"])
-    if begin == 0 and end >= NO_END and a["step"] == 1:
-        return x
-    return pick(im, a["self"], axis, (cut(begin, end, a["step"]),), im.out()[axis - 1])
-
-
-def _crop(im: Importer, x: Value, axis: int, to: fx.Node, to_axis: int) -> Value:
-    """Return the first of an axis, as many as an axis of another tensor has."""
-    value, base = im.along(x, axis)
-    goal, goal_base = im.along(im.value(to), to_axis)
-    if base == CHANNEL or base != goal_base:
-        raise ComputedSizeError(str(im.refusal("ends at a size that the model computes")))
-    op = Gather((Part.of(base, (CROP,)),))
-    return moved(im, op, [value.node], value, base, axis, im.out()[axis - 1], goal.node)
-
-
-def _narrow(im: Importer, a: dict[str, Any]) -> Value:
-    begin, length = im.number(a["start"]), im.number(a["length"])
-    axis = _axis(im, a)
-    begin = begin if begin >= 0 else begin + im.value(a["self"]).shape[axis - 1]
-    return pick(im, a["self"], axis, (cut(begin, begin + length, 1),), length)
-
-
-def _select(im: Importer, a: dict[str, Any]) -> Value:
-    return _one(im, a["self"], _axis(im, a), im.number(a["index"]))
-
-
-def _one(im: Importer, x: Any, axis: int, index: int) -> Value:
-    """Return one entry of an axis, without the axis."""
-    found = pick(im, x, axis, (cut(index, index + 1 if index != -1 else NO_END, 1),), 1)
-    return im.view(found, found.axes[: axis - 1] + found.axes[axis:])
-
-
-def _unbind(im: Importer, a: dict[str, Any]) -> list[Value]:
-    axis = _axis(im, a)
-    if axis > 0:
-        _need_a_fixed_number(im, a["self"], axis)
-    return [_one(im, a["self"], axis, i) for i in range(len(im.node.meta["val"]))]
-
-
-def _split(im: Importer, a: dict[str, Any]) -> list[Value]:
-    axis, found, begin = _axis(im, a), [], 0
-    if axis > 0:
-        _need_a_fixed_number(im, a["self"], axis)
-    for part in im.node.meta["val"]:
-        size = hint(part.shape[axis])
-        found.append(pick(im, a["self"], axis, (cut(begin, begin + size, 1),), size))
-        begin += size
-    return found
-
-
-def _need_a_fixed_number(im: Importer, x: Any, axis: int) -> None:
-    """Refuse parts of an axis that grows with the image."""
-    if any(digit.free for digit in im.value(x).axes[axis - 1]):
-        im.need_fixed_sizes()
-
-
-def _index(im: Importer, a: dict[str, Any]) -> Value:
-    if "index" in a:
-        axis, index = _axis(im, a), a["index"]
-    else:
-        given = [i for i, index in enumerate(a["indices"]) if index is not None]
-        if len(given) != 1:
-            raise im.refusal(f"picks along {len(given)} axes at once; allowed: 1")
-        axis, index = given[0], a["indices"][given[0]]
-    picked = im.tensor(index)
-    if axis == 0 or picked is None or picked.ndim != 1 or picked.dtype.is_floating_point or not len(picked):
-        raise im.refusal("does not pick by whole numbers along one axis; allowed: a list of them, not of images")
-    _need_a_fixed_number(im, a["self"], axis)
-    count = im.value(a["self"]).shape[axis - 1]
-    numbers = [int(i) % count for i in picked]
-    value, base = im.along(a["self"], axis)
-    runs = [cut(first, first + length, 1) for first, length in _runs(numbers)]
-    firsts = np.cumsum([0, *(run.b - run.a for run in runs)]).tolist() if base == CHANNEL else [0] * len(runs)
-    parts = tuple(Part.of(base, (run,))._replace(first=first) for run, first in zip(runs, firsts, strict=False))
-    return moved(im, Gather(parts, base), [value.node] * len(runs), value, base, axis, len(numbers))
-
-
-def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    """Return where numbers that rise by one each begin, and how many they are."""
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and number == sum(runs[-1]):
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((number, 1))
-    return runs
-
-
 def _flip(im: Importer, a: dict[str, Any]) -> Value:
     x = im.value(a["self"])
     for axis in (d % (len(x.shape) + 1) for d in a["dims"]):
@@ -372,21 +277,16 @@ def expanded(im: Importer, x: Value, out: tuple[int, ...]) -> Value:
 def _repeat_interleave(im: Importer, a: dict[str, Any]) -> Value:
     if a["dim"] is None:
         raise im.refusal("is of the flattened tensor; allowed: along an axis")
-    axis, count = _axis(im, a), im.number(a["repeats"])
+    axis, count = axis_of(im, a), im.number(a["repeats"])
     return pick(im, a["self"], axis, (repeat(count),), count * im.value(a["self"]).shape[axis - 1])
 
 
-def _axis(im: Importer, a: dict[str, Any]) -> int:
+def axis_of(im: Importer, a: dict[str, Any]) -> int:
+    """Return the axis that an operation is along, the batch being axis 0."""
     return int(a["dim"]) % (len(im.value(a["self"]).shape) + 1)
 
 
 IMPORTS: dict[str, Handler] = {
-    "aten::stack": _stack, "aten::slice": _slice, "aten::narrow": _narrow,
-    "aten::select": _select, "aten::unbind": _unbind,
-    **dict.fromkeys(
-        ("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::tensor_split", "aten::unsafe_chunk"), _split
-    ),
-    "aten::index": _index, "aten::index_select": _index, "aten::flip": _flip, "aten::roll": _roll,
-    "aten::repeat_interleave": _repeat_interleave,
+    "aten::stack": _stack, "aten::flip": _flip, "aten::roll": _roll, "aten::repeat_interleave": _repeat_interleave,
 }  # fmt: skip
 SIMULATIONS: dict[str, Simulated] = {}
