@@ -301,5 +301,5 @@ def test_threads_0_are_all_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> 
     conv = nn.Sequential(nn.Conv2d(1, 2, 1))
     content = tw.compile(conv, np.zeros((1, 1, 2, 2), np.float32)).content()
     assert tw.Engine(content, threads=0).threads == limits.usable_threads()
-    monkeypatch.setattr("tilewise.engine.engine.usable_threads", lambda: 1)
+    monkeypatch.setattr("tilewise.common.limits.usable_threads", lambda: 1)
     assert tw.Engine(content, threads=0).threads == 1
