@@ -13,12 +13,14 @@ from typing import Any
 
 from torch import fx
 
+from tilewise.engine.axes import image_shape
 from tilewise.engine.fxnodes import hint, operation
 from tilewise.engine.ports import Axis
 
 PADS = ("aten::pad", "aten::constant_pad_nd", "aten::reflection_pad2d", "aten::replication_pad2d")
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128)
 """That networks ask of sizes."""
+MOST_SYMBOLS = 2
 PERIODS = 24
 """So many multiples are tried: beyond those, quotients and remainders by what networks divide by repeat."""
 
@@ -43,7 +45,9 @@ def without_padding(
         The same, with the multiples that are needed.
     """
     symbols = {
-        str(size): (name, i) for name, node in inputs.items() for i, size in enumerate(node.meta["val"].shape[2:])
+        str(size): (name, i, hint(size))
+        for name, node in inputs.items()
+        for i, size in enumerate(image_shape(node.meta["val"].shape[1:])[1:])
     }
     for node in graph.nodes:
         if node.op != "call_function" or operation(node) not in PADS:
@@ -53,7 +57,7 @@ def without_padding(
         if not computed or None in found:
             continue
         for multiples in found:
-            axes = _narrowed(axes, {symbols[symbol]: m for symbol, m in (multiples or {}).items()})
+            axes = _narrowed(axes, {symbols[symbol][:2]: m for symbol, m in (multiples or {}).items()})
         node.update_arg(1, [0 if pad in computed else pad for pad in node.args[1]])
     graph.eliminate_dead_code()
     return axes
@@ -63,10 +67,12 @@ def _multiples(size: Any, symbols: Mapping[str, Any]) -> dict[str, int] | None:
     """Return what a size's symbols have to be multiples of for it to be 0; None: nothing, or not for the example."""
     expression = size.node.expr
     free = sorted(expression.free_symbols, key=str)
-    if hint(size) != 0 or any(str(symbol) not in symbols for symbol in free):
+    if hint(size) != 0 or len(free) > MOST_SYMBOLS or any(str(symbol) not in symbols for symbol in free):
         return None
-    tried = list(itertools.islice(itertools.product(range(1, PERIODS + 1), repeat=len(free)), PERIODS**2))
+    tried = list(itertools.product(range(1, PERIODS + 1), repeat=len(free)))
     for multiple in MULTIPLES:
+        if any(symbols[str(symbol)][2] % multiple for symbol in free):
+            return None
         if all(int(expression.xreplace(dict(zip(free, (multiple * k for k in ks), strict=True)))) == 0 for ks in tried):
             return {str(symbol): multiple for symbol in free}
     return None
