@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tilewise.quant.rounding import root
+
 ONE, ROOT_OF_HALF = 0x3F800000, 0x3F3504F3
 """Bits of 1, and of 2^-0.5, in float32."""
 SHIFT = 12582912.0
@@ -111,11 +113,6 @@ def log(x: Tensor) -> Tensor:
     m = ((shifted & 0x7FFFFF) + ROOT_OF_HALF).view(torch.float32)
     n = (shifted >> 23).float() - 127
     return n * 0.693359375 + (n * -0.000212194442 + log_beyond_one(m - 1)) + (x - x)
-
-
-def root(x: Tensor) -> Tensor:
-    """Return the nearest float32 to the square root, which torch's own float32 function is not always."""
-    return x.double().sqrt().float()
 
 
 def normal_beyond(a: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
+
+from tilewise.quant.rounding import root
 
 
 class Affine(NamedTuple):
@@ -17,7 +18,8 @@ class Affine(NamedTuple):
 
 def affine_of(weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> Affine:
     """Return batch normalisation with fixed statistics as a factor and an offset per channel."""
-    alpha = 1 / torch.sqrt(var + eps) if weight is None else weight / torch.sqrt(var + eps)
+    deviation = root(var + eps)
+    alpha = 1 / deviation if weight is None else weight / deviation
     return Affine(alpha, -mean * alpha if bias is None else bias - mean * alpha)
 
 

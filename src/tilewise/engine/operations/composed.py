@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from tilewise.engine.functions import FUNCTIONS, root
+from tilewise.engine.functions import FUNCTIONS
 from tilewise.engine.fxnodes import is_fixed, operation
 from tilewise.engine.graph import Activation
 from tilewise.engine.importer import Handler, Importer, Value
@@ -17,6 +17,7 @@ from tilewise.engine.operations.arithmetic import binary, constant, extremum, sc
 from tilewise.engine.operations.gathering import cut, join, pick
 from tilewise.engine.operations.reducing import dims_of, largest, reduced, reduction
 from tilewise.engine.simulation import Run, Simulated
+from tilewise.quant.rounding import root
 
 
 def _function(im: Importer, x: Value, name: str) -> Value:

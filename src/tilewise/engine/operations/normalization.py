@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, fx
 
-from tilewise.engine.functions import exp, root
+from tilewise.engine.functions import exp
 from tilewise.engine.graph import Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
@@ -18,6 +18,7 @@ from tilewise.engine.operations.reducing import channel_sum, pixel_sum
 from tilewise.engine.simulation import Run, Simulated
 from tilewise.nn import affine_of
 from tilewise.nn.frozen import array
+from tilewise.quant.rounding import root
 
 
 @dataclass(frozen=True)

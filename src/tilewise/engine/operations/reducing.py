@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from tilewise.engine.functions import FUNCTIONS, root
+from tilewise.engine.functions import FUNCTIONS
 from tilewise.engine.graph import Activation, Node, Op
 from tilewise.engine.importer import Handler, Importer, Value, shown
 from tilewise.engine.lower import Writer
@@ -18,6 +18,7 @@ from tilewise.engine.operations.activation import Activate
 from tilewise.engine.operations.pooling import AdaptivePool, adaptive_spans, means
 from tilewise.engine.simulation import Run, Simulated
 from tilewise.quant import QuantGrid
+from tilewise.quant.rounding import root
 
 IMAGE_AXES = 4
 LANES = 16
