@@ -75,7 +75,9 @@ def ranged(model: nn.Module) -> nn.Module:
             if name not in ("weight", "bias"):
                 parameter.add_(numbers(seed, parameter, 8, 64))
         sums = [math.fsum(map(abs, row)) for row in layer.transforms()[2].tolist()]
-        taps = np.array([[LARGEST * a * b / 4] * layer.in_channels for a in sums for b in sums], np.float32)
+        planar = len(sums) == len(layer.get_range("v_range").absmax)
+        reach = sums if planar else [a * b for a in sums for b in sums]
+        taps = np.array([[LARGEST * most / 4] * layer.in_channels for most in reach], np.float32)
         layer.get_range("v_range").reset()
         layer.get_range("v_range").update(torch.from_numpy(taps))
     return model
@@ -91,12 +93,14 @@ def conv(c: int, k: int, r: int = 3, **kwargs: Any) -> nn.Conv2d:
     return nn.Conv2d(c, k, **{"kernel_size": r, "padding": r // 2, **kwargs})
 
 
-def chain(*specs: Any, channels: int = 8, r: int | tuple[int, ...] = 3) -> nn.Module:
+def chain(
+    *specs: Any, channels: int = 8, r: int | tuple[int, ...] = 3, between: Callable[[], nn.Module] = nn.ReLU
+) -> nn.Module:
     """Return a direct layer, and one layer of each spec, with kernels of size r."""
     sizes = (r,) * len(specs) if isinstance(r, int) else r
     layers: list[nn.Module] = [conv(3, channels)]
     for size in sizes:
-        layers += [nn.ReLU(), conv(channels, channels, size)]
+        layers += [between(), conv(channels, channels, size)]
     return converted(nn.Sequential(*layers), {"0": tw.Direct()} | {str(2 * i): s for i, s in enumerate(specs, 1)})
 
 
@@ -111,6 +115,25 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(self, x)
+
+
+def lopsided() -> nn.Module:
+    """Grids that begin below 0, but less far than they go above, as after a SiLU; the last of fewer bits."""
+    fast = [tw.Winograd(name) for name in ("F2", "F4", "SFC6", "SFC6-planar")]
+    specs = (
+        *fast,
+        tw.Winograd("F4", transforms="learned"),
+        tw.Exact("F4"),
+        tw.Residue(),
+        tw.Direct(),
+        tw.Direct(bits=5),
+    )
+    model = chain(*specs, channels=16, between=nn.SiLU)
+    layers = [m for m in model.modules() if isinstance(m, QuantizedConv)]
+    for part, layer in enumerate(layers[1:], 2):
+        layer.get_range("input_range").reset()
+        layer.get_range("input_range").update(torch.tensor(LARGEST), -LARGEST / part)
+    return model
 
 
 def wide_sums() -> nn.Module:
@@ -272,6 +295,7 @@ NETWORKS = {
     "edsr, 8 to 10 bits": Golden(
         lambda: converted(zoo.edsr(width=0.25), {"head": tw.Direct(bits=9), **ENLARGING, "*": F4}), (1, 1, 11, 14)
     ),
+    "lopsided": Golden(lopsided, (2, 3, 15, 12)),
     "16 bits": Golden(wide_sums, (2, 3, 10, 11)),
     "large kernels": Golden(
         lambda: chain(tw.Winograd("F2"), F4, tw.Winograd("SFC6"), tw.Winograd("F4"), tw.Direct(), r=(5, 5, 7, 7, 7)),

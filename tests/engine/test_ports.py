@@ -245,7 +245,7 @@ class TestDoors:
             same(steps * np.float32(output.step), real[output.name])
             assert len(steps.unique()) > 20
             zero_points.append(output.zero_point)
-        assert zero_points == [128, 128]
+        assert all(0 < zero < 128 for zero in zero_points)  # lopsided
 
     def test_integers_of_16_bits_and_without_a_sign(self) -> None:
         for quantize, relu, stored, zero in ((Quantize(12), False, "int16", 0), (Quantize(), True, "uint8", 0)):

@@ -127,7 +127,10 @@ def test_non_negative_inputs_use_the_unsigned_grid_until_a_negative_one_comes() 
     layer(torch.rand(2, 4, 8, 8))
     assert float(layer.get_range("input_range").grid()[2]) == 255
     layer(torch.randn(2, 4, 8, 8))
-    assert float(layer.get_range("input_range").grid()[2]) == 127
+    assert float(layer.get_range("input_range").grid()[1]) < 0
+    for _ in range(20):
+        layer(-torch.rand(2, 4, 8, 8))
+    assert [float(limit) for limit in layer.get_range("input_range").grid()[1:]] == [-127, 127]
 
 
 def test_empty_batch_in_training_changes_no_range() -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewise.quant import QUANTIZERS
+from tilewise.quant import QUANTIZERS, QuantGrid
 from tilewise.quant.fake import Range, multiplier, quantize
+from tilewise.quant.grid import float32
 from tilewise.quant.quantizer import MULTIPLIER_BITS, fraction_bits
 from tilewise.quant.rounding import round_half_up, round_half_up_
 
@@ -63,6 +65,42 @@ def test_grid_covers_the_range(bits: int, quantizer: object, negative: bool) -> 
     assert float(step) * (float(largest) + 0.5) * (1 + 1e-6) >= 3.0
     unsigned = quantizer is TAP and not negative
     assert (float(smallest), float(largest)) == ((0, 2**bits - 1) if unsigned else r.quantizer.limits(bits))
+
+
+@given(st.integers(2, 16), st.floats(-4, 1, width=32), st.floats(2**-10, 4, width=32))
+def test_grid_of_one_side_begins_at_the_smallest_value(bits: int, low: float, high: float) -> None:
+    r = Range((), TAP, bits)
+    r.observe(torch.tensor([low, high]), running=True)
+    step, smallest, largest = (float(number) for number in r.grid())
+    assert (step, smallest, largest) == (r.numbers().step, r.numbers().low, r.numbers().high)
+    assert smallest <= 0 <= largest
+    if -high / 2 <= low < 0 and bits <= 8:  # both ends are on it, and one step more at most
+        assert largest - smallest == 2**bits - 1
+        assert step * smallest * (1 + 1e-6) <= low
+        assert high <= step * largest * (1 + 1e-6)
+        assert step == pytest.approx((high - low) / (2**bits - 2))
+    elif low < 0:
+        assert (smallest, largest) == TAP.limits(bits)
+    else:
+        assert (smallest, largest) == (0, 2**bits - 1)
+
+
+def test_the_smallest_value_runs_as_the_largest_does() -> None:
+    r = Range((), TAP, 8)
+    r.observe(torch.tensor([-0.25, 4.0]), running=True)
+    r.observe(torch.tensor([-0.5, 4.0]), running=True)
+    torch.testing.assert_close(r.lowest, torch.tensor(-0.25 - 0.05 * 0.25))
+    r.observe(torch.tensor([-1.0, 1.0]), running=False)
+    assert (float(r.lowest), float(r.absmax)) == (-1, 4)
+
+
+def test_a_range_saved_before_the_smallest_value_was_has_the_grid_that_it_had() -> None:
+    old, new = Range((), TAP, 8), Range((), TAP, 8)
+    old.observe(torch.tensor([-0.25, 4.0]), running=True)
+    state = old.state_dict()
+    del state["lowest"]
+    new.load_state_dict(state)
+    assert new.numbers() == QuantGrid.of_step(float32(4 / 127), -127, 127)
 
 
 def test_running_range_starts_with_the_first_batch_and_moves_by_momentum() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -97,11 +98,25 @@ def _clip_input(layer: QuantizedConv, inputs: Sequence[Tensor], ranges: str) -> 
     chosen = layer.get_range("input_range")
     if isinstance(chosen, FixedRange):
         return
-    step, low, high = chosen.grid()
-    errors = torch.zeros(len(FACTORS), 1, dtype=torch.float64, device=step.device)
+    step, grids = chosen.grid()[0], _shorter(chosen)
+    errors = torch.zeros(len(grids), 1, dtype=torch.float64, device=step.device)
     for x in inputs:
-        errors += _clipping_errors((layer.scaled(x) / step).view(1, -1), float(low), float(high), ranges)
+        errors += _clipping_errors((layer.scaled(x) / step).view(1, -1), grids, ranges)
     chosen.absmax.mul_(_choose(errors, sum(x.numel() for x in inputs), ranges).view(()))
+
+
+def _shorter(chosen: Range) -> list[tuple[float, float, float]]:
+    """Return the grid for each factor on a range's largest value: its step beside the present one, and its limits."""
+    step, low, high = (float(number) for number in chosen.grid())
+    if low in (0, -high):
+        return [(factor, low, high) for factor in FACTORS]
+    grids = []
+    for factor in FACTORS:
+        shorter = copy.deepcopy(chosen)
+        shorter.absmax.mul_(factor)
+        finer, lowest, highest = (float(number) for number in shorter.grid())
+        grids.append((finer / step, lowest, highest))
+    return grids
 
 
 def _clip_v(layer: WinogradConv2d, inputs: Sequence[Tensor], ranges: str) -> None:
@@ -109,20 +124,20 @@ def _clip_v(layer: WinogradConv2d, inputs: Sequence[Tensor], ranges: str) -> Non
     chosen, (_, _, bt) = layer.get_range("v_range"), layer.transforms()
     step, _, _ = layer.get_range("input_range").grid()
     mult = layer.v_multiplier(step)
-    low, high = layer.spec.rules.limits(layer.spec.bits)
-    errors, values = torch.zeros(len(FACTORS), len(chosen.absmax), dtype=torch.float64, device=step.device), 0
+    grids = [(factor, *layer.spec.rules.limits(layer.spec.bits)) for factor in FACTORS]
+    errors, values = torch.zeros(len(grids), len(chosen.absmax), dtype=torch.float64, device=step.device), 0
     for x in inputs:
         q, _ = layer.quantized("input_range", x)
         v = (input_transform(q, bt, layer.tiling(x)) * mult).flatten(1)
-        errors += _clipping_errors(v, low, high, ranges)
+        errors += _clipping_errors(v, grids, ranges)
         values += v.shape[1]
     chosen.absmax.mul_(_choose(errors, values, ranges)[:, None])
 
 
-def _clipping_errors(values: Tensor, low: float, high: float, ranges: str) -> Tensor:
-    """What each factor on the step costs each row of ``values``, which are in steps: (factors, rows)."""
+def _clipping_errors(values: Tensor, grids: Sequence[tuple[float, float, float]], ranges: str) -> Tensor:
+    """What each grid costs each row of ``values``, which are in the steps that the grids' are beside: (grids, rows)."""
     costs = []
-    for factor in FACTORS:
+    for factor, low, high in grids:
         scaled = values / factor
         if ranges == "mse":
             noise = round_half_up_(scaled.clone()).clamp_(low, high).sub_(scaled)

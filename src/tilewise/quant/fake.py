@@ -6,6 +6,7 @@ that makes the 8-bit pipeline exact from end to end.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ from tilewise.common.processes import ALONE, Processes
 from tilewise.quant.grid import QuantGrid, float32
 from tilewise.quant.quantizer import MULTIPLIER_BITS, TRANSFORM_ENTRY, TRANSFORM_ROW_SUM, Quantizer
 from tilewise.quant.rounding import round_half_up_
+
+LOPSIDED = 2.0
+"""A range whose largest value is so many times as far from 0 as its smallest has a grid from the smallest value on."""
+
+BYTE = 8
+"""Widest grid, in bits, that may begin anywhere."""
 
 
 def multiplier(ratio: Tensor, fraction_bits: int) -> Tensor:
@@ -125,7 +132,7 @@ class _OnTransformGrid(torch.autograd.Function):
 
 
 class Range(nn.Module):
-    """Running range of a tensor: largest absolute value, by whatever groups its shape has.
+    """Running range of a tensor: largest absolute value, by whatever groups its shape has; of one the smallest too.
 
     Parameters
     ----------
@@ -138,6 +145,8 @@ class Range(nn.Module):
     """
 
     absmax: Tensor
+    lowest: Tensor
+    """The smallest value of one group, 0 if none is negative; several groups count as symmetric."""
     negative: Tensor
     batches: Tensor
     processes: Processes = ALONE
@@ -150,6 +159,7 @@ class Range(nn.Module):
         self.quantizer = quantizer
         self.bits = bits
         self.register_buffer("absmax", torch.zeros(shape))
+        self.register_buffer("lowest", torch.zeros(()))
         self.register_buffer("negative", torch.zeros((), dtype=torch.bool))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self._seen = False
@@ -165,12 +175,16 @@ class Range(nn.Module):
     def reset(self) -> None:
         """Forget everything observed."""
         self.absmax.zero_()
+        self.lowest.zero_()
         self.negative.zero_()
         self.batches.zero_()
         self._seen = False
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        if f"{prefix}negative" in state_dict and f"{prefix}lowest" not in state_dict:  # from before version 2
+            widest = state_dict[f"{prefix}absmax"].amax()
+            state_dict[f"{prefix}lowest"] = -widest * state_dict[f"{prefix}negative"]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
         self._seen = False
 
     @torch.no_grad()
@@ -189,27 +203,27 @@ class Range(nn.Module):
         if running and self.frozen:
             return
         absmax = absmax.to(self.absmax.dtype)
+        if minimum is None:
+            minimum = -absmax.amax()
+        lowest = torch.as_tensor(minimum).to(self.lowest).clamp_max(0)
         if self.processes.world > 1:
-            absmax, minimum = self._of_all(absmax, minimum)
+            absmax, lowest = self._of_all(absmax, lowest)
         if not running:
             self.absmax.copy_(torch.maximum(self.absmax, absmax))
+            self.lowest.copy_(torch.minimum(self.lowest, lowest))
         elif self.ready:
             self.absmax.lerp_(absmax, self.quantizer.momentum)
+            self.lowest.lerp_(lowest, self.quantizer.momentum)
         else:
             self.absmax.copy_(absmax)
-        if isinstance(minimum, Tensor):
-            self.negative.logical_or_(minimum < 0)
-        elif minimum is None or minimum < 0:
-            self.negative.fill_(value=True)
+            self.lowest.copy_(lowest)
+        self.negative.logical_or_(lowest < 0)
         self.batches.add_(1)
 
-    def _of_all(self, absmax: Tensor, minimum: Tensor | float | None) -> tuple[Tensor, Tensor | None]:
+    def _of_all(self, absmax: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the batch's parts have together, in one message."""
-        if minimum is None:
-            return self.processes.maximum(absmax), None
-        lowest = torch.as_tensor(minimum, dtype=absmax.dtype, device=absmax.device)
-        absmax, deepest = self.processes.maximum(torch.stack([absmax, -lowest]))
-        return absmax, -deepest
+        both = self.processes.maximum(torch.cat([absmax.flatten(), -lowest.view(1)]))
+        return both[:-1].view_as(absmax), -both[-1]
 
     @torch.no_grad()
     def observe(self, x: Tensor, *, running: bool) -> None:
@@ -222,27 +236,49 @@ class Range(nn.Module):
         """Return what :meth:`grid` gives, in float32, as numbers: cheaper than small tensors on the CPU."""
         low, high = self.quantizer.limits(self.bits)
         steps = self.quantizer.steps(self.bits)
-        if not (self.quantizer.asymmetric_limits or bool(self.negative)):
-            low, high = 0, 2**self.bits - 1
-            steps = high
-        step = float32(max(float32(self.absmax.item()), float32(1e-30)) / steps)
-        return QuantGrid.of_step(step, low, high)
+        full = 2**self.bits - 1
+        widest = max(float32(self.absmax.item()), float32(1e-30))
+        if self.quantizer.asymmetric_limits:
+            return QuantGrid.of_step(float32(widest / steps), low, high)
+        if not bool(self.negative):
+            return QuantGrid.of_step(float32(widest / full), 0, full)
+        lowest = self.lowest.item()
+        if self._may_be_lopsided and LOPSIDED * lowest + widest >= 0:
+            step = float32(float32(widest - lowest) / (full - 1))
+            low = -math.ceil(float32(-lowest / step))
+            return QuantGrid.of_step(step, low, full + low)
+        return QuantGrid.of_step(float32(widest / steps), low, high)
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return step, smallest and largest integer, as tensors.
+        """Return step, smallest and largest integer, as tensors (docs/contracts/numbers.md, stage by stage).
 
         The step is never zero: an all-zero tensor gets a tiny one.
         """
         low, high = self.quantizer.limits(self.bits)
         steps = self.quantizer.steps(self.bits)
-        unsigned = ~self.negative if not self.quantizer.asymmetric_limits else torch.zeros_like(self.negative)
-        wide = self.absmax.clamp_min(1e-30)
         full = 2**self.bits - 1
-        return (
-            torch.where(unsigned, wide / full, wide / steps),
-            torch.where(unsigned, 0, low).to(wide.dtype),
-            torch.where(unsigned, full, high).to(wide.dtype),
+        widest = self.absmax.clamp_min(1e-30)
+        if self.quantizer.asymmetric_limits:
+            return widest / steps, torch.full_like(self.lowest, low), torch.full_like(self.lowest, high)
+        step = torch.where(self.negative, widest / steps, widest / full)
+        lows, highs = (
+            torch.where(self.negative, signed, plain).to(step.dtype) for signed, plain in ((low, 0), (high, full))
         )
+        if not self._may_be_lopsided:
+            return step, lows, highs
+        lopsided = self.negative & (LOPSIDED * self.lowest + widest >= 0)
+        finer = (widest - self.lowest) / (full - 1)
+        first = (self.lowest / finer).floor()
+        return (
+            torch.where(lopsided, finer, step),
+            torch.where(lopsided, first, lows),
+            torch.where(lopsided, first + full, highs),
+        )
+
+    @property
+    def _may_be_lopsided(self) -> bool:
+        """Whether there is one group, whose integers are bytes."""
+        return self.absmax.ndim == 0 and self.bits <= BYTE
 
 
 class FixedRange(Range):
@@ -267,6 +303,7 @@ class FixedRange(Range):
         for name in ("step", "low", "high"):
             self.register_buffer(name, torch.tensor(float(getattr(grid, name))))
         self.absmax.fill_(grid.step * max(-grid.low, grid.high))
+        self.lowest.fill_(grid.step * grid.low)
         self.negative.fill_(grid.low < 0)
         self.batches.fill_(1)
 
