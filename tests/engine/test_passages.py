@@ -22,6 +22,7 @@ class Net(nn.Module):
         self.passage = passage
         self.first, self.second = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 6, 3, padding=1)
         self.expected, self.scale = nn.Conv2d(4, 1, 1, bias=False), nn.Parameter(torch.rand(12) + 1)
+        self.norm, self.halving = nn.BatchNorm2d(12), nn.Conv2d(12, 12, 3, 2, 1)
         self.register_buffer("position", torch.linspace(-1, 1, 8 * 6).view(1, 1, 8, 6))
 
     def forward(self, x: Tensor) -> Any:
@@ -50,6 +51,14 @@ def expected_distances(n: Net, x: Tensor) -> Tensor:
     b, _, a = box.shape
     near, far = n.expected(box.view(b, 2, 4, a).transpose(2, 1).softmax(1)).view(b, 2, a).chunk(2, 1)
     return torch.cat([near + far, far - near, classes.sigmoid()], 1)
+
+
+def gate_of_smaller_size(n: Net, x: Tensor) -> Tensor:
+    """GhostNetV2's: computed at a smaller size, enlarged to that of what it gates, behind a batch norm."""
+    gate = F.avg_pool2d(x, 4, 4).sigmoid()
+    y = n.halving(n.norm(x))
+    y[:, :2] += 1  # what is assigned in place is captured in another way
+    return n.second(y * F.interpolate(gate, size=(y.shape[-2], y.shape[-1]), mode="nearest"))
 
 
 def pooled_branch(n: Net, x: Tensor) -> Tensor:
@@ -89,7 +98,8 @@ def assigned(n: Net, x: Tensor) -> Tensor:
 
 PASSAGES = [
     assigned,
-    joined_with_images, regrouped_with_images, expected_distances, pooled_branch, normalized, noise_level, larger_half,
+    joined_with_images, regrouped_with_images, expected_distances, gate_of_smaller_size, pooled_branch,
+    normalized, noise_level, larger_half,
 ]  # fmt: skip
 FIXED = {expected_distances}
 """What joins maps of two sizes along their pixels, at the example's size only."""

@@ -351,7 +351,8 @@ class Importer:
             return self.image(high[0]).node
         wanted = [str(size.meta["val"] if isinstance(size, fx.Node) else size) for size in (height, width)]
         for node, value in self.values.items():
-            if value.is_image and [str(size) for size in node.meta["val"].shape[2:]] == wanted:
+            made = node.meta["val"]  # several tensors of a node that splits one
+            if value.is_image and isinstance(made, Tensor) and [str(size) for size in made.shape[2:]] == wanted:
                 return value.node
         raise ComputedSizeError(str(self.refusal("takes a size that the model computes")))
 
