@@ -7,7 +7,9 @@
 #include <cstring>
 #include <memory>
 #include <type_traits>
+#include <vector>
 
+#include "base/aligned.h"
 #include "kernels/pieces.h"
 #include "operations/resize/params.h"
 
@@ -15,12 +17,34 @@ namespace tilewise::TILEWISE_SET {
 
 class ResizeOp final : public RowOp {
  public:
-  explicit ResizeOp(const Resize& params) : RowOp(*params.y), params_(params) {}
+  explicit ResizeOp(const Resize& params) : RowOp(*params.y), params_(params) {
+    if (blends_narrow_pixels()) tabulate();
+  }
 
  private:
+  // Whether columns lie between others, of pixels of few channels that lie alike in both tensors.
+  bool blends_narrow_pixels() const {
+    const std::int64_t stride = params_.y->stride;
+    return params_.x->stride == stride && stride < kPiece && !params_.y->within &&
+           std::any_of(params_.cols.begin(), params_.cols.end(), [](const Resize::Tap& tap) { return tap.weight != 0; });
+  }
+
+  // For each channel of each pixel of a row of y, where its two lie in a row of x, and the weight of the second.
+  void tabulate() {
+    const std::int64_t stride = params_.x->stride;
+    for (const Resize::Tap& tap : params_.cols) {
+      for (std::int64_t c = 0; c < params_.y->channels; ++c) {
+        lefts_.push_back(static_cast<std::int32_t>(tap.low * stride + c));
+        rights_.push_back(static_cast<std::int32_t>(tap.high * stride + c));
+        weights_.push_back(tap.weight);
+      }
+    }
+  }
+
   void row(const Call&, std::int64_t image, std::int64_t i) const override {
     with_format(*params_.x, [&](auto from) {
       with_format(*params_.y, [&](auto to) {
+        if (!weights_.empty()) return narrow_row(from, to, image, i);
         for (std::int64_t j = 0; j < params_.y->width; ++j) {
           if (params_.rows.empty()) {
             cubic_pixel(from, to, image, i, j);
@@ -30,6 +54,64 @@ class ResizeOp final : public RowOp {
         }
       });
     });
+  }
+
+  // A row of pixels of few channels, as numbers that follow each other: one pixel at a time would fill a piece with one.
+  template <typename From, typename To>
+  void narrow_row(const From& from, const To& to, std::int64_t image, std::int64_t i) const {
+    const TensorRef& y = *params_.y;
+    const Resize::Tap& rows = params_.rows[static_cast<std::size_t>(i)];
+    const AlignedVector<float> above = numbers_of(from, image, rows.low), below = numbers_of(from, image, rows.high);
+    AlignedVector<float> made(weights_.size());
+    const float fr = rows.weight;
+    for (std::size_t l = 0; l < weights_.size(); ++l) {
+      const auto left = static_cast<std::size_t>(lefts_[l]), right = static_cast<std::size_t>(rights_[l]);
+      const float fc = weights_[l];
+      const float upper = (1 - fc) * above[left] + fc * above[right];
+      const float lower = (1 - fc) * below[left] + fc * below[right];
+      made[l] = (1 - fr) * upper + fr * lower;
+    }
+    if (fr == 0 && same_format(*params_.x, y)) {  // pixels that stay keep the sign of a zero, whatever is beside them
+      for (std::size_t l = 0; l < weights_.size(); ++l) {
+        if (weights_[l] == 0) made[l] = above[static_cast<std::size_t>(lefts_[l])];
+      }
+    }
+    const AlignedVector<float> numbers = spread(made);
+    const std::int64_t count = y.width * y.stride;
+    auto* const out = pixel_at<typename To::Type>(y, image, i, 0);
+    for (std::int64_t l = 0; l < count; l += kPiece) {
+      const Piece piece = numbers_at(numbers.data() + l);
+      if (l + kPiece <= count) {
+        write_piece(to, out + l, piece);
+      } else {
+        write_part(to, out + l, piece, count - l);
+      }
+    }
+  }
+
+  // Channels that follow each other, with zeros after those of each pixel.
+  AlignedVector<float> spread(const AlignedVector<float>& made) const {
+    const std::int64_t channels = params_.y->channels, stride = params_.y->stride;
+    AlignedVector<float> numbers(static_cast<std::size_t>(params_.y->width * stride + kPiece), 0.0F);
+    const float* from = made.data();
+    float* to = numbers.data();
+    for (std::int64_t j = 0; j < params_.y->width; ++j, from += channels, to += stride) {
+      for (std::int64_t c = 0; c < channels; ++c) to[c] = from[c];
+    }
+    return numbers;
+  }
+
+  // A row of x as real numbers.
+  template <typename From>
+  AlignedVector<float> numbers_of(const From& from, std::int64_t image, std::int64_t row) const {
+    const std::int64_t count = params_.x->width * params_.x->stride;
+    AlignedVector<float> numbers(static_cast<std::size_t>(count + kPiece));
+    const auto* const x = pixel_at<const typename From::Type>(*params_.x, image, row, 0);
+    for (std::int64_t l = 0; l < count; l += kPiece) {
+      const Piece piece = read_piece(from, x + l);
+      std::memcpy(numbers.data() + l, piece.part, sizeof piece.part);
+    }
+    return numbers;
   }
 
   template <typename From, typename To>
@@ -88,6 +170,8 @@ class ResizeOp final : public RowOp {
   }
 
   Resize params_;
+  std::vector<std::int32_t> lefts_, rights_;
+  std::vector<float> weights_;
 };
 
 inline std::unique_ptr<Op> make_resize(const Resize& params) { return std::make_unique<ResizeOp>(params); }

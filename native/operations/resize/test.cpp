@@ -6,15 +6,16 @@
 namespace tilewise::testing {
 namespace {
 
-void test_kernels() {
+void test_kernels(std::int64_t multiple) {
   Random random(6);
-  for_formats("resize", [&](int from, int to, std::int64_t channels, const std::string& text) {
-    const Memory x = filled(shaped(from, 3, 4, channels), random);
-    Memory y(shaped(to, 4, 3, channels), kImages, 0xFF);
+  for_formats("resize", [&](int from, int to, std::int64_t channels, const std::string& given) {
+    const std::string text = given + ", pixels of multiples of " + std::to_string(multiple);
+    const Memory x = filled(shaped(from, 3, 4, channels, multiple), random);
+    Memory y(shaped(to, 4, 5, channels, multiple), kImages, 0xFF);
     const Resize resize{.x = &x.tensor,
                         .y = &y.tensor,
                         .rows = {{0, 1, 0.25f}, {1, 2, 0.7f}, {2, 2, 0}, {0, 2, 1}},
-                        .cols = {{0, 1, 0.1f}, {3, 3, 0.5f}, {1, 2, 0.9f}}};
+                        .cols = {{0, 1, 0.1f}, {3, 3, 0.5f}, {1, 2, 0.9f}, {1, 3, 0}, {2, 1, 1}}};
     const auto formula = [&](const Place& p) {
       const Resize::Tap r = resize.rows[static_cast<std::size_t>(p.row)],
                         c = resize.cols[static_cast<std::size_t>(p.col)];
@@ -139,7 +140,7 @@ void test_refusals() {
 }  // namespace
 
 void test_resize() {
-  test_kernels();
+  for (const std::int64_t multiple : {16, 4, 1}) test_kernels(multiple);
   test_cubic_kernels();
   test_sizes();
   test_taps();
