@@ -93,7 +93,7 @@ def measure(name: str, packages: Path | None) -> dict[str, Any]:
     if find_spec("torchvision") is None:
         sys.meta_path.append(Hollow())
     warnings.simplefilter("ignore")
-    import timm  # type: ignore[import-not-found]
+    import timm  # type: ignore[import-not-found, unused-ignore]
     import torch
 
     import tilewise as tw

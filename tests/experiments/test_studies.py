@@ -16,7 +16,7 @@ import tilewise as tw
 from tilewise import zoo
 from tilewise.commands.experiment import table
 from tilewise.data.pairs import luma
-from tilewise.experiments import scratch, timing, untrained, untrained_tables
+from tilewise.experiments import scratch, timing, untrained, untrained_tables, wins
 from tilewise.experiments.catalogue import STUDIES
 from tilewise.experiments.runs import SCALES, run_study
 from tilewise.experiments.timing import kernel_sets, profiles, square
@@ -86,6 +86,24 @@ def test_other_trainings_end_with_rows(name: str, cli: Any, tmp_path: Path) -> N
     assert all(row.keys() >= TRAINED and row["curve"] for row in summary["rows"])
     if name == "adapt":
         assert summary["rows"][0]["before"] > 0
+
+
+def test_a_search_is_adapted_and_timed_beside_uniform_networks_and_im2row(cli: Any, tmp_path: Path) -> None:
+    (row,) = cli("experiment", "wins", "--scale", "smoke", "--threads", 1, "--out", tmp_path)["rows"]
+    assert row.keys() >= TRAINED
+    assert row["accuracy"] == row["accuracies"][wins.FOUND]
+    assert row["accuracies"].keys() == row["faster"].keys() == {*wins.UNIFORM, wins.FOUND}
+    assert row["faster"]["direct int8"] == pytest.approx(
+        row["milliseconds"]["im2row fp32"] / row["milliseconds"]["direct int8"], abs=0.01
+    )
+    assert row["architecture"]["specs"]
+
+
+def test_im2row_computes_the_network() -> None:
+    torch.manual_seed(0)
+    model, x = zoo.resnet20().eval(), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(wins.by_matrices(model)(x), model(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
