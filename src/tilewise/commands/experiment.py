@@ -28,8 +28,8 @@ class Experiment:
     """Measure a table or figure of the papers; a stopped one goes on, and what is done so far has a file."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """swap, scratch, adapt, lenet, accuracy, enlarging, wins, grid, stages, dense, movement or residues; or report, which
-    makes OUT.html and OUT.md of all results in --out."""
+    """swap, scratch, adapt, lenet, accuracy, enlarging, wins, grid, stages, dense, movement or residues; or report,
+    which makes OUT.html and OUT.md of all results in --out."""
     scale: Literal["smoke", "tiny", "small", "paper"] = "small"
     """smoke: seconds; tiny: minutes a run, on a part of the data; small: half an hour a run; paper: as published."""
     data_root: Path | None = None
