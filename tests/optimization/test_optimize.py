@@ -169,6 +169,26 @@ def test_a_budget_that_nothing_keeps_names_the_nearest(
     assert "No network that was tried" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("speeds", "chosen"), [((1.5, 1.3), "sure"), ((1.5, 1.1), "by its mean"), ((0.9, 0.7), "direct int8")]
+)
+def test_what_is_surely_within_the_budget_comes_first(optimized: Any, speeds: tuple[float, float], chosen: str) -> None:
+    bench = object.__new__(attempts.Bench)
+    entry = optimized(max_drop=50).summary["tried"][0]
+    drops = {"by its mean": (0.4, 0.1, 0.7), "sure": (0.1, 0.0, 0.2), "direct int8": (0.0, 0.0, 0.0)}
+    bench.attempts = {
+        name: attempts.Attempt.from_dict(
+            {**entry, "key": name, "name": name, "speedup": speed}
+            | {"drop": dict(zip(("value", "low", "high"), drops[name], strict=True))}
+        )
+        for name, speed in zip(drops, (*speeds, 1.0), strict=True)
+    }
+    bench.config = attempts.OptimizeConfig(max_drop=0.5)
+    best = bench.best()
+    assert best is not None
+    assert best.name == chosen
+
+
 def test_few_images_are_warned_of(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))

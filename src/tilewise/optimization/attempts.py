@@ -31,6 +31,8 @@ PROFILES = 7
 """Runs of which the fastest counts for each operation."""
 TURNS, SECONDS, MOST_SECONDS = 9, 0.02, 4.0
 """How often networks take turns, about how long each runs in a turn, and in all turns together."""
+SURE = 0.8
+"""Share of the speed for which a network is taken that surely keeps the budget, and not only by its mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,10 +198,16 @@ class Bench:
         """Whether an attempt loses no more than is allowed."""
         return attempt.drop.value <= self.config.max_drop
 
-    def best(self) -> Attempt | None:
-        """Return the fastest of the attempts that fit."""
+    def eligible(self) -> list[Attempt]:
+        """Return the attempts that fit; only those that surely do, if they are nearly as fast."""
         fitting = [attempt for attempt in self.attempts.values() if self.fits(attempt)]
-        return max(fitting, key=lambda attempt: attempt.speedup, default=None)
+        sure = [attempt for attempt in fitting if attempt.drop.high <= self.config.max_drop]
+        fastest, surest = (max((attempt.speedup for attempt in some), default=0.0) for some in (fitting, sure))
+        return sure if sure and surest >= SURE * fastest else fitting
+
+    def best(self) -> Attempt | None:
+        """Return the fastest of the eligible attempts."""
+        return max(self.eligible(), key=lambda attempt: attempt.speedup, default=None)
 
 
 def time_in_turns(networks: Mapping[str, Callable[[Tensor], Any]], image: Tensor) -> dict[str, list[float]]:

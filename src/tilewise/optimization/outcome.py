@@ -59,22 +59,22 @@ class Optimized:
 
 
 def finish(bench: Bench, climb: Climb, folder: Path, more: Mapping[str, Any]) -> Optimized:
-    """Let the fastest networks that fit race with direct int8, float and others; write the winner.
+    """Let the fastest eligible networks race with direct int8, float and others; write the winner.
 
     Raises
     ------
     BudgetError
         If no network fits; summary and page are written all the same.
     """
-    fitting = sorted(filter(bench.fits, bench.attempts.values()), key=lambda attempt: -attempt.speedup)
+    eligible = sorted(bench.eligible(), key=lambda attempt: -attempt.speedup)
     direct = bench.attempts[DIRECT_CANDIDATE.key]
-    finalists = {attempt.key: attempt for attempt in [*fitting[:FINALISTS], direct]}
+    finalists = {attempt.key: attempt for attempt in [*eligible[:FINALISTS], direct]}
     others = peers(bench.model, bench.example, bench.shown.images, bench.config.threads, bench.journal.path(""))
     bench.say("the last race, with float and what else is installed ...")
     runners: dict[str, Callable[[Tensor], Any]] = {key: bench.engine(attempt) for key, attempt in finalists.items()}
     seconds = time_in_turns(runners | {peer.name: peer.call for peer in others}, bench.example)
     speedups = {name: ratio(seconds[direct.key], own) for name, own in seconds.items()}
-    best = max((a for a in finalists.values() if bench.fits(a)), key=lambda a: speedups[a.key], default=None)
+    best = max(eligible[:FINALISTS], key=lambda attempt: speedups[attempt.key], default=None)
     if best is not None and speedups[best.key] < 1 and bench.fits(direct):
         best = direct
     winner = best or direct
