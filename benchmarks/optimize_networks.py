@@ -76,7 +76,7 @@ class Network:
     given : tuple of str
         ``--data`` and what belongs to it; ROOT and OUT stand for the folders.
     unseen : callable
-        Reads from the root what the command did not see.
+        Reads from the root, or from what was prepared in --out, what the command did not see.
     training : tuple of str
         Options of ``tilewise train``, if it is trained here.
     weights : str
@@ -87,12 +87,12 @@ class Network:
     model: str
     build: Callable[[], nn.Module]
     given: tuple[str, ...]
-    unseen: Callable[[Path], Images | Scenes]
+    unseen: Callable[[Path, Path], Images | Scenes]
     training: tuple[str, ...] = ()
     weights: str = ""
 
 
-def _cifar(root: Path) -> Images:
+def _cifar(root: Path, _: Path) -> Images:
     return _half(load("cifar10", "test", root), slice(GIVEN, None))
 
 
@@ -103,12 +103,20 @@ def _half(data: Images, part: slice) -> Images:
     )  # fmt: skip
 
 
-def _pictures(root: Path) -> Images:
+def _other_sets(root: Path, _: Path) -> Images:
+    return _pictures(*(root / "SR" / name for name in ("Set5", "Set14")))
+
+
+def _other_half(_: Path, out: Path) -> Images:
+    return _pictures(out / "pictures" / "unseen")
+
+
+def _pictures(*folders: Path) -> Images:
     zero, one = (0.0,) * 3, (1.0,) * 3
-    sets = [load_own(str(root / "SR" / name), "test", size=SIDE, mean=zero, std=one) for name in ("Set5", "Set14")]
+    sets = [load_own(str(folder), "test", size=SIDE, mean=zero, std=one) for folder in folders]
     return Images(
-        name="Set5 and Set14", images=torch.cat([s.images for s in sets]), labels=torch.cat([s.labels for s in sets]),
-        classes=1, mean=zero, std=one, flips=True,
+        name=" and ".join(folder.name for folder in folders), images=torch.cat([s.images for s in sets]),
+        labels=torch.cat([s.labels for s in sets]), classes=1, mean=zero, std=one, flips=True,
     )  # fmt: skip
 
 
@@ -117,7 +125,11 @@ TRAINED = ("--data", "cifar10", "--data-root", "ROOT", "--batch", "64")
 NETWORKS = {
     "upscaler": Network(
         title="Compact upscaler, 96x96 to 384x384", model="tilewise.experiments.upscaling:upscaler", build=upscaler,
-        given=("--data", "ROOT/SR/T91", "--image-size", str(SIDE), *RAW), unseen=_pictures,
+        given=("--data", "OUT/pictures/given", "--image-size", str(SIDE), *RAW), unseen=_other_half,
+    ),
+    "other_pictures": Network(
+        title="The same, other kinds of pictures", model="tilewise.experiments.upscaling:upscaler", build=upscaler,
+        given=("--data", "ROOT/SR/T91", "--image-size", str(SIDE), *RAW), unseen=_other_sets,
     ),
     "resnet20": Network(
         title="ResNet-20, CIFAR-10", model="resnet20", build=lambda: build("resnet20"), given=CIFAR, unseen=_cifar,
@@ -129,7 +141,7 @@ NETWORKS = {
     ),
     "unet": Network(
         title="U-Net, CamVid 240x180", model="unet", build=lambda: build("unet", classes=11),
-        given=("--data", "camvid", "--data-root", "ROOT"), unseen=lambda root: load_scenes("camvid", "test", root),
+        given=("--data", "camvid", "--data-root", "ROOT"), unseen=lambda root, _: load_scenes("camvid", "test", root),
         training=("--data", "camvid", "--data-root", "ROOT", "--batch", "8", "--epochs", "14", "--lr", "2e-3"),
     ),
     "mobile": Network(
@@ -150,6 +162,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES)
     options = parser.parse_args()
     give_cifar(options.root, options.out)
+    give_pictures(options.root, options.out)
     path = options.results / "optimize.json"
     rows = read_json(path)["rows"] if path.exists() else {}
     for name in options.networks:
@@ -172,6 +185,15 @@ def give_cifar(root: Path, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         given = _half(load("cifar10", "test", root), slice(GIVEN))
         np.savez(path, images=given.images.numpy(), labels=given.labels.numpy())
+
+
+def give_pictures(root: Path, out: Path) -> None:
+    """Part the pictures of T91, Set5 and Set14 into those that the command is given and those that judge."""
+    files = [file for name in ("T91", "Set5", "Set14") for file in sorted((root / "SR" / name).iterdir())]
+    for place, file in enumerate(files):
+        folder = out / "pictures" / ("unseen" if place % 2 else "given")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / f"{file.parent.name}-{file.name}")
 
 
 def measure(network: Network, seed: int, root: Path, out: Path, folder: Path, minutes: float) -> dict[str, Any]:
@@ -197,7 +219,7 @@ def measure(network: Network, seed: int, root: Path, out: Path, folder: Path, mi
     )  # fmt: skip
     taken = (time.monotonic() - began) / 60
     model = network.build() if weights is None else load_weights(network.build(), weights)
-    row = judged(model.eval(), network, seed, root, folder) | {"minutes": round(taken, 1)}
+    row = judged(model.eval(), network, seed, root, out, folder) | {"minutes": round(taken, 1)}
     write_json(done, row)
     return row
 
@@ -215,10 +237,10 @@ def tilewise(*arguments: str) -> None:
 
 
 @torch.no_grad()
-def judged(model: nn.Module, network: Network, seed: int, root: Path, folder: Path) -> dict[str, Any]:
+def judged(model: nn.Module, network: Network, seed: int, root: Path, out: Path, folder: Path) -> dict[str, Any]:
     """Return times as the command measured them, and losses on the images that it did not see."""
     summary = json.loads((folder / "summary.json").read_bytes())
-    data = network.unseen(root)
+    data = network.unseen(root, out)
     batches = [pair for x, y in data.scoring() for pair in zip(torch.split(x, 1), torch.split(y, 1), strict=True)]
     images, labels = [x for x, _ in batches], [y for _, y in batches]
     wanted = [model(x) for x in images]

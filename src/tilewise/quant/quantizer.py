@@ -64,7 +64,7 @@ class Quantizer:
         As specs call it.
     asymmetric_limits : bool
         Whether the grid uses ``-2**(b-1)`` too, with the step ``max / (2**(b-1) - 0.5)``; else it is
-        ``+-(2**(b-1) - 1)`` and unsigned for inputs that were never negative.
+        ``+-(2**(b-1) - 1)``, unsigned for inputs that were never negative, and lopsided for bytes that mostly were not.
     clip_gradient : bool
         Whether values beyond the grid get no gradient (else straight through everywhere).
     momentum : float
