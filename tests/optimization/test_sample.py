@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tilewise.optimization.sample import Sample, Windows, window_side
+from tilewise.optimization.sample import Sample, Windows, reduction, window_side
 
 
 def test_parts_are_disjoint_and_follow_the_seed() -> None:
@@ -52,3 +52,14 @@ def test_windows_are_for_networks_that_map_pixels() -> None:
     assert window_side(conv, image) == 48
     assert window_side(conv, image[..., :32]) is None
     assert window_side(torch.nn.Sequential(conv, torch.nn.Flatten()), image) is None
+
+
+def test_windows_of_a_network_that_makes_maps_smaller_are_larger() -> None:
+    image = torch.rand(1, 1, 96, 128)
+    deep = [layer for _ in range(3) for layer in (torch.nn.Conv2d(1, 1, 3, 2, 1), torch.nn.ReLU())]
+    net = torch.nn.Sequential(*deep, torch.nn.Upsample(scale_factor=8))
+    assert reduction(net, image) == 8
+    assert window_side(net, image) == 64
+    assert window_side(net, image[..., :63]) is None
+    gate = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Conv2d(1, 1, 1))
+    assert reduction(gate, image) == 1

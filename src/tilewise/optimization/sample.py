@@ -15,8 +15,8 @@ from tilewise.train.runs import digest
 HELD_SHARE, HELD_MOST = 0.3, 1000
 """Of the images that are held back, at least, and how many at most."""
 SHOWN_MOST = 512
-SIDE = 48
-"""Of the windows that networks which map pixels to pixels are trained and refined on."""
+SIDE, SMALLEST = 48, 8
+"""Of the windows that networks which map pixels to pixels are trained and refined on, and of their smallest map."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,11 @@ class Windows:
 def window_side(model: nn.Module, image: Tensor) -> int | None:
     """Return the side of windows to train on, or None where the network wants whole images.
 
-    Windows are for networks whose outputs are maps, and that take a window.
+    Windows are for networks whose outputs are maps, and that take a window. Of a network that makes maps smaller they
+    are larger: where most of a map is its edge, numbers are not those of whole images.
     """
-    side = min(SIDE, int(image.shape[2]), int(image.shape[3]))
-    if side < SIDE:
+    side = max(SIDE, SMALLEST * reduction(model, image))
+    if side > min(image.shape[2:]):
         return None
     with torch.no_grad():
         if any(output.ndim != 4 for output in flat(model(image))):
@@ -146,3 +147,21 @@ def window_side(model: nn.Module, image: Tensor) -> int | None:
         except (RuntimeError, ValueError, AssertionError):
             return None
     return side
+
+
+def reduction(model: nn.Module, image: Tensor) -> int:
+    """Return how many times as high as the smallest map of a convolution an image is; single pixels are no map."""
+    heights = [int(image.shape[2])]
+
+    def note(_: nn.Module, __: Any, output: Tensor) -> None:
+        if output.ndim == 4 and output.shape[2] > 1:
+            heights.append(int(output.shape[2]))
+
+    hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    try:
+        with torch.no_grad():
+            model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return -(-heights[0] // min(heights))

@@ -133,7 +133,7 @@ class Trainer:
 
     def _batches(self, amount: Amount, step_pixels: int, side: int) -> list[Tensor]:
         """Return batches of windows, or of whole images where the network wants those."""
-        cut = None if self.side is None else min(side, self.side)
+        cut = side if self.side == SIDE else self.side
         size = min(
             MOST_IN_STEP, max(LEAST, step_pixels // (cut**2 if cut is not None else self.images[0][0, 0].numel()))
         )
