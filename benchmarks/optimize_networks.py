@@ -287,10 +287,10 @@ def text(result: dict[str, Any]) -> str:
             "upscaler are dB from direct int8, both against the float network's pictures; the others are points from "
             "the float network. Others run the same network, quantized by ONNX Runtime's own tool (QDQ, per channel), "
             "on one thread too. CIFAR-10 gives half of its test images to the command, the other half judges; CamVid "
-            "its training images, its test images judge; the upscaler gets half of T91, Set5 and Set14, the "
-            "other half judges. Once more it gets T91 only, and Set5 and Set14 judge, which are sharper: ranges that were "
-            "measured on other kinds of pictures clip them. SqueezeNet, "
-            "U-Net and the narrow MobileNetV2 were trained for minutes, and are not at their best. Command:", 100,
+            "its training images, its test images judge; the upscaler gets half of T91, Set5 and Set14, the other half "
+            "judges. Once more it gets T91 only, and Set5 and Set14 judge, which are sharper: ranges measured on other "
+            "kinds of pictures clip them. SqueezeNet, U-Net and the narrow MobileNetV2 were trained for minutes, and "
+            "are not at their best. Command:", 100,
         ), "",
         f"    {' '.join([*held, 'python'])} benchmarks/optimize_networks.py --root data{again}", "",
     ]  # fmt: skip

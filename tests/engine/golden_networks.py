@@ -272,6 +272,7 @@ ENLARGING = {"blocks.[0-3].*": tw.Winograd("F6", bits=10), "blocks.*": tw.Winogr
 CERTIFIED = (
     "lenet5, SFC12",
     "espcn, 10 and 12 bits",
+    "lopsided",
     "16 bits",
     "large kernels",
     "learned",
