@@ -172,7 +172,10 @@ def main() -> None:
             rows.setdefault(name, {})[str(seed)] = row
             if seed == min(options.seeds):
                 (options.results / "optimize").mkdir(parents=True, exist_ok=True)
-                shutil.copy(folder / "report.html", options.results / "optimize" / f"{name}.html")
+                page = (folder / "report.html").read_text()
+                for local, said_so in ((options.root, "data"), (options.out, "runs/reports")):
+                    page = page.replace(str(local), said_so)
+                (options.results / "optimize" / f"{name}.html").write_text(page)
             held = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
             result = {"machine": row["machine"], "environment": held, "minutes": options.minutes, "rows": rows}
             write_json(path, result)
