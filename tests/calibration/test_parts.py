@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import tilewise as tw
 from tilewise.engine.compiler import Simulation
 from tilewise.nn import QuantizedConv
+from tilewise.train.checkpoint import load_state
 
 
 class Heads(nn.Module):
@@ -56,6 +58,17 @@ def test_each_part_keeps_its_bits(spec: Any) -> None:
         noise = (wanted - found)[:, channels].square().mean() / wanted[:, channels].square().mean()
         assert -10 * float(noise.log10()) > 25
     np.testing.assert_array_equal(tw.compile(model, X)(X).numpy(), Simulation(model, X)(X).numpy())
+
+
+def test_a_saved_network_keeps_its_factors(tmp_path: Path) -> None:
+    net, model = calibrated(300, tw.Winograd("F2"))
+    tw.save_weights(model, tmp_path / "scaled.safetensors")
+    again = tw.load_weights(net, tmp_path / "scaled.safetensors").eval()
+    with torch.no_grad():
+        assert torch.equal(again(X), model(X))
+    unscaled = {name: x for name, x in model.state_dict().items() if not name.endswith("input_scale")}
+    load_state(model, unscaled, tmp_path)  # a file without them takes them away
+    assert last(model).input_scale is None
 
 
 def test_alike_parts_stay_as_they_are() -> None:

@@ -10,6 +10,8 @@ from torch import nn
 
 import tilewise as tw
 from tilewise import zoo
+from tilewise.quant.fake import Range
+from tilewise.train import checkpoint
 
 
 def calibrated(spec: tw.Winograd | tw.Direct) -> nn.Module:
@@ -38,6 +40,17 @@ def test_round_trip_restores_layers_weights_and_ranges(spec: tw.Winograd | tw.Di
     x = torch.randn(3, 1, 32, 32)
     assert (loaded(x) == model(x)).all()
     assert tw.describe(loaded) == tw.describe(model)
+
+
+def test_weights_from_before_the_smallest_value_was_measured_have_symmetric_grids(tmp_path: Path) -> None:
+    model = calibrated(tw.Direct())
+    path = tmp_path / "m.safetensors"
+    tw.save_weights(model, path)
+    tensors, description = checkpoint.read(path)
+    checkpoint.write(path, {n: t for n, t in tensors.items() if not n.endswith(".lowest")}, description)
+    ranges = [m for m in tw.load_weights(zoo.small_cnn(), path).modules() if isinstance(m, Range)]
+    assert ranges
+    assert all(r.numbers().low in (0, -127) for r in ranges)
 
 
 def test_plain_torch_checkpoint_with_prefix_and_no_batch_counters(tmp_path: Path) -> None:

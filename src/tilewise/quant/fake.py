@@ -180,10 +180,14 @@ class Range(nn.Module):
         self.batches.zero_()
         self._seen = False
 
+    @staticmethod
+    def complete(state: dict[str, Any], prefix: str) -> None:
+        """Add the smallest value to the state of a range from before it was measured, as that of a symmetric one."""
+        if f"{prefix}negative" in state and f"{prefix}lowest" not in state:
+            state[f"{prefix}lowest"] = -state[f"{prefix}absmax"].amax() * state[f"{prefix}negative"]
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        if f"{prefix}negative" in state_dict and f"{prefix}lowest" not in state_dict:  # from before version 2
-            widest = state_dict[f"{prefix}absmax"].amax()
-            state_dict[f"{prefix}lowest"] = -widest * state_dict[f"{prefix}negative"]
+        self.complete(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._seen = False
 

@@ -17,6 +17,7 @@ from tilewise.common.files import write_whole
 from tilewise.conversion import convert, skips_of, specs_of
 from tilewise.nn import QuantizedConv
 from tilewise.quant import spec_from_dict
+from tilewise.quant.fake import Range
 
 VERSION = 1
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -157,10 +158,17 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 
 def load_state(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put tensors into a model, refusing any that are missing, unknown, of another shape or kind, or not finite."""
-    for name, module in model.named_modules():  # calibration gives biases to layers that had none
+    tensors = dict(tensors)
+    for name, module in model.named_modules():
         if isinstance(module, QuantizedConv) and module.bias is None and f"{name}.bias" in tensors:
-            module.bias = nn.Parameter(module.weight.new_zeros(module.out_channels))
+            module.bias = nn.Parameter(module.weight.new_zeros(module.out_channels))  # which calibration gave it
+        elif isinstance(module, Range):
+            module.complete(tensors, f"{name}.")
     wanted = model.state_dict()
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedConv):  # scaled or not as the file has it, whatever the layer is now
+            wanted.pop(scale := f"{name}.input_scale", None)
+            wanted |= {scale: module.weight.new_ones(module.in_channels)} if scale in tensors else {}
     # Files from before torch counted batches lack these counters, which nothing here reads.
     tensors = {**{n: t for n, t in wanted.items() if n.endswith(".num_batches_tracked")}, **tensors}
     problems = [f"lacks {name}" for name in wanted if name not in tensors]
