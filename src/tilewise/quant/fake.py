@@ -254,7 +254,7 @@ class Range(nn.Module):
         return QuantGrid.of_step(float32(widest / steps), low, high)
 
     def grid(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return step, smallest and largest integer, as tensors (docs/contracts/numbers.md, stage by stage).
+        """Return step, smallest and largest integer, as tensors (docs/contracts/numbers.md, grids).
 
         The step is never zero: an all-zero tensor gets a tiny one.
         """
