@@ -94,7 +94,7 @@ def test_a_search_is_adapted_and_timed_beside_uniform_networks_and_im2row(cli: A
     assert row["accuracy"] == row["accuracies"][wins.FOUND]
     assert row["accuracies"].keys() == row["faster"].keys() == {*wins.UNIFORM, wins.FOUND}
     assert row["faster"]["direct int8"] == pytest.approx(
-        row["milliseconds"]["im2row fp32"] / row["milliseconds"]["direct int8"], abs=0.01
+        row["milliseconds"]["im2row fp32"] / row["milliseconds"]["direct int8"], rel=0.01
     )
     assert row["architecture"]["specs"]
 
