@@ -28,8 +28,9 @@ class Experiment:
     """Measure a table or figure of the papers; a stopped one goes on, and what is done so far has a file."""
 
     study: Annotated[str, tyro.conf.Positional]
-    """swap, scratch, adapt, lenet, accuracy, enlarging, wins, grid, stages, dense, movement or residues; or report,
-    which makes OUT.html and OUT.md of all results in --out."""
+    """plain (which swap, wins and front start from), swap, scratch, adapt, lenet, architectures, transforms, accuracy,
+    enlarging, wins, front, grid, stages, dense, movement or residues; or report, which makes OUT.html and OUT.md of all
+    results in --out."""
     scale: Literal["smoke", "tiny", "small", "paper"] = "small"
     """smoke: seconds; tiny: minutes a run, on a part of the data; small: half an hour a run; paper: as published."""
     data_root: Path | None = None
@@ -85,10 +86,18 @@ class Experiment:
 
 
 def table(study: Study, summary: Mapping[str, Any]) -> Table:
-    """Return what the runs came to: a row for those that differ in the seed only, with mean and deviation."""
+    """Return what the runs came to: a row for those that differ in the seed only, with mean and deviation.
+
+    Where there are more numbers than runs, each run is a column instead.
+    """
     title = f"{summary['title']}; scale {summary['scale']}, {summary['done']} of {summary['runs']} runs"
-    result = Table("run", "seeds", *(column.heading for column in study.columns), "seconds", title=title)
+    lines = [["run", "seeds", *(column.heading for column in study.columns), "seconds"]]
     for name, rows in groups_of(summary["rows"]).items():
         seconds = statistics.fmean(row["seconds"] for row in rows)
-        result.add_row(name, str(len(rows)), *(column.cell(rows) for column in study.columns), f"{seconds:.0f}")
+        lines.append([name, str(len(rows)), *(column.cell(rows) for column in study.columns), f"{seconds:.0f}"])
+    if len(lines) < len(lines[0]):
+        lines = [list(line) for line in zip(*lines, strict=True)]
+    result = Table(*lines[0], title=title)
+    for line in lines[1:]:
+        result.add_row(*line)
     return result

@@ -206,23 +206,14 @@ def load_set(
     name: str, split: Split, root: Path | None, scale: int | None = None, own: OwnImages | None = None
 ) -> Images | Pairs | Scenes:
     """Load one split of a data set; what has no images for validation is validated on its test images."""
-    from tilewise.data import NAMES, PAIRS, SCENES, is_own, load, load_own, load_pairs, load_scenes
+    from tilewise.data import is_own, load_known, load_own
 
     if is_own(name):
         own = own or OwnImages()
         return load_own(name, split, size=own.image_size, mean=own.mean, std=own.std)
     if own not in (None, OwnImages()):
         raise ValueError(f"image-size, mean and std are for a folder or an .npz file; {name} has its own")
-    if name not in (known := (*NAMES, *SCENES, *PAIRS)):
-        raise ValueError(f"data set {name!r} is unknown; allowed are {', '.join(known)}, a folder, an .npz file")
-    if scale is not None and name not in PAIRS:
-        raise ValueError(f"scale is {scale}, but {name} has no low resolution; only {', '.join(PAIRS)} have one")
-    if name in SCENES:
-        return load_scenes(name, split, root)
-    part: Literal["train", "test"] = "train" if split == "train" else "test"
-    if name in PAIRS:
-        return load_pairs(name, part, root, scale=2 if scale is None else scale)
-    return load(name, part, root)
+    return load_known(name, split, root, scale)
 
 
 def load_data(source: Source, split: Split) -> Images | Pairs | Scenes:

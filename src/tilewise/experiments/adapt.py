@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tilewise.experiments.plain import trained_network
 from tilewise.experiments.runs import Case, Place, Scale, Study
 from tilewise.experiments.tables import Claim, Column
-from tilewise.experiments.training import ADAPT_LR, SIZES, Size, calibrated, make_spec, parts, trained, trained_network
+from tilewise.experiments.training import ADAPT_LR, SIZES, Size, calibrated, labelled_parts, make_spec, trained
 
 SEEDS = (0, 1, 2)
-EPOCHS: dict[Scale, int] = {"smoke": 1, "tiny": 2, "small": 20, "paper": 20}
+EPOCHS: dict[Scale, int] = {"smoke": 1, "tiny": 5, "small": 20, "paper": 20}
 KINDS: tuple[Literal["static", "learned"], ...] = ("static", "learned")
 
 
@@ -36,8 +37,8 @@ class Adapt:
 
     def run(self, place: Place) -> dict[str, Any]:
         """Swap, calibrate, train on."""
-        train, _, _ = parts(self.size, place)
-        model = trained_network(self.network, self.size, place)
+        train, _, _ = labelled_parts(self.size, place)
+        model = trained_network(self.network, place)
         network = calibrated(
             model, make_spec(self.algorithm, self.bits, self.transforms, self.scales), train, place.device
         )  # fmt: skip

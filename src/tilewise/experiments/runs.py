@@ -46,6 +46,16 @@ class Place:
     device: str = "cpu"
     threads: int = 1
 
+    @property
+    def scale(self) -> Scale:
+        """Of the run's study."""
+        (found,) = (scale for scale in SCALES if scale == self.folder.parent.name)
+        return found
+
+    def beside(self, study: str, case: str) -> Path:
+        """Return the folder of another study's run at the same scale."""
+        return self.folder.parents[2] / study / self.scale / case
+
 
 class Case(Protocol):
     """One run of a study: a frozen dataclass that holds all that the result depends on."""

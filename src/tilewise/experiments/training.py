@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from tilewise.calibration import calibrate
 from tilewise.conversion import convert
-from tilewise.data import Batches, Images, load
+from tilewise.data import PAIRS, SCENES, Batches, Images, Known, load_known
+from tilewise.data.catalogue import SPLITS
 from tilewise.experiments.runs import Place, Scale
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 from tilewise.train import TrainConfig, evaluate, fit
 from tilewise.train.runs import read_log
-from tilewise.zoo import build, resnet20
 
-WEIGHTS = "pretrained/resnet20-12fca82f.th"
 BATCH = 64
+BATCHES = {**dict.fromkeys(PAIRS, 16), **dict.fromkeys(SCENES, 8)}
+"""Images per step where they are not :data:`BATCH`."""
 LR = 3e-3
 """Peak rate of training from scratch, AdamW with warm-up and cosine: one for all studies."""
 ADAPT_LR = 2e-4
@@ -66,30 +66,20 @@ def make_spec(algorithm: str, bits: int, transforms: str = "static", scales: str
     return Winograd(algorithm, bits=bits, transforms=transforms, scales=scales, quantizer=rules)  # type: ignore[arg-type]
 
 
-def parts(size: Size, place: Place) -> tuple[Images, Images, Images]:
+def parts(size: Size, place: Place) -> tuple[Known, Known, Known]:
     """Return the training images, the test images of each epoch, and all test images."""
-    train, test = (load(size.data, split, place.data_root) for split in ("train", "test"))
+    train, test = (load_known(size.data, split, place.data_root) for split in SPLITS)
     shown = train if size.images is None else train.subset(size.images, DATA_SEED)
     return shown, test if size.scored is None else test.subset(size.scored, DATA_SEED), test
 
 
-def trained_network(name: str, size: Size, place: Place) -> nn.Module:
-    """Return a network trained in float: the released ResNet-20, or a small one trained here on digits.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the released weights are not in the data folder.
-    """
-    if name == "small":
-        torch.manual_seed(DATA_SEED)
-        model, (train, _, _) = build("small", channels=1), parts(size, place)
-        config = TrainConfig(epochs=2, lr=3e-3, device=place.device, progress=False)
-        return fit(model, train.training(BATCH, device=place.device), train.scoring(device=place.device), config)
-    if place.data_root is None or not (path := place.data_root / WEIGHTS).is_file():
-        folder = "a folder (--data-root)" if place.data_root is None else str(place.data_root)
-        raise FileNotFoundError(f"{name} needs its released weights {WEIGHTS} in {folder}")
-    return resnet20(path)
+def labelled_parts(size: Size, place: Place) -> tuple[Images, Images, Images]:
+    """Return the same of a set of labelled images."""
+    train, scored, test = parts(size, place)
+    assert isinstance(train, Images)
+    assert isinstance(scored, Images)
+    assert isinstance(test, Images)
+    return train, scored, test
 
 
 def calibrated(model: nn.Module, spec: Spec, train: Images, device: str) -> nn.Module:
@@ -104,7 +94,7 @@ def calibrated(model: nn.Module, spec: Spec, train: Images, device: str) -> nn.M
 def trained(
     model: nn.Module, size: Size, place: Place, *, seed: int, epochs: int, lr: float, swapped: bool = False
 ) -> dict[str, Any]:
-    """Train in the run's folder, going on where a killed run stopped; return the curve and the last accuracy.
+    """Train in the run's folder, going on where a killed run stopped; return the curve and the last score.
 
     Parameters
     ----------
@@ -124,19 +114,19 @@ def trained(
         Report the accuracy before training too.
     """
     train, scored, test = parts(size, place)
-    val = scored.scoring(device=place.device)
-    before = {"before": round(evaluate(model, val, device=place.device).value, 2)} if swapped else {}
+    val, task, batch = scored.scoring(device=place.device), train.task, BATCHES.get(size.data, BATCH)
+    before = {"before": round(evaluate(model, val, task=task, device=place.device).value, 2)} if swapped else {}
     config = TrainConfig(
         epochs=epochs, lr=lr, out=place.folder / "run", resume=True, device=place.device, seed=seed, progress=False
     )  # fmt: skip
-    fit(model, train.training(BATCH, seed=seed, device=place.device), val, config)
-    last = evaluate(model, test.scoring(device=place.device), device=place.device)
+    fit(model, train.training(batch, seed=seed, device=place.device), val, config, task=task)
+    last = evaluate(model, test.scoring(device=place.device), task=task, device=place.device)
     log = read_log(place.folder / "run")
     return {
-        "accuracy": round(last.value, 2),
+        task.metric: round(last.value, 2),
         "images": last.images,
         **before,
-        "curve": [round(entry["accuracy"], 2) for entry in log],
+        "curve": [round(entry[task.metric], 2) for entry in log],
         "losses": [round(entry["train_loss"], 4) for entry in log],
         "seconds": sum(entry["seconds"] for entry in log),
     }

@@ -23,9 +23,10 @@ from tilewise.data import Batches
 from tilewise.data.pairs import bicubic
 from tilewise.data.pictures import picture_files, read_picture
 from tilewise.engine.accelerate import accelerate
+from tilewise.experiments.plain import trained_network
 from tilewise.experiments.runs import Case, Place, Scale, Study
 from tilewise.experiments.tables import Column, columns_of
-from tilewise.experiments.training import SIZES, Size, parts, trained_network
+from tilewise.experiments.training import SIZES, Size, labelled_parts
 from tilewise.quant import Direct, Spec, Winograd
 from tilewise.train import evaluate, load_weights
 from tilewise.train.tasks import SuperResolution
@@ -103,8 +104,8 @@ class Classified:
 
     def run(self, place: Place) -> dict[str, Any]:
         """Convert, calibrate, score, against the float network too."""
-        train, _, test = parts(self.size, place)
-        model = trained_network(self.network, self.size, place)
+        train, _, test = labelled_parts(self.size, place)
+        model = trained_network(self.network, place)
         batches = [x for x, _ in Batches(train.subset(self.kind.images, self.kind.draw), BATCH)]
         network, found = self.kind.made(convert(model, {"*": self.kind.spec}).eval(), batches)
         teacher = accelerate(model, batches[0][:1], threads=torch.get_num_threads())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -15,14 +15,15 @@ from tilewise.common.turns import in_turns, stopwatch
 from tilewise.conversion import convert
 from tilewise.data import Batches
 from tilewise.experiments.front import Recipe, measure
+from tilewise.experiments.plain import trained_network
 from tilewise.experiments.runs import Case, Place, Scale, Study
 from tilewise.experiments.speed import ROUNDS, SECONDS
 from tilewise.experiments.tables import Claim, columns_of
-from tilewise.experiments.training import ADAPT_LR, BATCH, SIZES, Size, parts, trained_network
+from tilewise.experiments.training import ADAPT_LR, BATCH, SIZES, Size, labelled_parts
 from tilewise.latency import measure as measure_latencies
 from tilewise.nn import QuantizedConv
 from tilewise.quant import FLOAT_BITS, Direct
-from tilewise.winas import SearchConfig, search
+from tilewise.winas import SearchConfig, pareto, search
 from tilewise.winas.config import WA_Q
 
 SEEDS = (0, 1, 2)
@@ -32,7 +33,10 @@ HELD_OUT = 0.2
 """Share of the training images that architectures are chosen on."""
 FOUND = "found 0"
 UNIFORM = ("direct fp32", "F4 fp32", "direct int8", "F2 int8", "F4 int8", "F6 int8")
-MODES: dict[str, tuple[int, ...]] = {"WA": (8,), "WA-Q": WA_Q}
+NETWORKS = ("resnet20", "resnet18-cifar10", "resnet18-cifar100")
+POINTS = 4
+"""Networks of a front."""
+MODES: dict[Literal["WA", "WA-Q"], tuple[int, ...]] = {"WA": (8,), "WA-Q": WA_Q}
 
 
 class Im2row(nn.Module):
@@ -72,6 +76,8 @@ class Wins:
 
     network: str
     mode: Literal["WA", "WA-Q"]
+    points: int
+    """Networks to find, from accurate to fast; 1 is a single search."""
     seed: int
     epochs: int
     lr: float
@@ -84,8 +90,8 @@ class Wins:
 
     def run(self, place: Place) -> dict[str, Any]:
         """Measure latencies here, search, adapt, measure."""
-        train, _, test = parts(self.size, place)
-        model = trained_network(self.network, self.size, place)
+        train, _, test = labelled_parts(self.size, place)
+        model = trained_network(self.network, place)
         example = next(iter(Batches(test, 1)))[0]
         table = measure_latencies(model, example, threads=place.threads, out=place.folder / "latencies.jsonl")
         config = SearchConfig(
@@ -96,12 +102,15 @@ class Wins:
             Batches(part, BATCH, shuffle=True, augment=True, seed=self.seed, device=place.device)
             for part in train.split(HELD_OUT, self.seed)
         )
-        found = search(model, shown, held_out, table, config, teacher=model)
+        if self.points == 1:
+            found = [search(model, shown, held_out, table, config, teacher=model)]
+        else:
+            found = pareto(model, shown, held_out, table, config, self.points, teacher=model)
         recipe = Recipe(
             out=place.folder / "adapted", epochs=self.epochs, lr=self.lr, batch=BATCH, threads=place.threads,
             device=place.device, seed=self.seed,
         )  # fmt: skip
-        rows = measure(model, [found], train, test, recipe)
+        rows = measure(model, found, train, test, recipe)
         slow = baseline(model, example, place.threads)
         accuracies = {row.case: round(row.accuracy or 0.0, 2) for row in rows}
         return {
@@ -110,7 +119,7 @@ class Wins:
             "accuracies": accuracies,
             "milliseconds": {row.case: round(row.milliseconds, 4) for row in rows} | {"im2row fp32": round(slow, 4)},
             "faster": {row.case: round(slow / row.milliseconds, 2) for row in rows},
-            "architecture": found.to_dict(),
+            "architectures": [architecture.to_dict() for architecture in found],
         }
 
 
@@ -127,14 +136,24 @@ def baseline(model: nn.Module, example: Tensor, threads: int) -> float:
 
 
 def cases(scale: Scale) -> Sequence[Case]:
-    """Return both modes over three seeds."""
-    network: str = "small" if scale == "smoke" else "resnet20"
-    found = [
-        Wins(network=network, mode=mode, seed=seed, epochs=EPOCHS[scale], lr=ADAPT_LR, size=SIZES[scale])
-        for seed in SEEDS
-        for mode in ("WA", "WA-Q")
-    ]
-    return found[:1] if scale == "smoke" else found
+    """Return one search in each mode, over three seeds."""
+    if scale == "smoke":
+        return [_case(scale, "small", "WA", 0)]
+    return [_case(scale, network, mode, seed) for network in NETWORKS for seed in SEEDS for mode in MODES]
+
+
+def front_cases(scale: Scale) -> Sequence[Case]:
+    """Return walks from accurate to fast, over three seeds."""
+    if scale == "smoke":
+        return [_case(scale, "small", "WA", 0, 2)]
+    return [_case(scale, network, "WA", seed, POINTS) for network in NETWORKS[:2] for seed in SEEDS]
+
+
+def _case(scale: Scale, network: str, mode: Literal["WA", "WA-Q"], seed: int, points: int = 1) -> Wins:
+    size = SIZES[scale]
+    if scale != "smoke":
+        size = replace(size, data="cifar100" if network.endswith("cifar100") else "cifar10")
+    return Wins(network=network, mode=mode, points=points, seed=seed, epochs=EPOCHS[scale], lr=ADAPT_LR, size=size)
 
 
 COLUMNS = (*UNIFORM, FOUND)
@@ -158,3 +177,10 @@ STUDY = Study(
         ),
     ),
 )  # fmt: skip
+WALKED = (*UNIFORM, *(f"found {index}" for index in range(POINTS)))
+FRONT = Study(
+    name="front",
+    title="Accuracy against latency: what wiNAS finds from accurate to fast, beside networks of one algorithm",
+    cases=front_cases,
+    columns=(*columns_of("accuracies", WALKED, "%"), *columns_of("milliseconds", WALKED, "ms", 3)),
+)
