@@ -56,6 +56,8 @@ class Column:
 SEEDS = 3
 """That a comparison of trained networks takes."""
 ACCURACY = Column(title="accuracy", key="accuracy", unit="%")
+PSNR = Column(title="PSNR", key="psnr", unit="dB")
+MIOU = Column(title="mIoU", key="miou", unit="points")
 
 
 def columns_of(key: str, names: Sequence[str], unit: str, digits: int = 2) -> tuple[Column, ...]:

@@ -82,13 +82,15 @@ def labelled_parts(size: Size, place: Place) -> tuple[Images, Images, Images]:
     return train, scored, test
 
 
-def calibrated(model: nn.Module, spec: Spec, train: Images, device: str) -> nn.Module:
+def calibrated(model: nn.Module, spec: Spec, train: Known, device: str) -> nn.Module:
     """Convert all layers of a trained network to a spec, and measure ranges where there are any."""
     network = convert(model, {"*": spec}).eval()
     if spec.bits == FLOAT_BITS:
         return network
     sample = train.subset(min(CALIBRATION_IMAGES, len(train)), DATA_SEED)
-    return calibrate(network, Batches(sample, BATCH, device=device), device=device)
+    if isinstance(sample, Images):
+        return calibrate(network, Batches(sample, BATCH, device=device), device=device)
+    return calibrate(network, sample.training(BATCHES[sample.name], seed=DATA_SEED, device=device), device=device)
 
 
 def trained(
