@@ -20,6 +20,7 @@ namespace tilewise::TILEWISE_SET {
 struct Quantizer {
   F32 factor, low, high;
   std::int32_t zero;
+  bool reaches_zero;  // the lowest number is stored as byte 0
 
   Quantizer(const QuantGrid& grid, float activation_low, float activation_high)
       : factor(F32{} + grid.factor), zero(grid.zero) {
@@ -28,32 +29,39 @@ struct Quantizer {
       return F32{} + std::clamp(steps, static_cast<float>(grid.low), static_cast<float>(grid.high));
     };
     low = limit(activation_low), high = limit(activation_high);
+    reaches_zero = static_cast<std::int32_t>(low[0]) == -zero;
   }
 
   [[gnu::always_inline]] I32 operator()(F32 y) const {
     return floor_to_int(smaller(larger(y * factor + 0.5F, low), high));
   }
+  // Where kFloorSaturates, for what is packed: it saturates below. `high` first, so that what is no number stays none.
+  [[gnu::always_inline]] I32 from_above(F32 y) const { return floor_to_int(smaller(high, y * factor + 0.5F)); }
 };
 
-// Stores steps, `zero` added, as bytes.
+// Stores steps, `zero` added, as bytes. Vectors that are packed together saturate at 0: theirs may lie below.
 template <int Vectors>
 [[gnu::always_inline]] inline void store_bytes(std::uint8_t* to, const I32 (&steps)[Vectors],
                                                std::int32_t zero) {
+  const I16 zeros = I16{} + static_cast<std::int16_t>(zero);
   if constexpr (Vectors == 4) {
-    I32 v[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) v[i] = steps[i] + (zero - 128);
-    store(to, gather_quads(pack(pack(v[0], v[1]), pack(v[2], v[3]))) ^ std::int8_t{-128});
-  } else {
-#pragma GCC unroll 4
-    for (int i = 0; i < Vectors; ++i) store(to + i * kLanes, narrow(steps[i] + zero));
+    store(to, gather_quads(pack_bytes(pack(steps[0], steps[1]) + zeros, pack(steps[2], steps[3]) + zeros)));
+  } else if constexpr (Vectors >= 2) {
+    const I16 words = pack(steps[0], steps[1]) + zeros;
+    const I8 twice = gather_quads(pack_bytes(words, words));
+    U8Pair once;
+    std::memcpy(&once, &twice, sizeof once);
+    store(to, once);
   }
+  if constexpr (Vectors % 2 == 1) store(to + (Vectors - 1) * kLanes, narrow(steps[Vectors - 1] + zero));
 }
 
 // kLanes channels of one pixel of a tensor as real numbers.
 class Reader {
  public:
   explicit Reader(const TensorRef& x) : tensor_(x) {}
+
+  const TensorRef& tensor() const { return tensor_; }
 
   [[gnu::always_inline]] F32 operator()(std::int64_t pixel, std::int64_t channel) const {
     const std::int64_t at = pixel * tensor_.stride + channel;
@@ -73,7 +81,48 @@ class Reader {
   TensorRef tensor_;
 };
 
-// Finishes the sums of one output pixel, Vectors vectors of channels, and writes them.
+// The end of most layers: sums of one output pixel, Vectors vectors of channels, become bytes, after a residual of bytes
+// or none. A copy of all that it needs: bytes that are written may be anything's, so a loop would read constants again
+// for each pixel if they lay in memory.
+template <int Vectors, bool kResidual, bool kSaturates>
+class ByteEnding {
+ public:
+  ByteEnding(const TensorRef& y, const Quantizer& quantizer, const TensorRef& residual, const float* bias,
+             std::int64_t channel)
+      : quantizer_(quantizer),
+        to_(reinterpret_cast<std::uint8_t*>(y.data) + channel),
+        from_(reinterpret_cast<const std::uint8_t*>(residual.data) + channel),
+        to_stride_(y.stride),
+        from_stride_(residual.stride),
+        from_zero_(residual.grid.zero),
+        from_step_(residual.grid.step) {
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) bias_[i] = load<F32>(bias + channel + i * kLanes);
+  }
+
+  [[gnu::always_inline]] void operator()(const F32* sums, std::int64_t pixel) const {
+    I32 steps[Vectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < Vectors; ++i) {
+      F32 y = sums[i] + bias_[i];
+      if constexpr (kResidual)
+        y = y + to_float(load_bytes(from_ + pixel * from_stride_ + i * kLanes) - from_zero_) * from_step_;
+      steps[i] = kSaturates && i < Vectors / 2 * 2 ? quantizer_.from_above(y) : quantizer_(y);
+    }
+    store_bytes(to_ + pixel * to_stride_, steps, quantizer_.zero);
+  }
+
+ private:
+  Quantizer quantizer_;
+  std::uint8_t* to_;
+  const std::uint8_t* from_;
+  std::int64_t to_stride_, from_stride_;
+  std::int32_t from_zero_;
+  float from_step_;
+  F32 bias_[Vectors];
+};
+
+// Finishes the sums of output pixels and writes them.
 class Finish {
  public:
   Finish(const Epilogue& epilogue, const TensorRef& y)
@@ -94,8 +143,26 @@ class Finish {
     }
   }
 
+  // Calls loop(finish), where finish(sums, pixel) is for Vectors vectors of channels from `channel` on.
+  template <int Vectors, typename Loop>
+  [[gnu::always_inline]] void in(std::int64_t channel, const Loop& loop) const {
+    const bool simple = y_.dtype == Dtype::kUint8 && function_ == Function::none && slope_.empty();
+    if (simple && !has_residual_ && kFloorSaturates && quantizer_.reaches_zero) {
+      loop(ByteEnding<Vectors, false, true>(y_, quantizer_, y_, bias_.data(), channel));
+    } else if (simple && !has_residual_) {
+      loop(ByteEnding<Vectors, false, false>(y_, quantizer_, y_, bias_.data(), channel));
+    } else if (simple && residual_.tensor().dtype == Dtype::kUint8) {
+      loop(ByteEnding<Vectors, true, false>(y_, quantizer_, residual_.tensor(), bias_.data(), channel));
+    } else {
+      loop([&](const F32* sums, std::int64_t pixel) __attribute__((always_inline)) {
+        any<Vectors>(sums, pixel, channel);
+      });
+    }
+  }
+
+ private:
   template <int Vectors>
-  [[gnu::always_inline]] void operator()(const F32* sums, std::int64_t pixel, std::int64_t channel) const {
+  [[gnu::always_inline]] void any(const F32* sums, std::int64_t pixel, std::int64_t channel) const {
     F32 y[Vectors];
 #pragma GCC unroll 4
     for (int i = 0; i < Vectors; ++i) y[i] = sums[i] + load<F32>(bias_.data() + channel + i * kLanes);
@@ -133,7 +200,6 @@ class Finish {
     }
   }
 
- private:
   // The function of all values; lanes beyond the channels become zero again.
   [[gnu::noinline]] void compute(F32* values, int vectors, std::int64_t channel) const {
     apply(function_, values, vectors);

@@ -59,7 +59,7 @@ inline void finish(const Epilogue& epilogue, const TensorRef& y, float sum, std:
   if (epilogue.residual) v = v + real(*epilogue.residual, at);
   if (channel < y.channels) apply(epilogue.function, &v, 1);
   if (!epilogue.slope.empty() && channel < y.channels && !(v > 0)) v = v * epilogue.slope[static_cast<std::size_t>(channel)];
-  v = std::min(std::max(v, epilogue.low), epilogue.high);
+  v = std::min(std::max(epilogue.low, v), epilogue.high);  // the lower limit where v is no number
   if (y.dtype == Dtype::kFloat32) {
     reinterpret_cast<float*>(y.data)[at] = v;
     return;

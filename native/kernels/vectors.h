@@ -10,13 +10,15 @@
 //   mulhrs(a, b)             (a*b + 2^14) >> 15
 //   fused(a, b, c)           a*b + c, rounded once where the machine can
 //   floor_to_int(v)          for |v| < 2^31
+//   kFloorSaturates          floor_to_int is the smallest int32 below, and of what is not a number
 //   rounded_down(v)          the largest whole float up to v
 //   load_bytes, load_byte_pairs          kLanes bytes as I32, 2 * kLanes bytes as I16
 //   narrow(I32), narrow_pair(I16)        the way back, for values 0 .. 255
 //   low_bytes(a, b), high_bytes, low_shorts, high_shorts
 //                            elements of a and b in turns, within each 16 bytes, from its lower (higher) half
-//   pack(I32, I32), pack(I16, I16)       saturated to half the width: within each 16 bytes first a's, then
-//   b's gather_quads(I8)         after two packs of four vectors: the bytes of each vector together
+//   pack(I32, I32), pack(I16, I16)       saturated to half the width: within each 16 bytes first a's, then b's
+//   pack_bytes(I16, I16)     the same, saturated to 0 .. 255
+//   gather_quads(I8)         after two packs of four vectors: the bytes of each vector together
 #pragma once
 
 #include <cstdint>

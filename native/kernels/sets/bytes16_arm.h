@@ -25,6 +25,7 @@ namespace tilewise::TILEWISE_SET {
   return reinterpret_cast<F32>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a),
                                          reinterpret_cast<float32x4_t>(b)));
 }
+inline constexpr bool kFloorSaturates = false;
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(vcvtmq_s32_f32(reinterpret_cast<float32x4_t>(v)));
 }
@@ -38,6 +39,10 @@ namespace tilewise::TILEWISE_SET {
 [[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
   const int8x8_t low = vqmovn_s16(reinterpret_cast<int16x8_t>(a));
   return reinterpret_cast<I8>(vqmovn_high_s16(low, reinterpret_cast<int16x8_t>(b)));
+}
+[[gnu::always_inline]] inline I8 pack_bytes(I16 a, I16 b) {
+  const uint8x8_t low = vqmovun_s16(reinterpret_cast<int16x8_t>(a));
+  return reinterpret_cast<I8>(vqmovun_high_s16(low, reinterpret_cast<int16x8_t>(b)));
 }
 
 }  // namespace tilewise::TILEWISE_SET

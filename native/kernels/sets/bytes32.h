@@ -16,6 +16,7 @@ namespace tilewise::TILEWISE_SET {
       _mm256_mulhrs_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 }
 [[gnu::always_inline]] inline F32 fused(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+inline constexpr bool kFloorSaturates = true;
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(_mm256_cvttps_epi32(_mm256_floor_ps(v)));
 }
@@ -62,6 +63,9 @@ template <typename V>
 }
 [[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
   return reinterpret_cast<I8>(_mm256_packs_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+}
+[[gnu::always_inline]] inline I8 pack_bytes(I16 a, I16 b) {
+  return reinterpret_cast<I8>(_mm256_packus_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 }
 [[gnu::always_inline]] inline I8 gather_quads(I8 v) {
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);

@@ -16,6 +16,7 @@ namespace tilewise::TILEWISE_SET {
       _mm512_mulhrs_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 }
 [[gnu::always_inline]] inline F32 fused(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
+inline constexpr bool kFloorSaturates = true;
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   return reinterpret_cast<I32>(_mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
 }
@@ -60,6 +61,9 @@ template <typename V>
 }
 [[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
   return reinterpret_cast<I8>(_mm512_packs_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+[[gnu::always_inline]] inline I8 pack_bytes(I16 a, I16 b) {
+  return reinterpret_cast<I8>(_mm512_packus_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 }
 [[gnu::always_inline]] inline I8 gather_quads(I8 v) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

@@ -38,15 +38,19 @@ inline constexpr int kPanelVectors = 2, kByteRows = 4, kFloatRows = 4;  // 16 re
   const auto y = reinterpret_cast<I16>(smaller(larger(b, low), high));
   return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14);
 }
-[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) {
-  const I16 low = I16{} - std::int16_t{128}, high = I16{} + std::int16_t{127};
+template <std::int16_t kLow, std::int16_t kHigh>
+[[gnu::always_inline]] inline I8 packed(I16 a, I16 b) {
+  const I16 low = I16{} + kLow, high = I16{} + kHigh;
   const auto x = reinterpret_cast<I8>(smaller(larger(a, low), high));
   const auto y = reinterpret_cast<I8>(smaller(larger(b, low), high));
   return __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
+[[gnu::always_inline]] inline I8 pack(I16 a, I16 b) { return packed<-128, 127>(a, b); }
+[[gnu::always_inline]] inline I8 pack_bytes(I16 a, I16 b) { return packed<0, 255>(a, b); }
 
 [[gnu::always_inline]] inline F32 fused(F32 a, F32 b, F32 c) { return a * b + c; }
 
+inline constexpr bool kFloorSaturates = false;
 [[gnu::always_inline]] inline I32 floor_to_int(F32 v) {
   const I32 truncated = __builtin_convertvector(v, I32);
   return truncated + (to_float(truncated) > v);  // a comparison gives -1 where it holds

@@ -208,19 +208,23 @@ class DirectOp final : public Op {
   template <int Vectors>
   void finish(const typename Dot::Sum* sums, std::int64_t rows, const std::int64_t* pixels,
               std::int64_t channel) const {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      F32 values[Vectors];
+    F32 scale[Vectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v)
-        values[v] = real(sums + r * kPanel + v * kLanes, channel + v * kLanes);
-      finish_.template operator()<Vectors>(values, pixels[r], channel);
-    }
+    for (int v = 0; v < Vectors; ++v) scale[v] = load<F32>(scale_.data() + channel + v * kLanes);
+    finish_.template in<Vectors>(channel, [&](const auto& finish) __attribute__((always_inline)) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        F32 values[Vectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) values[v] = real(sums + r * kPanel + v * kLanes, scale[v]);
+        finish(values, pixels[r]);
+      }
+    });
   }
 
-  F32 real(const std::int32_t* sums, std::int64_t channel) const {
-    return to_float(load<I32>(sums)) * load<F32>(scale_.data() + channel);
+  [[gnu::always_inline]] static F32 real(const std::int32_t* sums, F32 scale) {
+    return to_float(load<I32>(sums)) * scale;
   }
-  F32 real(const float* sums, std::int64_t) const { return load<F32>(sums); }
+  [[gnu::always_inline]] static F32 real(const float* sums, F32) { return load<F32>(sums); }
 
   TensorRef x_, y_;
   Window window_;

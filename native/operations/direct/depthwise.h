@@ -243,47 +243,51 @@ class DepthwiseOp final : public Op {
                                   std::int64_t channel, std::int64_t pixel) const {
     constexpr std::int64_t kColumn = std::int64_t{Vectors} * kLanes;
     Vector init[Vectors], kept[Width + 1][Vectors];
+    F32 scale[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) init[v] = load<Vector>(packed_->init.data() + channel + v * kLanes);
+    for (int v = 0; v < Vectors; ++v) {
+      init[v] = load<Vector>(packed_->init.data() + channel + v * kLanes);
+      scale[v] = load<F32>(scale_.data() + channel + v * kLanes);
+    }
 #pragma GCC unroll 3
     for (int j = 0; j < Width; ++j) {
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) kept[j][v] = load<Vector>(weights + (j * kColumn + v * kLanes) * kTogether);
     }
-    for (std::int64_t o = 0; o < count; ++o) {
-      const Sum* const from = gathered + o * output_step_ * layers_ * kColumn;
-      Vector sums[Vectors];
+    finish_.template in<Vectors>(channel, [&](const auto& finish) __attribute__((always_inline)) {
+      for (std::int64_t o = 0; o < count; ++o) {
+        const Sum* const from = gathered + o * output_step_ * layers_ * kColumn;
+        Vector sums[Vectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sums[v] = init[v];
-      if constexpr (Width > 0) {
+        for (int v = 0; v < Vectors; ++v) sums[v] = init[v];
+        if constexpr (Width > 0) {
 #pragma GCC unroll 3
-        for (int j = 0; j < Width; ++j) {
-#pragma GCC unroll 4
-          for (int v = 0; v < Vectors; ++v)
-            sums[v] = Taps::mac(sums[v], load<Vector>(from + j * tap_step_ * kColumn + v * kLanes), kept[j][v]);
-        }
-      } else {
-        const auto* weight = weights;
-        for (std::int64_t layer = 0; layer < layers_; ++layer) {
-          for (std::int64_t j = 0; j < window_.width; ++j, weight += kColumn * kTogether) {
-            const Sum* const column = from + (j * tap_step_ * layers_ + layer) * kColumn;
+          for (int j = 0; j < Width; ++j) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v)
-              sums[v] = Taps::mac(sums[v], load<Vector>(column + v * kLanes), load<Vector>(weight + v * kLanes * kTogether));
+              sums[v] = Taps::mac(sums[v], load<Vector>(from + j * tap_step_ * kColumn + v * kLanes), kept[j][v]);
+          }
+        } else {
+          const auto* weight = weights;
+          for (std::int64_t layer = 0; layer < layers_; ++layer) {
+            for (std::int64_t j = 0; j < window_.width; ++j, weight += kColumn * kTogether) {
+              const Sum* const column = from + (j * tap_step_ * layers_ + layer) * kColumn;
+#pragma GCC unroll 4
+              for (int v = 0; v < Vectors; ++v)
+                sums[v] = Taps::mac(sums[v], load<Vector>(column + v * kLanes), load<Vector>(weight + v * kLanes * kTogether));
+            }
           }
         }
-      }
-      F32 values[Vectors];
+        F32 values[Vectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) values[v] = real(sums[v], channel + v * kLanes);
-      finish_.template operator()<Vectors>(values, pixel + o, channel);
-    }
+        for (int v = 0; v < Vectors; ++v) values[v] = real(sums[v], scale[v]);
+        finish(values, pixel + o);
+      }
+    });
   }
 
-  [[gnu::always_inline]] F32 real(I32 sums, std::int64_t channel) const {
-    return to_float(sums) * load<F32>(scale_.data() + channel);
-  }
-  [[gnu::always_inline]] F32 real(F32 sums, std::int64_t) const { return sums; }
+  [[gnu::always_inline]] static F32 real(I32 sums, F32 scale) { return to_float(sums) * scale; }
+  [[gnu::always_inline]] static F32 real(F32 sums, F32) { return sums; }
 
   TensorRef x_, y_;
   Window window_;

@@ -157,9 +157,30 @@ void test_groups() {
   }
 }
 
+// Sums far outside the grid, and what is no number, are stored as its ends by vectors and by what is left of them.
+void test_far_off() {
+  const float far[] = {NAN, -INFINITY, INFINITY, -3e9F, 3e9F, -1e30F, 1e30F, -40000, 40000, -0.4F, 0, 7.6F};
+  for (const std::int64_t filters : {16, 32, 48, 64, 80}) {
+    for (const bool is_signed : {false, true}) {
+      Memory x(tensor(Dtype::kFloat32, 3, 4, 1, false), 1, 0);
+      for (std::size_t i = 0; i < std::size(far); ++i)
+        reinterpret_cast<float*>(x.tensor.data)[static_cast<std::int64_t>(i) * x.tensor.stride] = far[i];
+      const TensorRef y = tensor(Dtype::kUint8, 3, 4, filters, is_signed);
+      const std::vector<float> ones(static_cast<std::size_t>(filters), 1.0F), zeros(static_cast<std::size_t>(filters));
+      Epilogue plain;
+      plain.bias = zeros;
+      const DirectConv conv{.x = &x.tensor, .y = &y, .window = {1, 1, 1, 1, 0, 0, 1, 1}, .groups = 1, .weight_int8 = {},
+                            .weight_int16 = {}, .weight_bf16 = {}, .weight_f32 = ones, .scale = {}, .ordered = true,
+                            .epilogue = plain};
+      compare(conv, 1, 0, "far off, " + std::to_string(filters) + " filters");
+    }
+  }
+}
+
 }  // namespace
 
 void test_direct() {
+  test_far_off();
   test_groups();
   test_sizes();
   test_refusals();

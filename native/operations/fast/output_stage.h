@@ -15,6 +15,18 @@ namespace tilewise::TILEWISE_SET {
 // many pixels apart they are.
 struct Target {
   std::int64_t pixel, rows, cols, row_step, col_step;
+
+  // Finishes the outputs, `across` of them a row of the tile, for Vectors vectors of channels from `channel` on.
+  template <int Vectors>
+  [[gnu::always_inline]] void end(const Finish& finish, std::int64_t channel, const F32 (*values)[Vectors],
+                                  std::int64_t across) const {
+    finish.template in<Vectors>(channel, [&](const auto& end) __attribute__((always_inline)) {
+      for (std::int64_t i = 0; i < rows; ++i) {
+        for (std::int64_t j = 0; j < cols; ++j)
+          end(values[i * across + j], pixel + i * row_step + j * col_step);
+      }
+    });
+  }
 };
 
 // One tile and a panel of output channels from `channel` on; m holds [vector of the panel][tap][kLanes].
@@ -64,12 +76,7 @@ class Output final : public OutputStage<Sum> {
           algorithm_, [&](int tap) __attribute__((always_inline)) { return real(sums, scale, tap * kLanes); },
           [&](int place, F32 value) __attribute__((always_inline)) { values[place][v] = value; });
     }
-    for (std::int64_t i = 0; i < target.rows; ++i) {
-      for (std::int64_t j = 0; j < target.cols; ++j) {
-        finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.row_step + j * target.col_step,
-                                            channel);
-      }
-    }
+    target.end<Vectors>(finish, channel, values, algorithm_.m);
   }
 
   [[gnu::always_inline]] static F32 real(const std::int32_t* m, const float* scale, std::int64_t at) {

@@ -184,11 +184,7 @@ class ResidueOutput final : public OutputStage<std::int32_t> {
       const F32 scale = load<F32>(scale_.data() + channel + v * kLanes);
       for (int i = 0; i < m_ * m_; ++i) values[i][v] = to_float(y[i]) * scale;
     }
-    for (std::int64_t i = 0; i < target.rows; ++i) {
-      for (std::int64_t j = 0; j < target.cols; ++j) {
-        finish.template operator()<Vectors>(values[i * m_ + j], target.pixel + i * target.row_step + j * target.col_step, channel);
-      }
-    }
+    target.end<Vectors>(finish, channel, values, m_);
   }
 
   template <int Pairs>

@@ -69,12 +69,7 @@ class WrappingOutput final : public OutputStage<std::int32_t> {
             values[place][v] = to_float(reinterpret_cast<I32>(sum * inverse_) >> shift_) * scale;
           });
     }
-    for (std::int64_t i = 0; i < target.rows; ++i) {
-      for (std::int64_t j = 0; j < target.cols; ++j) {
-        finish.template operator()<Vectors>(values[i * algorithm_.m + j], target.pixel + i * target.row_step + j * target.col_step,
-                                            channel);
-      }
-    }
+    target.end<Vectors>(finish, channel, values, algorithm_.m);
   }
 
   Algorithm algorithm_;
