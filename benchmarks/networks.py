@@ -1,4 +1,4 @@
-"""Whole networks of the zoo by Tilewise, torch, ONNX Runtime and OpenVINO, in turns.
+"""Whole networks, of the zoo and of more_networks.py, by Tilewise, torch, ONNX Runtime and OpenVINO, in turns.
 
     python benchmarks/networks.py [--networks unet compact ...] [--threads 1] [--rounds 15] [--json FILE]
 
@@ -10,11 +10,12 @@ network; a Markdown table is written beside it.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import statistics
 import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ import torch
 from torch import Tensor, nn
 
 import tilewise as tw
+from more_networks import RRDB, Detector, Dilated, efficientnet_b0, repvgg_a0
 from tilewise.common.files import write_json
 from tilewise.common.turns import in_turns, stopwatch
+from tilewise.engine import Engine
 from tilewise.engine.compiler import Simulation
 from tilewise.latency import Machine
 from tilewise.optimization.peers import peers
@@ -32,18 +35,33 @@ from tilewise.quant import Spec
 from tilewise.zoo import build
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
-    "unet": ({"width": 2.0, "classes": 11, "channels": 3}, (1, 3, 256, 256)),
-    "compact": ({"scale": 4}, (1, 3, 180, 320)),
-    "dncnn": ({}, (1, 1, 256, 256)),
-    "edsr": ({"scale": 2}, (1, 1, 180, 320)),
-    "resnet18_224": ({}, (1, 3, 224, 224)),
-    "resnet50": ({}, (1, 3, 224, 224)),
-    "mobilenet_v2": ({}, (1, 3, 224, 224)),
-    "resnet20": ({}, (1, 3, 32, 32)),
-    "squeezenet": ({}, (1, 3, 32, 32)),
+
+
+def zoo(name: str, **settings: Any) -> Callable[[], nn.Module]:
+    """Return what builds a network of the zoo."""
+    return functools.partial(build, name, **settings)
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "unet": (zoo("unet", width=2.0, classes=11, channels=3), (1, 3, 256, 256)),
+    "compact": (zoo("compact", scale=4), (1, 3, 180, 320)),
+    "dncnn": (zoo("dncnn"), (1, 1, 256, 256)),
+    "edsr": (zoo("edsr", scale=2), (1, 1, 180, 320)),
+    "edsr_64": (zoo("edsr", scale=2, width=2.0), (1, 1, 180, 320)),
+    "rrdb": (RRDB, (1, 3, 90, 160)),
+    "resnet18_224": (zoo("resnet18_224"), (1, 3, 224, 224)),
+    "resnet50": (zoo("resnet50"), (1, 3, 224, 224)),
+    "vgg16": (zoo("vgg16"), (1, 3, 224, 224)),
+    "repvgg_a0": (repvgg_a0, (1, 3, 224, 224)),
+    "mobilenet_v2": (zoo("mobilenet_v2"), (1, 3, 224, 224)),
+    "efficientnet_b0": (efficientnet_b0, (1, 3, 224, 224)),
+    "detector": (Detector, (1, 3, 320, 320)),
+    "dilated": (Dilated, (1, 3, 256, 256)),
+    "resnet18": (zoo("resnet18"), (1, 3, 32, 32)),
+    "resnet20": (zoo("resnet20"), (1, 3, 32, 32)),
+    "squeezenet": (zoo("squeezenet"), (1, 3, 32, 32)),
 }
-"""By name in the zoo: how it is built, and N, C, H, W of its images."""
+"""By name: what builds it, and N, C, H, W of its images."""
 SPECS: dict[str, Spec] = {
     "direct": tw.Direct(), "lossless": tw.Exact(), "SFC6": tw.Winograd("SFC6"),
     "SFC6-planar": tw.Winograd("SFC6-planar"), "F4": tw.Winograd("F4"),
@@ -51,6 +69,7 @@ SPECS: dict[str, Spec] = {
 ENVIRONMENT = ("TILEWISE_ISA", "ONEDNN_MAX_CPU_ISA")
 """What may hold the libraries to fewer instructions than the machine has."""
 SECONDS = 0.05
+PROFILES = 7
 
 
 def main() -> None:
@@ -76,25 +95,43 @@ def main() -> None:
 def measure(name: str, threads: int, rounds: int) -> dict[str, list[float]]:
     """Return the milliseconds of each library and algorithm, round by round."""
     torch.manual_seed(0)
-    settings, shape = NETWORKS[name]
-    model, x = build(name, **settings).eval(), torch.randn(shape)
+    make, shape = NETWORKS[name]
+    model, x = make().eval(), torch.randn(shape)
+    engines = {title: engine(model, {"*": spec}, x, threads) for title, spec in SPECS.items()}
+    layers = tw.describe(tw.convert(model, {"*": SPECS["direct"]}))
+    engines["per layer"] = engine(model, fastest(engines, [layer.name for layer in layers], x), x, threads)
+    images = x.numpy()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         calls: dict[str, Callable[[], object]] = {
-            f"tilewise {title}": engine(model, spec, x, threads) for title, spec in SPECS.items()
+            f"tilewise {title}": functools.partial(compiled, images) for title, compiled in engines.items()
         }
         for peer in peers(model, x, [x], threads, Path(folder)):
-            calls[peer.name] = lambda call=peer.call: call(x)  # type: ignore[misc]
+            calls[peer.name] = functools.partial(peer.call, x)
         watches = {title: stopwatch(call, SECONDS) for title, call in calls.items()}
         found = in_turns(watches, rounds, progress=name)
     return {title: [round(seconds * 1e3, 4) for seconds in times] for title, times in found.items()}
 
 
-def engine(model: nn.Module, spec: Spec, x: Tensor, threads: int) -> Callable[[], object]:
-    """Return a call of a network's engine with quantized skip connections, once it gives what its simulation gives."""
-    network = tw.calibrate(tw.convert(model, {"*": spec}, skips="quantized"), [x])
-    compiled, images = tw.compile(network, x, threads=threads), x.numpy()
-    np.testing.assert_array_equal(compiled(images), Simulation(network, x)(x).numpy())
-    return lambda: compiled(images)
+def engine(model: nn.Module, specs: Mapping[str, Spec], x: Tensor, threads: int) -> Engine:
+    """Return a network's engine with quantized skip connections, once it gives what its simulation gives."""
+    network = tw.calibrate(tw.convert(model, specs, skips="quantized"), [x])
+    compiled = tw.compile(network, x, threads=threads)
+    given, wanted = compiled(x.numpy()), Simulation(network, x)(x)
+    for name in given if isinstance(given, dict) else ():
+        np.testing.assert_array_equal(given[name], wanted[name].numpy())
+    if isinstance(wanted, Tensor):
+        np.testing.assert_array_equal(given, wanted.numpy())
+    return compiled
+
+
+def fastest(engines: Mapping[str, Engine], layers: list[str], x: Tensor) -> dict[str, Spec]:
+    """Return for each layer the spec whose operation took least time in profiles of the networks of one algorithm."""
+    times: dict[str, dict[str, float]] = {}
+    for title, compiled in engines.items():
+        for rows in zip(*(compiled.profile(x.numpy(), repeats=1) for _ in range(PROFILES)), strict=True):
+            times.setdefault(rows[0]["name"], {})[title] = min(row["seconds"] for row in rows)
+    best = {name: SPECS[min(of, key=of.__getitem__)] for name in layers if (of := times.get(name))}
+    return best | {"*": SPECS["direct"]}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -107,7 +144,7 @@ def table(result: dict[str, Any]) -> str:
         *textwrap.wrap(
             f"Median milliseconds of {result['rounds']} rounds in turns, one image, {result['machine']}. Ratio: the "
             "best of others over the best of ours, median over rounds (first and third quartile). Skip connections of "
-            "ours are quantized. Command:", 100,
+            "ours are quantized; per layer: what was fastest in each layer alone. Command:", 100,
         ), "",
         f"    {' '.join([*settings, 'python benchmarks/networks.py'])}", "",
         f"| network | {' | '.join(short)} | ratio |", f"|---|{'---:|' * (len(titles) + 1)}",

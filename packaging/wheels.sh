@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the sdist and, from it, a wheel for each Python of PYTHONS and each machine, and tries each wheel where there
-# is neither torch nor a compiler. `make wheels` calls it, with the folder that has the development environment's Python.
+# Builds the sdist and, from it, a wheel for each Python of PYTHONS and each machine, with a bill of materials beside it,
+# and tries each wheel where there is neither torch nor a compiler. `make wheels` calls it, with the folder that has the development environment's Python.
 #   PYTHONS   interpreters; by default python3.11 (a wheel for 3.11) and python3.12 (one for it and all later ones)
 #   MACHINES  by default this one, and aarch64 where g++-aarch64-linux-gnu is
 #   PYTHON_AARCH64  folder where Debian's arm64 packages python3.11-minimal, libpython3.11-minimal,
@@ -65,6 +65,7 @@ for wheel in "$out"/*.whl; do
     *) echo "error: it needs a newer system; allowed: manylinux_2_28" >&2; exit 1 ;;
   esac
   [ "$bytes" -le $most ] || { echo "error: it has $bytes bytes; allowed: $most" >&2; exit 1; }
+  "$bin/python" .ci/sbom.py "$wheel" >"${wheel%.whl}.cdx.json"
 done
 for machine in $MACHINES; do
   for interpreter in $PYTHONS; do

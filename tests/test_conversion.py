@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import tilewise as tw
 from tilewise.conversion import skips_of
+from tilewise.engine.compiler import Simulation
 from tilewise.nn import Conv2d, Quantize, QuantizedConv, WinogradConv2d
 
 
@@ -185,6 +186,46 @@ def test_all_readers_read_the_same_numbers() -> None:
     step = quantizers(model)[1].range.grid()[0]
     assert (seen["left"] == seen["right"]).all()
     assert (torch.round(seen["left"] / step) * step == seen["left"]).all()
+
+
+class Listed(nn.Module):
+    """As YOLO's blocks: a list of parts, to which more is put."""
+
+    def __init__(self, *, sizes: bool = False) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.first, self.inner = nn.Conv2d(3, 8, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.last = nn.Conv2d(12, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        maps = list(x.split((4, 4), 1) if self.sizes else torch.chunk(x, 2, dim=1))
+        maps.append(self.inner(maps[-1]) + maps[-1])
+        y: Tensor = self.last(torch.cat(maps, 1))
+        return y
+
+
+@pytest.mark.parametrize("sizes", [False, True])
+def test_lists_of_parts_can_have_quantized_skips(sizes: bool) -> None:
+    x = torch.randn(2, 3, 6, 7)
+    model = Listed(sizes=sizes).eval()
+    network = tw.calibrate(tw.convert(model, {"*": tw.Direct()}, skips="quantized"), [x])
+    assert skips_of(network) == "quantized"
+    assert (network(x) - model(x)).abs().max() < 0.1
+    assert torch.equal(torch.as_tensor(tw.compile(network, x)(x.numpy())), Simulation(network, x)(x))
+    with pytest.raises(ValueError, match="can not trace"):
+        tw.convert(Unlisted(), {"*": tw.Direct()}, skips="quantized")
+
+
+class Unlisted(nn.Module):
+    """Parts whose number depends on the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat(list(self.conv(x).split(2, 1)), 1)
 
 
 def test_quantized_skips_train_and_their_ranges_move_once_per_batch() -> None:

@@ -39,6 +39,8 @@ from tilewise.nn import (
 from tilewise.quant import FLOAT_BITS, Direct, Spec, Winograd
 
 Skips: TypeAlias = Literal["float", "quantized"]
+COUNTS = ("chunks", "split_size", "split_size_or_sections")
+"""What torch calls the number of parts, or their sizes."""
 SKIPS = "quantized_skips"
 """The submodule of a converted model that holds its :class:`tilewise.nn.Quantize` modules."""
 LARGE = 2**20
@@ -337,3 +339,19 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         leaf: bool = super().is_leaf_module(m, module_qualified_name)
         return leaf or isinstance(m, nn.Conv2d | Quantize | Surrounded)
+
+    def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
+        """Give parts as a tuple, so that ``list(x.chunk(2, 1))`` works; their number is known without their sizes."""
+        made: Any = super().create_proxy(*args, **kwargs)
+        count = _number_of_parts(made.node)
+        return made if count is None else tuple(made[i] for i in range(count))
+
+
+def _number_of_parts(node: fx.Node) -> int | None:
+    """Return how many tensors a node gives, where its arguments say so."""
+    if node.target not in ("chunk", "split", torch.chunk, torch.split):
+        return None
+    asked = node.args[1] if len(node.args) > 1 else next((node.kwargs[n] for n in COUNTS if n in node.kwargs), None)
+    if isinstance(asked, list | tuple):
+        return len(asked)
+    return asked if node.target in ("chunk", torch.chunk) and isinstance(asked, int) else None

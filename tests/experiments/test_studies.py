@@ -14,14 +14,17 @@ from PIL import Image
 
 import tilewise as tw
 from tilewise import zoo
+from tilewise.algebra import Bilinear
+from tilewise.algebra.catalogue import read_algorithm
 from tilewise.commands.experiment import table
 from tilewise.data.pairs import luma
-from tilewise.experiments import scratch, timing, untrained, untrained_tables, wins
+from tilewise.experiments import plain, scratch, timing, transforms, untrained, untrained_tables, wins
 from tilewise.experiments.catalogue import STUDIES
-from tilewise.experiments.runs import SCALES, run_study
+from tilewise.experiments.runs import SCALES, Place, run_study
 from tilewise.experiments.timing import kernel_sets, profiles, square
 from tilewise.latency.records import STAGES
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "algorithms"
 KEPT = {"name", "settings", "seconds", "commit", "version", "machine"}
 TRAINED = KEPT | {"accuracy", "images"}
 
@@ -80,12 +83,41 @@ def test_the_upscaler_is_compared_with_float_and_with_the_truth(cli: Any, tmp_pa
     assert abs(255 * untrained._luma(high)[0, 0].numpy() - luma(rgb)).max() < 0.51
 
 
-@pytest.mark.parametrize("name", ["adapt", "lenet"])
+@pytest.mark.parametrize("name", ["adapt", "lenet", "plain", "architectures", "transforms"])
 def test_other_trainings_end_with_rows(name: str, cli: Any, tmp_path: Path) -> None:
     summary = cli("experiment", name, "--scale", "smoke", "--out", tmp_path)
     assert all(row.keys() >= TRAINED and row["curve"] for row in summary["rows"])
-    if name == "adapt":
+    if name in ("adapt", "transforms"):
         assert summary["rows"][0]["before"] > 0
+
+
+def test_studies_start_from_what_was_trained_before(cli: Any, tmp_path: Path) -> None:
+    place = Place(data_root=None, folder=tmp_path / "swap" / "smoke" / "any")
+    with pytest.raises(
+        FileNotFoundError, match="resnet18-digits is trained by tilewise experiment plain --scale smoke"
+    ):
+        plain.trained_network("resnet18-digits", place)
+    (row,) = cli("experiment", "plain", "--scale", "smoke", "--out", tmp_path)["rows"]
+    network = plain.trained_network("resnet18-digits", place)
+    score = tw.evaluate(network, tw.data.load("digits", "test").scoring())
+    assert round(score.value, 2) == row["accuracy"]
+
+
+@pytest.mark.parametrize("name", transforms.ALGORITHMS)
+def test_found_transforms_are_those_of_the_search(name: str) -> None:
+    found = transforms.start(name, "found")
+    assert isinstance(found, Bilinear)
+    stored = read_algorithm(str(RESULTS / f"{name}-tensor.json"))
+    assert isinstance(stored, Bilinear)
+    assert (found.AT, found.G, found.BT) == (stored.AT, stored.G, stored.BT)
+
+
+def test_fronts_have_points_from_accurate_to_fast(cli: Any, tmp_path: Path) -> None:
+    (row,) = cli("experiment", "front", "--scale", "smoke", "--threads", 1, "--out", tmp_path)["rows"]
+    expected = [architecture["expected_seconds"] for architecture in row["architectures"]]
+    assert len(expected) == row["settings"]["points"] == 2
+    assert expected == sorted(expected, reverse=True)
+    assert row["accuracies"].keys() == row["faster"].keys() >= {*wins.UNIFORM, wins.FOUND}
 
 
 def test_a_search_is_adapted_and_timed_beside_uniform_networks_and_im2row(cli: Any, tmp_path: Path) -> None:
@@ -96,7 +128,7 @@ def test_a_search_is_adapted_and_timed_beside_uniform_networks_and_im2row(cli: A
     assert row["faster"]["direct int8"] == pytest.approx(
         row["milliseconds"]["im2row fp32"] / row["milliseconds"]["direct int8"], rel=0.01
     )
-    assert row["architecture"]["specs"]
+    assert row["architectures"][0]["specs"]
 
 
 def test_im2row_computes_the_network() -> None:
@@ -189,6 +221,14 @@ def test_runs_that_differ_in_the_seed_are_one_row() -> None:
     assert found.title == "t; scale tiny, 4 of 9 runs"
 
 
+def test_many_numbers_of_few_runs_stand_in_columns_of_runs() -> None:
+    row = {"name": "net-WA-s0", "accuracies": {"F4 int8": 51.0}, "seconds": 10.0}
+    found = table(wins.STUDY, {"title": "t", "scale": "tiny", "done": 1, "runs": 6, "rows": [row]})
+    names, values = (list(column.cells) for column in found.columns)
+    assert found.columns[1].header == "net-WA"
+    assert dict(zip(names, values, strict=True))["F4 int8, %"] == "51.00"
+
+
 def test_a_changed_recipe_does_not_mix_with_old_results(tmp_path: Path) -> None:
     study = replace(scratch.STUDY, cases=lambda scale: scratch.cases(scale)[:1])
     next(iter(run_study(study, "smoke", tmp_path)))
@@ -198,7 +238,7 @@ def test_a_changed_recipe_does_not_mix_with_old_results(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_one_line(refusal: Any, tmp_path: Path) -> None:
-    assert "study is 'figure9'; allowed: swap, scratch" in refusal("experiment", "figure9", "--out", tmp_path)
+    assert "study is 'figure9'; allowed: plain, swap, scratch" in refusal("experiment", "figure9", "--out", tmp_path)
     wrong = refusal("experiment", "swap", "--scale", "smoke", "--out", tmp_path, "--only", "F9*")
     assert "only is 'F9*', which none of the 3 runs has; such as small-direct" in wrong
     on = ("--scale", "tiny", "--out", tmp_path, "--only", "resnet20-direct-8bit-tensor", "--data-root", tmp_path)

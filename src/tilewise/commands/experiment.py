@@ -19,6 +19,7 @@ from tilewise.experiments.tables import groups_of
 if TYPE_CHECKING:
     from tilewise.experiments.runs import Study
 
+MOST_COLUMNS = 12
 REPORT = "report"
 """Asks for the page of all results instead of a study."""
 
@@ -88,14 +89,14 @@ class Experiment:
 def table(study: Study, summary: Mapping[str, Any]) -> Table:
     """Return what the runs came to: a row for those that differ in the seed only, with mean and deviation.
 
-    Where there are more numbers than runs, each run is a column instead.
+    Where there are many numbers, more than runs, each run is a column instead.
     """
     title = f"{summary['title']}; scale {summary['scale']}, {summary['done']} of {summary['runs']} runs"
     lines = [["run", "seeds", *(column.heading for column in study.columns), "seconds"]]
     for name, rows in groups_of(summary["rows"]).items():
         seconds = statistics.fmean(row["seconds"] for row in rows)
         lines.append([name, str(len(rows)), *(column.cell(rows) for column in study.columns), f"{seconds:.0f}"])
-    if len(lines) < len(lines[0]):
+    if len(lines[0]) > max(MOST_COLUMNS, len(lines)):
         lines = [list(line) for line in zip(*lines, strict=True)]
     result = Table(*lines[0], title=title)
     for line in lines[1:]:
