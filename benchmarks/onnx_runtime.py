@@ -81,7 +81,7 @@ def write_pipelines(network: str, size: tuple[int, int], folder: Path) -> list[P
         plain, quantized, Images(), quant_format=QuantFormat.QDQ, per_channel=True, weight_type=QuantType.QInt8
     )
     part = tw.from_onnx(plain, inputs=[image], outputs=[result])
-    calibrated = tw.calibrate(tw.convert(part, {"*": tw.Winograd("F4")}), [x])
+    calibrated = tw.calibrate(tw.convert(part, {"*": tw.Winograd("F4")}, skips="quantized"), [x])
     tw.accelerate_onnx(calibrated, x, plain, fast)
     return [plain, quantized, fast]
 

@@ -251,7 +251,7 @@ def _with_quantized_skips(model: nn.Module) -> nn.Module:
     if isinstance(model, QuantizedConv):
         return model
     try:
-        graph = _Tracer().trace(model)
+        graph = _graph_of(model)
     except Exception as error:  # the model's own code runs, on stand-ins for tensors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
@@ -331,6 +331,16 @@ def _asks_for_shape(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target in ("size", "dim")
     return node.op == "call_function" and node.target is getattr
+
+
+def _graph_of(model: nn.Module) -> fx.Graph:
+    """Trace a model; one that is a graph of layers already keeps it, and what its nodes are said to be."""
+    tracer = _Tracer()
+    if isinstance(model, fx.GraphModule):
+        called = [str(node.target) for node in model.graph.nodes if node.op == "call_module"]
+        if all(tracer.is_leaf_module(model.get_submodule(name), name) for name in called):
+            return model.graph
+    return tracer.trace(model)
 
 
 class _Tracer(fx.Tracer):

@@ -6,7 +6,7 @@ import ctypes
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import tilewise as tw
 from tilewise.common.limits import usable_threads
+from tilewise.conversion import skips_of
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -114,13 +115,15 @@ def test_names_can_be_given(two: tuple[tw.Engine, Path], tmp_path: Path) -> None
         tw.to_onnx_runtime(two[0], tmp_path / "net.onnx", inputs=["a"])
 
 
-def test_parts_of_a_pipeline(pipeline: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("skips", ["float", "quantized"])
+def test_parts_of_a_pipeline(skips: Literal["float", "quantized"], pipeline: Path, tmp_path: Path) -> None:
     """The rest stays as it is; the parts have the numbers of the engines that tw.accelerate makes."""
     with pytest.raises(ValueError, match="not read: NonZero"):
         tw.from_onnx(pipeline)
     part = tw.from_onnx(pipeline, inputs=["image"], outputs=["scores"])
     example = torch.from_numpy(255 * np.abs(images(2, 3, 12, 12)))
-    model = tw.calibrate(tw.convert(part, {"*": tw.Winograd("F2")}), [example])
+    model = tw.calibrate(tw.convert(part, {"*": tw.Winograd("F2")}, skips=skips), [example])
+    assert skips_of(model) == skips
     path = tmp_path / "fast.onnx"
     tw.accelerate_onnx(model, example, pipeline, path)
     graph = onnx.load(path).graph
@@ -225,8 +228,6 @@ def test_refusals(pipeline: Path, two: tuple[tw.Engine, Path], tmp_path: Path, m
     model = tw.from_onnx(pipeline, inputs=["image"], outputs=["scores"])
     with pytest.raises(ValueError, match=r"allowed: what tilewise\.from_onnx gives"):
         tw.accelerate_onnx(nn.Conv2d(3, 8, 3), example, pipeline, path)
-    with pytest.raises(ValueError, match="skip connections are quantized; allowed for parts of an ONNX file: float"):
-        tw.accelerate_onnx(tw.convert(model, {"*": tw.Direct()}, skips="quantized"), example, pipeline, path)
     with pytest.raises(ValueError, match=r"the model has a tensor 'c0', .*two.onnx has not"):
         tw.accelerate_onnx(model, example, two[1], path)
     for given, message in (

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, fx, nn
 
 from tilewise.common.modules import copy_model
-from tilewise.conversion import skips_of
 from tilewise.doors.building import TENSOR
 from tilewise.engine.capture import Captured, Example, capture
 from tilewise.engine.fxnodes import operation
@@ -55,8 +54,6 @@ def capture_named(model: nn.Module, example: Example) -> tuple[Captured, dict[fx
 
 def _with_marks(model: nn.Module) -> fx.GraphModule:
     """Return a copy of a model that says of each of its float tensors what the file calls it."""
-    if skips_of(model) != "float":
-        raise ValueError("the model's skip connections are quantized; allowed for parts of an ONNX file: float")
     marked = copy_model(unwrapped(model))
     nodes = list(marked.graph.nodes) if isinstance(marked, fx.GraphModule) else []
     named = [node for node in nodes if TENSOR in node.meta and node.op != "get_attr"]

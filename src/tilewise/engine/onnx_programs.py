@@ -80,7 +80,7 @@ def accelerate_onnx(
     ----------
     model : torch.nn.Module
         What :func:`tilewise.from_onnx` made of ``source``; converted and calibrated layers run as the integers that
-        they are, with skip connections in float.
+        they are.
     example : Tensor or array of shape (N, C, H, W), float32; or a tuple or dict of them
         As for :func:`tilewise.compile`.
     source : path
