@@ -120,6 +120,11 @@ def test_info(cli: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(word in out for word in ("tilewise: ", "portable", "reference", "fast_int8"))
 
 
+def test_the_version_needs_no_command(cli: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("--version")
+    assert capsys.readouterr().out == f"tilewise {tw.__version__}\n"
+
+
 @pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize("arguments", ["--help", "info", "algorithms"])
 def test_output_that_nobody_reads_ends_quietly(arguments: str, buffered: bool) -> None:

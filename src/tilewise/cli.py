@@ -1,7 +1,7 @@
 """The command line.
 
 ``tilewise optimize | report | demo | train | adapt | sweep | evaluate | measure | search | experiment | doctor
-| compile | run | bench | certify | algorithms | info``.
+| compile | run | bench | certify | algorithms | info``, or ``--version``.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ def main() -> None:
 
 
 def _run() -> None:
+    if sys.argv[1:] == ["--version"]:
+        from tilewise import __version__
+
+        print(f"tilewise {__version__}")
+        return
     command = _asked()
     try:
         _prepare(command)
