@@ -83,7 +83,7 @@ STUDY = Study(
         ),
         Claim(
             text="A scale for each tap loses less than one for the tensor.", source="tap-wise quantization, MICRO 2022",
-            more="*-F*-8bit-tap", less="*-F*-8bit-tensor",
+            more="*-8bit-tap", less="*-8bit-tensor",
         ),
         Claim(
             text="Chosen points lose less than the textbook's.", source="Protsenko et al., ECCV 2024",
