@@ -16,6 +16,8 @@ namespace tilewise {
 
 inline constexpr std::size_t kAlignment = 64;
 inline constexpr std::size_t kSlack = 64;
+// Lanes of a pixel are a multiple of this; of few channels that no kernel writes as whole vectors, of the second.
+inline constexpr std::int64_t kLaneGroup = 16, kNarrowGroup = 4;
 
 // bf16 is the upper half of a float. Only direct convolutions read such tensors; import, convolutions and
 // element-wise operations write them.

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxCount = 16384;  // tensors, and operations
 constexpr std::size_t kMaxName = 256;
-constexpr std::int64_t kLaneGroup = 16, kNarrowGroup = 4, kNarrowChannels = 8;
+constexpr std::int64_t kNarrowChannels = 8;
 constexpr const char* kDtypes[] = {"uint8", "int16", "bfloat16", "float32"};
 
 std::string shown(std::string_view text) { return std::string(text.substr(0, 80)); }

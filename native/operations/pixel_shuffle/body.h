@@ -22,7 +22,7 @@ class PixelShuffleOp final : public RowOp {
     const std::int64_t f = params_.factor;
     with_format(target, [&](auto format) {
       using T = typename decltype(format)::Type;
-      if (target.stride == kNarrow && !target.within) {
+      if (target.stride == kNarrowGroup && !target.within) {
         switch (target.channels) {
           case 1: return narrow_row<1>(format, image, i);
           case 2: return narrow_row<2>(format, image, i);
@@ -41,7 +41,6 @@ class PixelShuffleOp final : public RowOp {
     });
   }
 
-  static constexpr std::int64_t kNarrow = 4;
 
   // Pixels of few channels, each written at once.
   template <std::int64_t Channels, typename Format>
@@ -51,9 +50,9 @@ class PixelShuffleOp final : public RowOp {
     auto* y = pixel_at<T>(*params_.y, image, i, 0);
     for (std::int64_t col = 0; col < params_.x->width; ++col) {
       const T* const x = pixel_at<const T>(*params_.x, image, i / f, col) + i % f * f;
-      for (std::int64_t j = 0; j < f; ++j, y += kNarrow) {
-        T pixel[kNarrow];
-        for (std::int64_t c = 0; c < kNarrow; ++c) pixel[c] = c < Channels ? x[c * f * f + j] : format.zero_value();
+      for (std::int64_t j = 0; j < f; ++j, y += kNarrowGroup) {
+        T pixel[kNarrowGroup];
+        for (std::int64_t c = 0; c < kNarrowGroup; ++c) pixel[c] = c < Channels ? x[c * f * f + j] : format.zero_value();
         std::memcpy(y, pixel, sizeof pixel);
       }
     }
