@@ -94,7 +94,15 @@ def calibrated(model: nn.Module, spec: Spec, train: Known, device: str) -> nn.Mo
 
 
 def trained(
-    model: nn.Module, size: Size, place: Place, *, seed: int, epochs: int, lr: float, swapped: bool = False
+    model: nn.Module,
+    size: Size,
+    place: Place,
+    *,
+    seed: int,
+    epochs: int,
+    lr: float,
+    transform_rate: float = 1.0,
+    swapped: bool = False,
 ) -> dict[str, Any]:
     """Train in the run's folder, going on where a killed run stopped; return the curve and the last score.
 
@@ -110,8 +118,8 @@ def trained(
         Of order and augmentation.
     epochs : int
         How long.
-    lr : float
-        Peak rate.
+    lr, transform_rate : float
+        Peak rate, and the share of it that learned transforms get.
     swapped : bool
         Report the accuracy before training too.
     """
@@ -119,7 +127,8 @@ def trained(
     val, task, batch = scored.scoring(device=place.device), train.task, BATCHES.get(size.data, BATCH)
     before = {"before": round(evaluate(model, val, task=task, device=place.device).value, 2)} if swapped else {}
     config = TrainConfig(
-        epochs=epochs, lr=lr, out=place.folder / "run", resume=True, device=place.device, seed=seed, progress=False
+        epochs=epochs, lr=lr, transform_rate=transform_rate, out=place.folder / "run", resume=True,
+        device=place.device, seed=seed, progress=False,
     )  # fmt: skip
     fit(model, train.training(batch, seed=seed, device=place.device), val, config, task=task)
     last = evaluate(model, test.scoring(device=place.device), task=task, device=place.device)
