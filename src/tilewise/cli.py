@@ -10,6 +10,7 @@ import importlib.util
 import os
 import signal
 import sys
+from importlib.metadata import version
 from types import FrameType
 from typing import Any
 
@@ -72,9 +73,7 @@ def main() -> None:
 
 def _run() -> None:
     if sys.argv[1:] == ["--version"]:
-        from tilewise import __version__
-
-        print(f"tilewise {__version__}")
+        print(f"tilewise {version('tilewise')}")
         return
     command = _asked()
     try:

@@ -8,8 +8,8 @@ from tilewise.data import NAMES, load
 
 def test_public_names():
     assert data.__all__ == [
-        "NAMES", "PAIRS", "SCENES", "Batches", "Images", "Pairs", "Scenes", "is_own", "load", "load_own",
-        "load_pairs", "load_scenes",
+        "NAMES", "PAIRS", "SCENES", "Batches", "Images", "Known", "Pairs", "Scenes", "is_own", "load",
+        "load_known", "load_own", "load_pairs", "load_scenes",
     ]  # fmt: skip
     assert NAMES == ("cifar10", "cifar100", "digits", "mnist")
 

@@ -69,6 +69,6 @@ def test_bad_input_is_one_line(refusal: Any, tmp_path: Path) -> None:
     (tmp_path / "found" / "swap-tiny.json").rename(tmp_path / "found" / "other.json")
     other = json.loads((tmp_path / "found" / "other.json").read_text())
     (tmp_path / "found" / "other.json").write_text(json.dumps({**other, "study": "figure9"}))
-    assert "other.json is of study 'figure9', which is none of swap, scratch" in refusal(*report)
+    assert "other.json is of study 'figure9', which is none of plain, swap, scratch" in refusal(*report)
     (tmp_path / "found" / "other.json").write_text("[]")
     assert "other.json is no result of a study" in refusal(*report)

@@ -36,7 +36,7 @@ class TrainConfig:
     transform_rate : float
         Of learned transforms, as a share of ``lr``: 1 for those that start from an algorithm's own matrices, whose
         entries are whole numbers and fractions; less for refined ones, which have small entries and gain little by
-        long ways (docs/decisions/training.md). With the modern recipe.
+        long ways (docs/decisions/training.md), and for F6 of 5x5 kernels. With the modern recipe.
     freeze_norms : bool
         Keep the statistics of batch normalisation as they are. For adapting a trained network: statistics of the last
         few batches alone cost ResNet-20 0.3 points (docs/decisions/training.md).
